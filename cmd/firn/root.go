@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit statuses are interface (spec/cli.md#exit-status).
+const (
+	exitOK           = 0
+	exitFailed       = 1 // could not do it
+	exitUsage        = 2 // usage or configuration
+	exitUntrusted    = 3 // checked, and untrusted or contradicted
+	exitInconclusive = 4 // what is missing could change the answer
+	exitMisbehaviour = 5 // somebody misbehaved and the evidence is on disk
+)
+
+// app is the world that a command sees, so that tests can give it another.
+type app struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+}
+
+// failure is an error with its exit status and, if there is something to do
+// about it, a hint.
+type failure struct {
+	code int
+	hint string
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// failf returns a failure that ends firn with status code. hint may be empty.
+func failf(code int, hint, format string, args ...any) error {
+	return &failure{code: code, hint: hint, err: fmt.Errorf(format, args...)}
+}
+
+// errSilent ends firn with a status after a command has said everything.
+func errSilent(code int) error { return &failure{code: code} }
+
+func newRootCmd(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "firn",
+		Short:         "Check what you install against a log of who built it",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetIn(a.Stdin)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return failf(exitUsage, "run `"+c.CommandPath()+" --help` for its flags", "%w", err)
+	})
+	root.AddCommand(
+	// one line per command, each in a file of its own
+	)
+	return root
+}
+
+// run executes one command line and returns the exit status.
+func run(ctx context.Context, a *app, args []string) int {
+	root := newRootCmd(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var f *failure
+	if !errors.As(err, &f) {
+		// What is left are cobra's own complaints about the command line.
+		f = &failure{code: exitUsage, hint: "run `firn --help` for the commands", err: err}
+	}
+	if f.err != nil {
+		fmt.Fprintf(a.Stderr, "firn: error: %v\n", f.err)
+		if f.hint != "" {
+			fmt.Fprintf(a.Stderr, "firn: hint: %s\n", f.hint)
+		}
+	}
+	return f.code
+}
