@@ -1,0 +1,67 @@
+# firn's commands for people; `make` lists them.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO       ?= go
+TOOL     := $(GO) tool -modfile=internal/tools/go.mod
+PROGRAMS := $(notdir $(wildcard cmd/*))
+# FUZZTIME is how long `make fuzz` gives each target.
+FUZZTIME ?= 1m
+
+.PHONY: help
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | column -t -s $$'\t'
+
+.PHONY: build
+build: ## build the programs into bin/ (static, stripped)
+	@mkdir -p bin
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## four builders, a log and a verdict, on this machine; KEEP=1 leaves it up
+	@deploy/apt.sh --must
+	@$(MAKE) --no-print-directory build
+	@KEEP=$(KEEP) deploy/demo/run.sh
+
+.PHONY: test
+test: setup lint ## set up, lint and run every test
+	$(GO) test -timeout 20m ./...
+
+.PHONY: setup
+setup: ## install what the tests use (as root), or say what is missing
+	@deploy/apt.sh
+
+.PHONY: lint
+lint: ## vet, staticcheck, gofumpt, govulncheck and go.mod
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	@unformatted=$$(git ls-files '*.go' | xargs -r $(TOOL) gofumpt -l); \
+	  if [[ -n $$unformatted ]]; then echo "not formatted by gofumpt:"; echo "$$unformatted"; exit 1; fi
+	internal/tools/vulncheck.sh ./...
+	$(GO) mod tidy -diff
+	$(GO) -C internal/tools mod tidy -diff
+
+.PHONY: format
+format: ## format every Go file
+	@git ls-files '*.go' | xargs -r $(TOOL) gofumpt -w
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (1m)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -r -n1 dirname | sort -u | while read -r dir; do \
+	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]*' "$$dir"/*_test.go | sed 's/^func //'); do \
+	    echo "fuzz $$dir $$target"; $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$dir"; \
+	  done; done
+
+.PHONY: soak
+soak: ## the long crash and load tests
+	FIRN_SOAK=1 $(GO) test -count=1 -timeout 2h -run 'Soak|Crash|Kill' -v ./...
+
+.PHONY: bench
+bench: build ## measure, beside peers and limits; writes bench/RESULTS.md
+	$(GO) run ./bench
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin bench/out
