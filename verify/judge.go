@@ -1,0 +1,297 @@
+package verify
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// Verdict is the answer about one path (spec/policy.md#verdicts).
+type Verdict uint8
+
+// The verdicts, worst first.
+const (
+	Contradicted Verdict = iota + 1
+	Untrusted
+	Inconclusive
+	Trusted
+)
+
+func (v Verdict) String() string {
+	switch v {
+	case Contradicted:
+		return "contradicted"
+	case Untrusted:
+		return "untrusted"
+	case Inconclusive:
+		return "inconclusive"
+	case Trusted:
+		return "trusted"
+	}
+	return fmt.Sprintf("Verdict(%d)", v)
+}
+
+// Fingerprint is everything that a verdict is about. It is comparable: two
+// claims agree if and only if their fingerprints are equal.
+type Fingerprint struct {
+	Path       nix.StorePath
+	NarHash    nix.Hash
+	NarSize    uint64   // bytes
+	References [32]byte // digest, see ReferencesDigest
+}
+
+// ReferencesDigest is the SHA-256 of the sorted base names, each followed by a
+// line feed (spec/statement.md#references).
+func ReferencesDigest(bases []string) [32]byte {
+	if !slices.IsSorted(bases) {
+		bases = slices.Clone(bases)
+		slices.Sort(bases)
+	}
+	h := sha256.New()
+	for _, b := range bases {
+		h.Write([]byte(b))
+		h.Write([]byte{'\n'})
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// Class says what kind of claim it is.
+type Class uint8
+
+// A Built claim says "I built it"; a Signed claim is a cache's signature and
+// counts only in groups that say `signed`.
+const (
+	Built Class = iota + 1
+	Signed
+)
+
+// Place is where a log holds a statement.
+type Place struct {
+	Log   string // name of the log in the policy
+	Index uint64
+}
+
+// Claim is one live claim of one operator of the policy: its signature and
+// inclusion are checked, its key speaks for the operator, and nothing revoked
+// or retracted it where it is counted.
+type Claim struct {
+	Operator       string // name in the policy
+	Class          Class
+	About          Fingerprint
+	Implementation string // which Nix built it; only for content-addressed outputs
+	Key            statement.KeyID
+	ID             statement.ID
+	Places         []Place // live places only, at least one
+}
+
+// Case is what one verdict rests on.
+type Case struct {
+	Need   *Group
+	About  Fingerprint
+	Claims []Claim // in any order; those of operators outside Need are ignored
+	// Open names the operators of whom something is missing that could change
+	// what they say, and what it is.
+	Open map[string]string
+}
+
+// Dissent is an operator that claims something else.
+type Dissent struct {
+	Operator string
+	// What it claims, for people: "another hash", "other references", "another
+	// size", "another path", or "itself" for an operator that contradicts itself.
+	What   string
+	Claims []Claim // those that differ
+}
+
+// Words is "d claims another hash".
+func (d Dissent) Words() string {
+	if d.What == itself {
+		return d.Operator + " contradicts itself"
+	}
+	return d.Operator + " claims " + d.What
+}
+
+const itself = "itself"
+
+// Judgement is the verdict about one path and why.
+type Judgement struct {
+	Verdict  Verdict
+	Supports []string  // operators, in the order of the group
+	Dissent  []Dissent // in the order of the group
+	Waiting  []string  // operators of whom something is missing, in the order of the group
+	Needed   int       // members of the group
+	Of       int
+	Found    int // members that are satisfied for certain or by what is known
+	Reason   string
+}
+
+// stance is what one operator's claims amount to.
+type stance struct {
+	supports bool
+	classes  [Signed + 1]bool // of the supporting claims
+	dissent  *Dissent
+}
+
+// Judge decides one case. It is a pure function: the order of the claims does
+// not matter, and it needs no clock and no network
+// (spec/policy.md#how-a-verdict-is-found).
+func Judge(c Case) Judgement {
+	stances := stancesOf(c)
+	j := Judgement{Needed: c.Need.K, Of: len(c.Need.Members)}
+	for _, o := range c.Need.Voters() {
+		s := stances[o.Name]
+		if s.supports {
+			j.Supports = append(j.Supports, o.Name)
+		}
+		if s.dissent != nil {
+			j.Dissent = append(j.Dissent, *s.dissent)
+		}
+		if _, open := c.Open[o.Name]; open {
+			j.Waiting = append(j.Waiting, o.Name)
+		}
+	}
+	known := func(o *Operator, signed bool) bool { return stances[o.Name].counts(signed) }
+	certain := func(o *Operator, signed bool) bool {
+		_, open := c.Open[o.Name]
+		return !open && known(o, signed)
+	}
+	possible := func(o *Operator, signed bool) bool {
+		_, open := c.Open[o.Name]
+		return open || known(o, signed)
+	}
+	j.Found = satisfied(c.Need, known)
+	switch {
+	case satisfied(c.Need, certain) >= c.Need.K:
+		j.Verdict = Trusted
+	case satisfied(c.Need, possible) >= c.Need.K:
+		j.Verdict = Inconclusive
+	case slices.ContainsFunc(j.Dissent, func(d Dissent) bool { _, open := c.Open[d.Operator]; return !open }):
+		j.Verdict = Contradicted
+	case len(j.Waiting) > 0:
+		j.Verdict = Inconclusive // untrusted or contradicted, it is not known which
+	default:
+		j.Verdict = Untrusted
+	}
+	j.Reason = reason(j, c)
+	return j
+}
+
+// counts reports whether the operator's support counts in a group of that sort.
+func (s stance) counts(signed bool) bool {
+	if signed {
+		return s.supports && s.classes[Signed]
+	}
+	return s.supports && s.classes[Built]
+}
+
+// satisfied returns how many members of g are satisfied if vote says which
+// operators are.
+func satisfied(g *Group, vote func(o *Operator, signed bool) bool) int {
+	n := 0
+	for _, m := range g.Members {
+		if m.Operator != nil && vote(m.Operator, g.Signed) ||
+			m.Group != nil && satisfied(m.Group, vote) >= m.Group.K {
+			n++
+		}
+	}
+	return n
+}
+
+func stancesOf(c Case) map[string]stance {
+	claims := make(map[string][]Claim)
+	agreeing := make(map[string]bool) // implementations by which anybody of the rule got f
+	for _, o := range c.Need.Voters() {
+		claims[o.Name] = nil
+	}
+	anybody := false
+	for _, cl := range c.Claims {
+		if _, votes := claims[cl.Operator]; !votes {
+			continue
+		}
+		claims[cl.Operator] = append(claims[cl.Operator], cl)
+		if cl.About == c.About {
+			agreeing[cl.Implementation] = true
+			anybody = true
+		}
+	}
+	stances := make(map[string]stance, len(claims))
+	for name, own := range claims {
+		stances[name] = stanceOf(name, own, c.About, func(impl string) bool { return !anybody || agreeing[impl] })
+	}
+	return stances
+}
+
+// stanceOf is the rule "an operator supports f if all its live claims about
+// the path are f". comparable says whether somebody's claim for f was made by
+// that implementation: another path for a content-addressed output is dissent
+// only then.
+func stanceOf(name string, own []Claim, f Fingerprint, comparable func(impl string) bool) stance {
+	var s stance
+	impls := make(map[string]bool)
+	for _, cl := range own {
+		if cl.About == f {
+			s.supports = true
+			s.classes[cl.Class] = true
+			impls[cl.Implementation] = true
+		}
+	}
+	agreed := s.supports
+	var differ []Claim
+	for _, cl := range own {
+		switch {
+		case cl.About == f:
+		case cl.About.Path == f.Path,
+			agreed && impls[cl.Implementation],
+			!agreed && comparable(cl.Implementation):
+			differ = append(differ, cl)
+		}
+	}
+	if len(differ) == 0 {
+		return s
+	}
+	slices.SortFunc(differ, func(a, b Claim) int { return slices.Compare(a.ID[:], b.ID[:]) })
+	s.supports = false
+	s.dissent = &Dissent{Operator: name, What: difference(differ[0].About, f), Claims: differ}
+	for _, cl := range differ {
+		if agreed || cl.About != differ[0].About {
+			s.dissent.What = itself
+		}
+	}
+	return s
+}
+
+func difference(got, want Fingerprint) string {
+	switch {
+	case got.Path != want.Path:
+		return "another path"
+	case got.NarHash != want.NarHash:
+		return "another hash"
+	case got.NarSize != want.NarSize:
+		return "another size"
+	default:
+		return "other references"
+	}
+}
+
+func reason(j Judgement, c Case) string {
+	parts := []string{fmt.Sprintf("%d of %d needed, %d found", j.Needed, j.Of, j.Found)}
+	for _, d := range j.Dissent {
+		if j.Verdict != Trusted {
+			parts = append(parts, d.Words())
+		}
+	}
+	if j.Verdict == Inconclusive {
+		var missing []string
+		for _, name := range j.Waiting {
+			if why := c.Open[name]; !slices.Contains(missing, why) {
+				missing = append(missing, why)
+			}
+		}
+		parts = append(parts, missing...)
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,508 @@
+package verify
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// ParsePolicy parses a firn.policy (spec/policy.md#firnpolicy). name stands
+// for the file in errors; read returns the content of a log policy file. The
+// error is PolicyErrors: everything that is wrong, with line and column.
+func ParsePolicy(name string, data []byte, read func(file string) ([]byte, error)) (*Policy, error) {
+	p := &parser{file: name, read: read, pol: &Policy{}, names: make(map[string]*named), once: make(map[string]int), keys: make(map[string]string)}
+	if len(data) > maxPolicyBytes {
+		return nil, PolicyErrors{{File: name, Line: 1, Column: 1, Message: fmt.Sprintf("a policy has at most %d bytes, this one has %d", maxPolicyBytes, len(data))}}
+	}
+	for _, l := range lex(string(data), p.report) {
+		p.line(l)
+	}
+	p.whole()
+	if len(p.errs) > 0 {
+		slices.SortStableFunc(p.errs, func(a, b *PolicyError) int {
+			if a.Line != b.Line {
+				return a.Line - b.Line
+			}
+			return a.Column - b.Column
+		})
+		return nil, p.errs
+	}
+	return p.pol, nil
+}
+
+// named is what a name stands for. A name whose line is wrong is known, with
+// everything nil, so that one mistake is reported once.
+type named struct {
+	line     int
+	what     string // "log", "operator" or "group"
+	operator *Operator
+	group    *Group
+}
+
+type parser struct {
+	file  string
+	read  func(string) ([]byte, error)
+	pol   *Policy
+	names map[string]*named // operators and groups; logs have "log " before them
+	once  map[string]int    // line of what may be said once
+	keys  map[string]string // operator that has an id or key
+	last  int               // number of the last line with words
+	errs  PolicyErrors
+}
+
+func (p *parser) report(n, col int, msg string) {
+	p.errs = append(p.errs, &PolicyError{File: p.file, Line: n, Column: col, Message: msg})
+}
+
+func (p *parser) failf(l line, col int, format string, args ...any) {
+	p.report(l.n, col, fmt.Sprintf(format, args...))
+}
+
+func (p *parser) line(l line) {
+	p.last = l.n
+	switch word := l.fields[0]; word.text {
+	case "log":
+		p.log(l)
+	case "completeness":
+		p.completeness(l)
+	case "operator":
+		p.operator(l)
+	case "group":
+		p.group(l)
+	case "rule":
+		p.rule(l)
+	case "veto", "distinct", "index", "upstream", "public-from", "work-from":
+		p.notYet(l, word)
+	default:
+		p.failf(l, word.col, "%q is not a line of a policy; lines start with log, completeness, operator, group or rule", word.text)
+	}
+}
+
+func (p *parser) notYet(l line, f field) {
+	p.failf(l, f.col, "%q is not yet understood by this version of firn; remove it or use a newer firn", f.text)
+}
+
+// define enters a name and reports whether it may be used.
+func (p *parser) define(l line, f field, what string) *named {
+	if msg := checkName(f.text); msg != "" {
+		p.failf(l, f.col, "%s", msg)
+		return nil
+	}
+	space := f.text
+	if what == "log" {
+		space = "log " + f.text
+	}
+	if old := p.names[space]; old != nil {
+		p.failf(l, f.col, "%q is already the name of the %s in line %d", f.text, old.what, old.line)
+		return nil
+	}
+	n := &named{line: l.n, what: what}
+	p.names[space] = n
+	return n
+}
+
+func (p *parser) completeness(l line) {
+	if len(l.fields) != 2 || l.fields[1].text != "off" {
+		p.failf(l, l.fields[0].col, "the line is `completeness off`; without it answers must be proven complete")
+		return
+	}
+	if p.twice(l, "completeness") {
+		return
+	}
+	p.pol.CompletenessOff = true
+}
+
+func (p *parser) twice(l line, what string) bool {
+	if old, ok := p.once[what]; ok {
+		p.failf(l, l.fields[0].col, "%s is already said in line %d", what, old)
+		return true
+	}
+	p.once[what] = l.n
+	return false
+}
+
+func (p *parser) operator(l line) {
+	if len(l.fields) < 4 {
+		if len(l.fields) > 1 {
+			p.define(l, l.fields[1], "operator")
+		}
+		p.failf(l, l.end(), "the line is `operator NAME id ID` or `operator NAME key KEYID...`")
+		return
+	}
+	n := p.define(l, l.fields[1], "operator")
+	o := &Operator{Name: l.fields[1].text}
+	how, rest := l.fields[2], l.fields[3:]
+	ok := n != nil
+	switch how.text {
+	case "id":
+		if len(rest) > 1 {
+			p.failf(l, rest[1].col, "an operator has one id; write one line per operator")
+			return
+		}
+		id, err := statement.ParseID(rest[0].text)
+		if err != nil {
+			p.failf(l, rest[0].col, "an operator's id is 64 lower-case hexadecimal digits, as `firn operator show` prints it")
+			return
+		}
+		o.ID = &id
+		ok = p.claim(l, rest[0], "id", o.Name) && ok
+	case "key":
+		for _, f := range rest {
+			id, err := statement.ParseKeyID(f.text)
+			if err != nil {
+				p.failf(l, f.col, "a key is named by its id, 64 lower-case hexadecimal digits, as `firn key show` prints it")
+				ok = false
+				continue
+			}
+			ok = p.claim(l, f, "key", o.Name) && ok
+			o.Keys = append(o.Keys, id)
+		}
+		slices.SortFunc(o.Keys, func(a, b statement.KeyID) int { return slices.Compare(a[:], b[:]) })
+	default:
+		p.failf(l, how.col, "after its name an operator has `id` or `key`, not %q", how.text)
+		return
+	}
+	if ok {
+		n.operator = o
+		p.pol.Operators = append(p.pol.Operators, o)
+	}
+}
+
+// claim enters an id or key; it would count for neither of two operators.
+func (p *parser) claim(l line, f field, what, operator string) bool {
+	if old, taken := p.keys[what+f.text]; taken {
+		p.failf(l, f.col, "this %s already belongs to operator %s; under two operators it counts for neither", what, old)
+		return false
+	}
+	p.keys[what+f.text] = operator
+	return true
+}
+
+func (p *parser) log(l line) {
+	if len(l.fields) < 4 || l.fields[2].text != "file" {
+		if len(l.fields) > 1 {
+			p.define(l, l.fields[1], "log")
+		}
+		p.failf(l, l.fields[min(2, len(l.fields)-1)].col, "the line is `log NAME file LOGPOLICY [url URL] [required|optional] [max-age 24h]`")
+		return
+	}
+	n := p.define(l, l.fields[1], "log")
+	ref := &LogRef{Name: l.fields[1].text, File: l.fields[3].text, Required: true}
+	ok := p.logOptions(l, ref)
+	ok = p.logPolicy(l, ref) && ok
+	if n != nil && ok {
+		p.pol.Logs = append(p.pol.Logs, ref)
+	}
+}
+
+func (p *parser) logOptions(l line, ref *LogRef) bool {
+	ok := true
+	seen := make(map[string]bool)
+	rest := l.fields[4:]
+	for len(rest) > 0 {
+		word := rest[0]
+		rest = rest[1:]
+		what := word.text
+		if what == "required" {
+			what = "optional"
+		}
+		if seen[what] {
+			p.failf(l, word.col, "%q is said twice", word.text)
+			ok = false
+		}
+		seen[what] = true
+		switch word.text {
+		case "required", "optional":
+			ref.Required = word.text == "required"
+			continue
+		case "index":
+			p.notYet(l, word)
+			return false
+		case "url", "max-age":
+		default:
+			p.failf(l, word.col, "%q is not an option of a log; they are url, required, optional and max-age", word.text)
+			return false
+		}
+		if len(rest) == 0 {
+			p.failf(l, l.end(), "%s needs a value", word.text)
+			return false
+		}
+		if msg := ref.set(word.text, rest[0].text); msg != "" {
+			p.failf(l, rest[0].col, "%s", msg)
+			ok = false
+		}
+		rest = rest[1:]
+	}
+	return ok
+}
+
+func (ref *LogRef) set(option, value string) string {
+	if option == "max-age" {
+		d, err := time.ParseDuration(value)
+		if err != nil || d <= 0 {
+			return fmt.Sprintf("%q is not an age; write for instance 24h or 30m", value)
+		}
+		ref.MaxAge = d
+		return ""
+	}
+	ref.URL = value
+	return checkURL(value)
+}
+
+func checkURL(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "file",
+		u.Scheme != "file" && u.Host == "", u.Scheme == "file" && u.Path == "":
+		return fmt.Sprintf("%q is not the address of a log; write http://…, https://… or file:///…", s)
+	case u.User != nil:
+		return "the address of a log holds no user name or password"
+	case u.RawQuery != "" || u.Fragment != "":
+		return "the address of a log has no ? and no #"
+	}
+	return ""
+}
+
+// logPolicy reads the log policy file that a line names.
+func (p *parser) logPolicy(l line, ref *LogRef) bool {
+	f := l.fields[3]
+	data, err := p.read(ref.File)
+	if err != nil {
+		p.failf(l, f.col, "the log policy of %s cannot be read: %v", ref.Name, err)
+		return false
+	}
+	pol, err := policy.Parse(data)
+	if err != nil {
+		p.failf(l, f.col, "%s: %v", ref.File, err)
+		return false
+	}
+	if len(pol.Logs) != 1 {
+		p.failf(l, f.col, "%s has %d log lines; a log policy named here has exactly one", ref.File, len(pol.Logs))
+		return false
+	}
+	ref.Policy, ref.Origin = pol, pol.Logs[0].Key.Name
+	if old, taken := p.keys["origin"+ref.Origin]; taken {
+		p.failf(l, f.col, "%s is the log that line `log %s` already names", ref.Origin, old)
+		return false
+	}
+	p.keys["origin"+ref.Origin] = ref.Name
+	if ref.URL == "" {
+		ref.URL = pol.Logs[0].URL
+		if msg := checkURL(ref.URL); msg != "" {
+			p.failf(l, l.end(), "nothing says where log %s is; write `url https://…` in this line or the address in %s", ref.Name, ref.File)
+			return false
+		}
+	}
+	if ref.MaxAge > 0 && pol.Quorum == policy.None {
+		p.failf(l, f.col, "max-age can never be met: %s says `quorum none`, and a checkpoint without witnesses has no age; name witnesses there or remove max-age", ref.File)
+		return false
+	}
+	return true
+}
+
+func (p *parser) rule(l line) {
+	f := l.fields
+	switch {
+	case len(f) > 1 && f[1].text != "default":
+		p.failf(l, f[1].col, "rules for %q are not yet understood by this version of firn, only `rule default`", f[1].text)
+		return
+	case len(f) < 4 || f[2].text != "need":
+		p.failf(l, f[min(2, len(f)-1)].col, "the line is `rule default need GROUP [else refuse]`")
+		return
+	}
+	if p.twice(l, "rule default") {
+		return
+	}
+	p.pol.Default = p.needed(l, f[3])
+	if len(f) == 4 {
+		return
+	}
+	if f[4].text != "else" || len(f) != 6 {
+		p.failf(l, f[4].col, "after the group comes nothing or `else refuse`")
+		return
+	}
+	switch f[5].text {
+	case "refuse":
+	case "warn", "allow", "rebuild":
+		p.failf(l, f[5].col, "`else %s` is not yet understood by this version of firn, only `else refuse`", f[5].text)
+	default:
+		p.failf(l, f[5].col, "after else comes refuse, not %q", f[5].text)
+	}
+}
+
+func (p *parser) needed(l line, f field) *Group {
+	n := p.names[f.text]
+	switch {
+	case n == nil:
+		p.failf(l, f.col, "there is no group %q before this line", f.text)
+	case n.what == "operator":
+		p.failf(l, f.col, "%s is an operator; a rule needs a group, for instance `group G 1 %s`", f.text, f.text)
+	default:
+		return n.group
+	}
+	return nil
+}
+
+func (p *parser) group(l line) {
+	f := l.fields
+	if len(f) < 4 {
+		if len(f) > 1 {
+			p.define(l, f[1], "group")
+		}
+		p.failf(l, l.end(), "the line is `group NAME K|all|any MEMBER... [signed]`")
+		return
+	}
+	members := f[3:]
+	g := &Group{Name: f[1].text}
+	if last := members[len(members)-1]; last.text == "signed" {
+		g.Signed = true
+		members = members[:len(members)-1]
+	}
+	ok := p.members(l, g, members)
+	// The name is defined last: a group cannot be its own member.
+	n := p.define(l, f[1], "group")
+	ok = p.threshold(l, g, f[2], len(members)) && ok
+	if ok && n != nil {
+		n.group = g
+		p.pol.Groups = append(p.pol.Groups, g)
+	}
+}
+
+func (p *parser) threshold(l line, g *Group, f field, members int) bool {
+	switch f.text {
+	case "all":
+		g.K = members
+	case "any":
+		g.K = 1
+	default:
+		k, err := strconv.Atoi(f.text)
+		if err != nil || strconv.Itoa(k) != f.text || k < 1 {
+			p.failf(l, f.col, "a group needs a number from 1, all or any, not %q", f.text)
+			return false
+		}
+		g.K = k
+	}
+	if members == 0 {
+		p.failf(l, f.col, "group %s has no members", g.Name)
+		return false
+	}
+	if g.K > members {
+		p.failf(l, f.col, "group %s can never be satisfied: it needs %d and has %s", g.Name, g.K, plural(members, "member"))
+		return false
+	}
+	return true
+}
+
+// members resolves the members of g. Nobody may vote twice in one group, also
+// not through the groups in it.
+func (p *parser) members(l line, g *Group, fields []field) bool {
+	ok := true
+	votes := make(map[*Operator]string)
+	for _, f := range fields {
+		n := p.names[f.text]
+		switch {
+		case f.text == "signed" || f.text == "distinct":
+			p.failf(l, f.col, "%q is not a member; `signed` stands at the end of the line", f.text)
+			ok = false
+			continue
+		case n == nil:
+			p.failf(l, f.col, "there is no operator or group %q before this line", f.text)
+			ok = false
+			continue
+		case n.operator == nil && n.group == nil: // its own line is wrong
+			ok = false
+			continue
+		}
+		m := Member{Operator: n.operator, Group: n.group}
+		g.Members = append(g.Members, m)
+		voters := []*Operator{m.Operator}
+		if m.Group != nil {
+			voters = m.Group.Voters()
+		}
+		for _, o := range voters {
+			if before, twice := votes[o]; twice {
+				p.failf(l, f.col, "operator %s would vote twice in group %s, through %s and %s; one operator has one vote", o.Name, g.Name, before, f.text)
+				ok = false
+				break
+			}
+			votes[o] = f.text
+		}
+	}
+	return ok
+}
+
+// whole checks what no single line shows.
+func (p *parser) whole() {
+	n := p.last + 1
+	if len(p.errs) > 0 { // do not ask for lines that are there, but wrong
+		return
+	}
+	if !slices.ContainsFunc(p.pol.Logs, func(r *LogRef) bool { return r.Required }) {
+		p.report(n, 1, "no required log: a verdict would rest on nobody's answer; write `log NAME file LOGPOLICY url URL`")
+	}
+	if p.pol.Default == nil {
+		p.report(n, 1, "no rule: write `rule default need GROUP` after the groups")
+	}
+}
+
+// String returns the policy in canonical form: parsing it gives an equal
+// policy, and its String is the same.
+func (p *Policy) String() string {
+	var b strings.Builder
+	for _, r := range p.Logs {
+		fmt.Fprintf(&b, "log %s file %s url %s", r.Name, r.File, r.URL)
+		if !r.Required {
+			b.WriteString(" optional")
+		}
+		if r.MaxAge > 0 {
+			fmt.Fprintf(&b, " max-age %s", r.MaxAge)
+		}
+		b.WriteByte('\n')
+	}
+	if p.CompletenessOff {
+		b.WriteString("completeness off\n")
+	}
+	for _, o := range p.Operators {
+		b.WriteString(o.String() + "\n")
+	}
+	for _, g := range p.Groups {
+		b.WriteString(g.String() + "\n")
+	}
+	fmt.Fprintf(&b, "rule default need %s else refuse\n", p.Default.Name)
+	return b.String()
+}
+
+func (o *Operator) String() string {
+	if o.ID != nil {
+		return "operator " + o.Name + " id " + o.ID.String()
+	}
+	s := "operator " + o.Name + " key"
+	for _, k := range o.Keys {
+		s += " " + k.String()
+	}
+	return s
+}
+
+func (g *Group) String() string {
+	s := fmt.Sprintf("group %s %d", g.Name, g.K)
+	for _, m := range g.Members {
+		s += " " + m.Name()
+	}
+	if g.Signed {
+		s += " signed"
+	}
+	return s
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return fmt.Sprintf("%d %s", n, what)
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

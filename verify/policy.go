@@ -1,0 +1,136 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// Policy is a parsed firn.policy (spec/policy.md#firnpolicy). It is never
+// changed after parsing and may be used concurrently.
+type Policy struct {
+	Logs            []*LogRef   // in the order of the file, at least one required
+	Operators       []*Operator // in the order of the file
+	Groups          []*Group    // in the order of the file
+	Default         *Group      // what `rule default` needs
+	CompletenessOff bool        // answered lookups count as complete
+}
+
+// LogRef is a `log` line: one log, the policy that its checkpoints must
+// satisfy, and how much a verdict depends on it.
+type LogRef struct {
+	Name     string
+	File     string         // the C2SP tlog-policy file as written
+	URL      string         // where to ask; http, https or file
+	Policy   *policy.Policy // with exactly one log
+	Origin   string
+	Required bool
+	MaxAge   time.Duration // 0: any age is fresh enough
+}
+
+// Operator is an `operator` line: a name of this policy for somebody who has
+// one vote. Exactly one of ID and Keys is set.
+type Operator struct {
+	Name string
+	ID   *statement.ID     // `id`: the operator's first statement
+	Keys []statement.KeyID // `key`: build or cache keys, sorted
+}
+
+// Group is a `group` line. It is satisfied by K of its members.
+type Group struct {
+	Name    string
+	K       int
+	Members []Member
+	Signed  bool // operators in it count by cache signatures, not by builds
+}
+
+// Member is an operator or a group defined earlier; exactly one is set.
+type Member struct {
+	Operator *Operator
+	Group    *Group
+}
+
+// Name returns the name by which the policy knows the member.
+func (m Member) Name() string {
+	if m.Operator != nil {
+		return m.Operator.Name
+	}
+	return m.Group.Name
+}
+
+// Voters returns every operator in g and in the groups below it, in the order
+// of the file. The parser sees to it that none is there twice.
+func (g *Group) Voters() []*Operator {
+	var all []*Operator
+	for _, m := range g.Members {
+		if m.Operator != nil {
+			all = append(all, m.Operator)
+		} else {
+			all = append(all, m.Group.Voters()...)
+		}
+	}
+	return all
+}
+
+// Operator returns the operator of that name, or nil.
+func (p *Policy) Operator(name string) *Operator {
+	for _, o := range p.Operators {
+		if o.Name == name {
+			return o
+		}
+	}
+	return nil
+}
+
+// PolicyError is one thing that is wrong with a policy file. Line and Column
+// count from 1; the column counts bytes.
+type PolicyError struct {
+	File         string
+	Line, Column int
+	Message      string
+}
+
+func (e *PolicyError) Error() string {
+	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Message)
+}
+
+// PolicyErrors is everything that is wrong with a policy file, in the order of
+// the file.
+type PolicyErrors []*PolicyError
+
+func (e PolicyErrors) Error() string {
+	lines := make([]string, len(e))
+	for i, err := range e {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ErrNoPolicy says that there is no policy file where one was looked for.
+var ErrNoPolicy = errors.New("no policy")
+
+// LoadPolicy reads the policy at path and the log policies that it names;
+// those are looked for beside it unless their names are absolute. Its errors
+// are ErrNoPolicy, a file error, or PolicyErrors.
+func LoadPolicy(path string) (*Policy, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: %s does not exist", ErrNoPolicy, path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading policy: %w", err)
+	}
+	dir := filepath.Dir(path)
+	return ParsePolicy(path, data, func(file string) ([]byte, error) {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		return os.ReadFile(file)
+	})
+}
