@@ -53,7 +53,7 @@ type Cosignature struct {
 // Verified is a checkpoint that satisfied a policy.
 type Verified struct {
 	Head
-	LogKey       Key // the first of the policy's keys that signed
+	LogKeys      []Key // the keys of the policy that signed for this origin
 	Cosignatures []Cosignature
 	// Time is the newest T such that the cosignatures at or after T satisfy
 	// the quorum, and Age is how long ago that was. They say how fresh the
@@ -120,8 +120,8 @@ func (p *Policy) verifyLog(note []byte) (*Verified, map[string]int64, error) {
 			if !ed25519x.Verify(l.Key.Public, []byte(n.Text), s.Sig) {
 				return nil, nil, &SignatureError{s.Name, s.ID}
 			}
-			if l.Key.Name == head.Origin && v.LogKey.Name == "" {
-				v.LogKey = l.Key
+			if l.Key.Name == head.Origin {
+				v.LogKeys = append(v.LogKeys, l.Key)
 			}
 		}
 		if w := p.witnesses[name]; w != nil && w.Key.Type == TypeCosignature {
@@ -134,7 +134,7 @@ func (p *Policy) verifyLog(note []byte) (*Verified, map[string]int64, error) {
 			}
 		}
 	}
-	if v.LogKey.Name == "" {
+	if len(v.LogKeys) == 0 {
 		return nil, nil, fmt.Errorf("checkpoint of %q: %w", head.Origin, ErrUnknownLog)
 	}
 	for _, w := range p.Witnesses {

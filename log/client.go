@@ -1,0 +1,134 @@
+package log
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/firn-log/firn/log/policy"
+)
+
+// DefaultTimeout is how long one request may take unless Options say otherwise.
+const DefaultTimeout = 30 * time.Second
+
+// Options are what a Client may be told. The zero value is good.
+type Options struct {
+	// Origin names the log among several of the policy; it may be empty if the
+	// policy has one.
+	Origin string
+	// Memory keeps remembered checkpoints. Nil remembers for the life of the
+	// client only.
+	Memory *Memory
+	// CacheDir is a folder for verified full tiles; "" keeps none on disk.
+	CacheDir string
+	// HTTP makes the requests; nil is a client of its own.
+	HTTP *http.Client
+	// Timeout bounds one request, with its body; 0 is DefaultTimeout. The
+	// wait that a caller asks for is added to it.
+	Timeout time.Duration
+	// Now is the clock for ages; nil is time.Now.
+	Now func() time.Time
+	// UserAgent is sent with requests.
+	UserAgent string
+}
+
+// A Client reads one log, over HTTP or from a folder, and submits to it over
+// HTTP. It may be used from several goroutines.
+type Client struct {
+	pol    *policy.Policy
+	origin string
+	mem    *Memory
+	src    source
+	tiles  *tileCache
+	now    func() time.Time
+}
+
+// NewClient returns a client for the log at a URL: http://, https://, or file://
+// for a folder that holds the static tree. The policy decides which checkpoints
+// are believed; without one there is no client.
+func NewClient(logURL string, pol *policy.Policy, o Options) (*Client, error) {
+	if pol == nil {
+		return nil, fmt.Errorf("reading the log at %s: a log policy is needed", logURL)
+	}
+	origin, err := chooseOrigin(pol, o.Origin)
+	if err != nil {
+		return nil, err
+	}
+	src, err := newSource(logURL, o)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{pol: pol, origin: origin, mem: o.Memory, src: src, tiles: newTileCache(o.CacheDir, origin), now: o.Now}
+	if c.mem == nil {
+		c.mem = NewMemory("")
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return c, nil
+}
+
+func chooseOrigin(pol *policy.Policy, want string) (string, error) {
+	origins := pol.Origins()
+	for _, o := range origins {
+		if o == want {
+			return o, nil
+		}
+	}
+	switch {
+	case want != "":
+		return "", fmt.Errorf("the log policy has no log %q", want)
+	case len(origins) == 0:
+		return "", fmt.Errorf("the log policy has no log line")
+	case len(origins) > 1:
+		return "", fmt.Errorf("the log policy has %d logs (%s): one of them must be named", len(origins), strings.Join(origins, ", "))
+	}
+	return origins[0], nil
+}
+
+// Origin returns the origin of the log.
+func (c *Client) Origin() string { return c.origin }
+
+// Policy returns the policy that the client believes checkpoints by.
+func (c *Client) Policy() *policy.Policy { return c.pol }
+
+// Checkpoint fetches the log's checkpoint, holds it against the policy and
+// against the remembered one, and remembers it.
+//
+// Errors: ErrUnreachable; those of [policy.Policy.Verify]; a *StaleError if the
+// log showed an older checkpoint than before; a *ForkError if it showed another
+// history; ErrUnproven if it did not prove that it goes on from there.
+func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
+	note, err := c.src.get(ctx, "checkpoint", policy.MaxNote)
+	if err != nil {
+		return nil, fmt.Errorf("reading checkpoint of %s: %w", c.origin, err)
+	}
+	return c.Accept(ctx, note)
+}
+
+// Accept does with a note that came with an answer, or from somewhere else,
+// what [Client.Checkpoint] does with a fetched one.
+func (c *Client) Accept(ctx context.Context, note []byte) (*Checkpoint, error) {
+	cp, err := VerifyCheckpoint(c.pol, note, c.now())
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint of %s: %w", c.origin, err)
+	}
+	if cp.Origin != c.origin {
+		return nil, fmt.Errorf("checkpoint of %s: it is that of %q", c.origin, cp.Origin)
+	}
+	if err := c.mem.admit(ctx, c, cp); err != nil {
+		return nil, err
+	}
+	return cp, nil
+}
+
+// filePath returns the folder that a file URL names.
+func filePath(u *url.URL) (string, error) {
+	if u.Host != "" && u.Host != "localhost" {
+		return "", fmt.Errorf("%s: a file URL names no other machine", u)
+	}
+	return u.Path, nil
+}

@@ -1,0 +1,240 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/policy"
+)
+
+// A Fork is evidence against a log: two notes signed by one of its keys that
+// no single history holds (spec/proofs.md#forks). It convicts by itself.
+type Fork struct {
+	Small, Large []byte // signed notes
+	// Root and Proof are only there if the sizes differ: Root is what the
+	// larger tree holds at the smaller size, and Proof is the consistency
+	// proof from there to the larger root.
+	Root  tlog.Hash
+	Proof tlog.TreeProof
+}
+
+const (
+	forkHeader = "firn-log-fork@v1"
+	forkSuffix = ".firn-fork"
+	// maxEvidence is how many files are kept per origin.
+	maxEvidence = 4
+	// maxProof bounds the hashes of one proof.
+	maxProof = 63
+)
+
+// sameHistory returns nil if the tree of large, as its tiles have it, begins
+// with the tree of small; a *ForkError if it provably does not; and an error
+// matching ErrUnproven if the tiles do not say. old and cp are the same two
+// checkpoints in the order in which they were seen.
+func (c *Client) sameHistory(ctx context.Context, small, large, old, cp *Checkpoint) error {
+	f := Fork{Small: small.Note, Large: large.Note}
+	switch {
+	case small.Size == 0:
+		return nil // every tree begins with the empty one
+	case small.Size == large.Size:
+		if small.Root == large.Root {
+			return nil
+		}
+	default:
+		// Every hash that this reader returns is proven to be in the tree of
+		// large, so another root at this size is a second history.
+		r := c.hashReader(ctx, large)
+		var err error
+		if f.Root, err = tlog.TreeHash(int64(small.Size), r); err == nil {
+			if f.Root == small.Root {
+				return nil
+			}
+			f.Proof, err = tlog.ProveTree(int64(large.Size), int64(small.Size), r)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s from size %d to %d: %w", ErrUnproven, c.origin, small.Size, large.Size, c.tileError(err))
+		}
+	}
+	if err := f.Verify(c.pol); err != nil {
+		return fmt.Errorf("%w: %s shows another history, but: %w", ErrUnproven, c.origin, err)
+	}
+	return &ForkError{Origin: c.origin, Old: old.Note, New: cp.Note, Evidence: f.Marshal()}
+}
+
+// Marshal returns the text of the evidence.
+func (f *Fork) Marshal() []byte {
+	var b bytes.Buffer
+	fmt.Fprintln(&b, forkHeader)
+	if f.Proof != nil {
+		fmt.Fprintln(&b, base64.StdEncoding.EncodeToString(f.Root[:]))
+		for _, h := range f.Proof {
+			fmt.Fprintln(&b, base64.StdEncoding.EncodeToString(h[:]))
+		}
+	}
+	b.WriteByte('\n')
+	b.Write(f.Small)
+	b.WriteByte('\n')
+	b.Write(f.Large)
+	return b.Bytes()
+}
+
+// ParseFork reads evidence. It verifies nothing; what it accepts, Marshal gives
+// back byte by byte.
+func ParseFork(b []byte) (*Fork, error) {
+	if len(b) > 2*policy.MaxNote+8192 {
+		return nil, fmt.Errorf("%w evidence: too long", policy.ErrMalformed)
+	}
+	// The text of a checkpoint has no empty line, so there are five parts.
+	parts := strings.SplitAfter(string(b), "\n\n")
+	if len(parts) != 5 {
+		return nil, fmt.Errorf("%w evidence: it does not hold two checkpoints", policy.ErrMalformed)
+	}
+	f := &Fork{Small: []byte(strings.TrimSuffix(parts[1]+parts[2], "\n")), Large: []byte(parts[3] + parts[4])}
+	lines := strings.Split(strings.TrimSuffix(parts[0], "\n\n"), "\n")
+	if lines[0] != forkHeader {
+		return nil, fmt.Errorf("%w evidence: it does not begin with %s", policy.ErrMalformed, forkHeader)
+	}
+	if len(lines) > 1 {
+		hashes, err := parseHashes(lines[1:])
+		if err != nil {
+			return nil, err
+		}
+		if len(hashes) < 2 {
+			return nil, fmt.Errorf("%w evidence: a root without a proof", policy.ErrMalformed)
+		}
+		f.Root, f.Proof = hashes[0], hashes[1:]
+	}
+	for _, note := range [][]byte{f.Small, f.Large} {
+		n, err := policy.ParseNote(note)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := policy.ParseCheckpoint(n.Text); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// parseHashes reads base64 lines of 32 bytes each.
+func parseHashes(lines []string) ([]tlog.Hash, error) {
+	if len(lines) > maxProof+1 {
+		return nil, fmt.Errorf("%w proof: more than %d hashes", policy.ErrMalformed, maxProof)
+	}
+	hashes := make([]tlog.Hash, len(lines))
+	for i, l := range lines {
+		b, err := base64.StdEncoding.Strict().DecodeString(l)
+		if err != nil || len(b) != tlog.HashSize {
+			return nil, fmt.Errorf("%w proof: %q is not the base64 of a hash", policy.ErrMalformed, l)
+		}
+		copy(hashes[i][:], b)
+	}
+	return hashes, nil
+}
+
+// Verify returns nil if the evidence convicts a log of pol: both notes are
+// signed by one key of it for one origin, and the trees exclude each other.
+func (f *Fork) Verify(pol *policy.Policy) error {
+	small, err := pol.VerifyLog(f.Small)
+	if err != nil {
+		return err
+	}
+	large, err := pol.VerifyLog(f.Large)
+	if err != nil {
+		return err
+	}
+	one := slices.ContainsFunc(small.LogKeys, func(k policy.Key) bool {
+		return slices.ContainsFunc(large.LogKeys, func(l policy.Key) bool { return k.String() == l.String() })
+	})
+	switch {
+	case small.Origin != large.Origin:
+		return errors.New("the two checkpoints have different origins")
+	case !one:
+		return errors.New("the two checkpoints are not signed by one key")
+	case small.Size == large.Size && f.Proof == nil && small.Root != large.Root:
+		return nil
+	case small.Size == 0 || small.Size >= large.Size:
+		return errors.New("the two checkpoints do not exclude each other")
+	case f.Root == small.Root:
+		return errors.New("the larger tree begins with the smaller one")
+	}
+	if err := tlog.CheckTree(f.Proof, int64(large.Size), large.Root, int64(small.Size), f.Root); err != nil {
+		return fmt.Errorf("the proof from another root of size %d does not verify", small.Size)
+	}
+	return nil
+}
+
+// keep writes the evidence of a fork and returns the fork with its path.
+func (m *Memory) keep(fork *ForkError) error {
+	if m.dir == "" {
+		return fork
+	}
+	held, err := m.Evidence(fork.Origin)
+	if err != nil {
+		return errors.Join(fork, err)
+	}
+	if len(held) >= maxEvidence {
+		fork.Path = held[0]
+		return fork
+	}
+	dir := filepath.Join(m.dir, "evidence")
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return errors.Join(fork, fmt.Errorf("keeping evidence: %w", err))
+	}
+	sum := sha256.Sum256(fork.Evidence)
+	path := filepath.Join(dir, originName(fork.Origin)+"-"+hex.EncodeToString(sum[:8])+forkSuffix)
+	if err := durable.CreateFile(path, fork.Evidence, 0o600); err != nil && !errors.Is(err, fs.ErrExist) {
+		return errors.Join(fork, fmt.Errorf("keeping evidence: %w", err))
+	}
+	fork.Path = path
+	return fork
+}
+
+// Evidence returns the files of evidence that are held against origin.
+func (m *Memory) Evidence(origin string) ([]string, error) {
+	if m.dir == "" {
+		return nil, nil
+	}
+	return filepath.Glob(filepath.Join(globQuote(m.dir), "evidence", originName(origin)+"-*"+forkSuffix))
+}
+
+// globQuote makes a path match only itself.
+func globQuote(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
+}
+
+// convicted returns a *ForkError if evidence is held that convicts the log of
+// origin. Somebody who knows better moves the file away.
+func (m *Memory) convicted(pol *policy.Policy, origin string) error {
+	paths, err := m.Evidence(origin)
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("reading evidence: %w", err)
+		}
+		f, err := ParseFork(b)
+		if err != nil || f.Verify(pol) != nil {
+			continue // not evidence under this policy
+		}
+		if v, err := pol.VerifyLog(f.Small); err == nil && v.Origin == origin {
+			return &ForkError{Origin: origin, Old: f.Small, New: f.Large, Evidence: b, Path: path}
+		}
+	}
+	return nil
+}

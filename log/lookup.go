@@ -1,0 +1,173 @@
+package log
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/firn-log/firn/log/statement"
+)
+
+const (
+	// lookupBatch is how many keys go into one request; a log takes 10,000.
+	lookupBatch = 5000
+	// maxLookupAnswer bounds one answer in bytes. A batch whose answer is
+	// longer is asked in halves.
+	maxLookupAnswer = 64 << 20
+)
+
+// A Leaf is a logged statement whose inclusion was verified.
+type Leaf struct {
+	Index     uint64
+	Bytes     []byte
+	Statement *statement.Statement // parsed; its signature is not verified here
+	Proof     *Proof               // against the checkpoint of its answer
+}
+
+// Found is one entry of the list of a key.
+type Found struct {
+	Index uint64
+	// Signer is the key id in the list. It is verified where Leaf is there.
+	Signer statement.KeyID
+	// Leaf is nil if the signer was not among those asked for.
+	Leaf *Leaf
+}
+
+// Answers hold what a log says about a set of keys.
+type Answers struct {
+	// Checkpoint is the tree that the answers are about: they are the log's
+	// lists as of its size. That nothing is missing from them is the log's
+	// word (spec/proofs.md#lookup).
+	Checkpoint *Checkpoint
+	Keys       []string // as asked, each once
+	lists      map[string][]Found
+}
+
+// Of returns the list of a key in the order of the log. The list is shared and
+// must not be changed.
+func (a *Answers) Of(key string) []Found { return a.lists[key] }
+
+type lookupRequest struct {
+	Keys    []string          `json:"keys"`
+	Signers []statement.KeyID `json:"-"`
+	Hex     []string          `json:"signers"`
+	After   uint64            `json:"after,omitempty"`
+}
+
+// Lookup asks the log which entries it lists under each key, from index after
+// on. Bodies come with the entries of signers, or with all if signers is nil;
+// an empty list that is not nil asks for none. Every body is verified to be
+// in the tree, to be a statement of the signer that the list names, and to map
+// to the key.
+//
+// Errors: ErrUnreachable, a *RequestError, a *ProofError that names the key and
+// the index, and those of [Client.Checkpoint].
+func (c *Client) Lookup(ctx context.Context, keys []string, signers []statement.KeyID, after uint64) (*Answers, error) {
+	a := &Answers{lists: make(map[string][]Found)}
+	asked := make(map[string]bool)
+	for _, k := range keys {
+		if !asked[k] {
+			asked[k] = true
+			a.Keys = append(a.Keys, k)
+		}
+	}
+	if len(a.Keys) == 0 {
+		cp, err := c.Checkpoint(ctx)
+		a.Checkpoint = cp
+		return a, err
+	}
+	for rest := a.Keys; len(rest) > 0; {
+		n := min(len(rest), lookupBatch)
+		if err := c.lookupBatch(ctx, a, lookupRequest{Keys: rest[:n], Signers: signers, After: after}); err != nil {
+			return nil, err
+		}
+		rest = rest[n:]
+	}
+	a.trim()
+	return a, nil
+}
+
+// trim cuts every list at the size of the oldest answer, so that all are about
+// one tree.
+func (a *Answers) trim() {
+	for key, list := range a.lists {
+		n := len(list)
+		for n > 0 && list[n-1].Index >= a.Checkpoint.Size {
+			n--
+		}
+		a.lists[key] = list[:n]
+	}
+}
+
+// lookupBatch asks for one batch, in halves if the answer would be too large.
+func (c *Client) lookupBatch(ctx context.Context, a *Answers, r lookupRequest) error {
+	if r.Signers != nil {
+		r.Hex = make([]string, len(r.Signers))
+		for i, s := range r.Signers {
+			r.Hex[i] = s.String()
+		}
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	b, _, err := c.src.call(ctx, request{
+		method: http.MethodPost, path: "v1/lookup", contentType: "application/json", body: body, limit: maxLookupAnswer,
+	})
+	if errors.Is(err, ErrTooLarge) && len(r.Keys) > 1 {
+		first, second := r, r
+		first.Keys, second.Keys = r.Keys[:len(r.Keys)/2], r.Keys[len(r.Keys)/2:]
+		if err := c.lookupBatch(ctx, a, first); err != nil {
+			return err
+		}
+		return c.lookupBatch(ctx, a, second)
+	}
+	if err != nil {
+		return fmt.Errorf("looking up %d keys in %s: %w", len(r.Keys), c.origin, err)
+	}
+	answer, err := c.parseLookup(b)
+	if err != nil {
+		return err
+	}
+	cp, err := c.Accept(ctx, []byte(answer.Checkpoint))
+	if err != nil {
+		return err
+	}
+	return c.checkLookup(a, cp, &r, answer)
+}
+
+type lookupAnswer struct {
+	Schema     int    `json:"schema"`
+	Size       uint64 `json:"size"`
+	Checkpoint string `json:"checkpoint"`
+	Answers    []struct {
+		Key     string `json:"key"`
+		Entries []struct {
+			Index *uint64 `json:"index"`
+			KeyID string  `json:"key_id"`
+		} `json:"entries"`
+	} `json:"answers"`
+	Leaves map[string]struct {
+		Leaf      []byte   `json:"leaf"`
+		Inclusion [][]byte `json:"inclusion"`
+	} `json:"leaves"`
+}
+
+func (c *Client) parseLookup(b []byte) (*lookupAnswer, error) {
+	var a lookupAnswer
+	if err := unmarshal(b, &a); err != nil {
+		return nil, &ProofError{Origin: c.origin, Reason: "answer to a lookup: not JSON of its form", Err: err}
+	}
+	if a.Schema != 1 {
+		return nil, &ProofError{Origin: c.origin, Reason: fmt.Sprintf("answer to a lookup: schema %d is not known", a.Schema)}
+	}
+	for index := range a.Leaves {
+		if n, err := strconv.ParseUint(index, 10, 63); err != nil || strconv.FormatUint(n, 10) != index {
+			return nil, &ProofError{Origin: c.origin, Reason: fmt.Sprintf("answer to a lookup: %q is not an index", index)}
+		}
+	}
+	return &a, nil
+}
