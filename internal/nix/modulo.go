@@ -1,0 +1,160 @@
+package nix
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Variant says what happens when two inputs of a derivation have the same
+// hash modulo, for instance two ways to fetch one source. Nix changed this
+// in August 2026; where no two inputs coincide the variants agree.
+type Variant int
+
+// The variants of the hash modulo.
+const (
+	Merge   Variant = iota // the union of the outputs used; Nix since August 2026
+	Clobber                // the outputs of the input that comes last; before
+)
+
+func (v Variant) String() string {
+	if v == Clobber {
+		return "clobber"
+	}
+	return "merge"
+}
+
+// Modulo is a hash modulo and the variant that it was computed under.
+type Modulo struct {
+	Hash    Hash
+	Variant Variant
+}
+
+// Errors of a ModuloCache.
+var (
+	ErrOutputPath   = errors.New("the output path does not follow from the derivation")
+	ErrWrongDrvPath = errors.New("the derivation does not have that path")
+)
+
+// ModuloCache computes hashes of derivations modulo the ways in which their
+// fixed-output inputs are fetched (spec/nix.md#hash-modulo). It keeps the hash
+// of every input derivation it has seen, and may be used concurrently.
+type ModuloCache struct {
+	load func(StorePath) (*Derivation, error)
+
+	mu    sync.Mutex // guards known
+	known map[moduloKey]Hash
+}
+
+type moduloKey struct {
+	path    StorePath
+	variant Variant
+}
+
+// NewModuloCache returns an empty cache that gets input derivations from
+// load. What load returns must have the path it was asked for; this is
+// checked, and is why derivations cannot depend on each other in a circle.
+func NewModuloCache(load func(StorePath) (*Derivation, error)) *ModuloCache {
+	return &ModuloCache{load: load, known: make(map[moduloKey]Hash)}
+}
+
+// Modulo returns the hash of d with its own output paths masked: that from
+// which output paths and the ids of realisations follow. Errors: those of
+// load, and ErrWrongDrvPath.
+func (c *ModuloCache) Modulo(d *Derivation, v Variant) (Hash, error) {
+	return c.hash(d, v, true)
+}
+
+// Match finds the variant under which the output paths of an input-addressed
+// derivation follow, and the masked hash. Merge is tried first. If neither
+// gives the paths in d, it returns ErrOutputPath. For other kinds, whose
+// paths do not depend on the hash, it returns the Merge hash.
+func (c *ModuloCache) Match(d *Derivation) (Modulo, error) {
+	for _, v := range []Variant{Merge, Clobber} {
+		h, err := c.Modulo(d, v)
+		if err != nil {
+			return Modulo{}, err
+		}
+		if d.Kind() != InputAddressed {
+			return Modulo{h, v}, nil
+		}
+		ok, err := follows(d, h)
+		if err != nil {
+			return Modulo{}, err
+		}
+		if ok {
+			return Modulo{h, v}, nil
+		}
+	}
+	return Modulo{}, fmt.Errorf("%s.drv: %w", d.Name, ErrOutputPath)
+}
+
+func follows(d *Derivation, h Hash) (bool, error) {
+	for _, o := range d.Outputs {
+		p, err := OutputPath(d.Dir, h, d.Name, o.Name)
+		if err != nil {
+			return false, err
+		}
+		if p.String() != o.Path {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// hash computes one hash.
+func (c *ModuloCache) hash(d *Derivation, v Variant, mask bool) (Hash, error) {
+	if d.kind == Fixed {
+		o := d.Outputs[0]
+		return Hash(sha256Sum("fixed:out:" + o.HashAlgo + ":" + o.Hash + ":" + o.Path)), nil
+	}
+	byHash := make(map[string][]string, len(d.InputDrvs))
+	for _, in := range d.InputDrvs {
+		h, err := c.input(in, v)
+		if err != nil {
+			return Hash{}, err
+		}
+		key := h.Hex()
+		outputs := in.Outputs
+		if v == Merge {
+			outputs = slices.Concat(byHash[key], outputs)
+			slices.Sort(outputs)
+			outputs = slices.Compact(outputs)
+		}
+		byHash[key] = outputs
+	}
+	inputs := make([]modInput, 0, len(byHash))
+	for _, key := range slices.Sorted(maps.Keys(byHash)) {
+		inputs = append(inputs, modInput{key, byHash[key]})
+	}
+	return Hash(sha256.Sum256(d.unparse(inputs, mask))), nil
+}
+
+// input returns the unmasked hash of an input derivation.
+func (c *ModuloCache) input(in InputDrv, v Variant) (Hash, error) {
+	key := moduloKey{in.Path, v}
+	c.mu.Lock()
+	h, ok := c.known[key]
+	c.mu.Unlock()
+	if ok {
+		return h, nil
+	}
+	d, err := c.load(in.Path)
+	if err != nil {
+		return Hash{}, fmt.Errorf("loading %s: %w", in.Path, err)
+	}
+	if d.DrvPath() != in.Path {
+		return Hash{}, fmt.Errorf("loading %s: %w", in.Path, ErrWrongDrvPath)
+	}
+	h, err = c.hash(d, v, false)
+	if err != nil {
+		return Hash{}, err
+	}
+	c.mu.Lock()
+	c.known[key] = h
+	c.mu.Unlock()
+	return h, nil
+}
