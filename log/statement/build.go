@@ -1,6 +1,12 @@
 package statement
 
-import "github.com/firn-log/firn/internal/nix"
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/internal/nix"
+)
 
 // How says in which way a builder came by an output.
 type How string
@@ -9,7 +15,7 @@ type How string
 const (
 	HowBuilt   How = "built"   // in the course of things, inputs as they were
 	HowChecked How = "checked" // built again beside the existing output (nix-build --check)
-	HowRebuilt How = "rebuilt" // rebuilt clean: every input was itself built, none substituted
+	HowRebuilt How = "rebuilt" // by a rebuilder, from clean, so as to compare
 )
 
 // A Build claims that the signer executed one derivation and says what came
@@ -86,4 +92,120 @@ type BuildFailed struct {
 	Finished   uint64
 	BuildID    [16]byte
 	LogHash    *nix.Hash // SHA-256 of the build log
+}
+
+// Kind returns KindBuild.
+func (*Build) Kind() Kind { return KindBuild }
+
+// Kind returns KindBuildFailed.
+func (*BuildFailed) Kind() Kind { return KindBuildFailed }
+
+// Check implements [Body]: bounds, then each output path recomputed
+// (spec/statement.md#build).
+func (b *Build) Check() error {
+	c := &checker{kind: KindBuild}
+	c.derivation(b.StoreDir, b.DrvPath, b.System, b.Builder, b.Started, b.Finished)
+	oneOf(c, "how", b.How, HowBuilt, HowChecked, HowRebuilt)
+	if in := b.Inputs; in != nil {
+		c.require(in.Built <= in.Count && in.Substituted <= in.Count-in.Built, "inputs: %d built and %d substituted of %d", in.Built, in.Substituted, in.Count)
+		c.require(in.Count <= maxSize, "inputs: count is too large")
+	}
+	names := make([]string, len(b.Outputs))
+	for i := range b.Outputs {
+		names[i] = b.Outputs[i].Name
+		c.require((b.Outputs[i].CA == "") == (b.Outputs[0].CA == ""), "some outputs are content-addressed and some are not")
+	}
+	c.outputNames(names)
+	for i := range b.Outputs {
+		if c.err != nil {
+			break
+		}
+		b.checkOutput(c, &b.Outputs[i])
+	}
+	return c.result()
+}
+
+// Check implements [Body].
+func (b *BuildFailed) Check() error {
+	c := &checker{kind: KindBuildFailed}
+	c.derivation(b.StoreDir, b.DrvPath, b.System, b.Builder, b.Started, b.Finished)
+	c.outputNames(b.Outputs)
+	oneOf(c, "reason", b.Reason, ReasonExit, ReasonTimeout, ReasonOOM, ReasonHashMismatch)
+	if b.ExitStatus != nil {
+		c.require(b.Reason == ReasonExit, "an exit status with the reason %s", b.Reason)
+		c.require(*b.ExitStatus >= 1 && *b.ExitStatus <= 255, "exit status %d is not within 1 and 255", *b.ExitStatus)
+	}
+	return c.result()
+}
+
+// derivation checks what every claim about an execution has.
+func (c *checker) derivation(dir nix.StoreDir, drv nix.StorePath, system string, builder Builder, started, finished uint64) {
+	c.wrap("store dir", dir.Validate())
+	c.inDir("drv path", dir, drv)
+	c.require(drv.IsDerivation() && len(drv.Name()) > len(".drv"), "%s is not the path of a derivation", drv)
+	c.token("system", system)
+	c.token("builder", builder.Implementation)
+	c.token("builder version", builder.Version)
+	c.require(started <= finished, "finished before it started")
+	c.require(finished <= maxUnix, "finished after the year 9999")
+}
+
+// outputNames requires 1 to 64 names, strictly ascending.
+func (c *checker) outputNames(names []string) {
+	c.require(len(names) >= 1 && len(names) <= 64, "%d outputs instead of 1 to 64", len(names))
+	for i, n := range names {
+		c.wrap("output name", nix.CheckName(n))
+		c.require(i == 0 || names[i-1] < n, "outputs are not sorted by name, or one repeats: %s", quoteShort(n))
+	}
+}
+
+// references checks a list or its digest, of which there must be exactly one.
+func (c *checker) references(dir nix.StoreDir, refs []nix.StorePath, digest *nix.Hash) {
+	if refs != nil && digest != nil {
+		c.failf(CodeBadShape, "both references and their digest")
+	}
+	c.sortedPaths("references", dir, refs)
+}
+
+// checkOutput recomputes the path of o, and for a recursive SHA-256 content
+// address without a self reference also its NAR hash.
+func (b *Build) checkOutput(c *checker, o *BuildOutput) {
+	c.inDir("output path", b.StoreDir, o.Path)
+	c.require(o.NarSize >= 1 && o.NarSize <= maxSize, "output %s: NAR size %d", o.Name, o.NarSize)
+	c.references(b.StoreDir, o.References, o.RefsDigest)
+	if c.err != nil {
+		return
+	}
+	drvName := strings.TrimSuffix(b.DrvPath.Name(), ".drv")
+	if o.CA == "" {
+		want, err := nix.OutputPath(b.StoreDir, b.Modulo, drvName, o.Name)
+		c.wrap("output "+o.Name, err)
+		if err == nil && want != o.Path {
+			c.failf(CodePath, "output %s: %s does not follow from the hash modulo, which gives %s", o.Name, o.Path, want.Base())
+		}
+		return
+	}
+	if o.RefsDigest != nil {
+		c.failf(CodeBadShape, "output %s: a content-addressed output needs its references, not their digest", o.Name)
+		return
+	}
+	ca, err := nix.ParseContentAddress(o.CA)
+	if err != nil || ca.String() != o.CA {
+		c.failf(CodeBadValue, "output %s: %s is not a content address", o.Name, quoteShort(o.CA))
+		return
+	}
+	refs := nix.Refs{Self: slices.Contains(o.References, o.Path)}
+	for _, r := range o.References {
+		if r != o.Path {
+			refs.Others = append(refs.Others, r)
+		}
+	}
+	want, err := nix.FixedOutputPath(b.StoreDir, nix.OutputName(drvName, o.Name), ca, refs)
+	c.wrap("output "+o.Name, err)
+	if err == nil && want != o.Path {
+		c.failf(CodePath, "output %s: %s does not follow from its content address, which gives %s", o.Name, o.Path, want.Base())
+	}
+	if ca.Method == nix.Recursive && ca.Algo == "sha256" && !refs.Self && !bytes.Equal(ca.Hash, o.NarHash[:]) {
+		c.failf(CodeDigest, "output %s: the NAR hash is not the one in its content address", o.Name)
+	}
 }

@@ -1,6 +1,14 @@
 package statement
 
-import "github.com/firn-log/firn/internal/nix"
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/internal/ed25519x"
+	"github.com/firn-log/firn/internal/nix"
+)
 
 // A CacheSig repeats what a binary cache has signed about a path. Its leaf
 // carries the cache's own signature, so anybody may submit it
@@ -18,22 +26,165 @@ type CacheSig struct {
 
 // A Closure names a set of store paths by its digest (spec/statement.md#closure).
 type Closure struct {
-	Name     string
+	Name     string // 1..211 bytes of Nix's name set
 	StoreDir nix.StoreDir
 	Digest   nix.Hash // [PathsDigest] of the set
 	Count    uint64
 	Paths    []nix.StorePath // sorted, or nil if only the digest is given
 }
 
-// PathsDigest returns the digest of a sorted list of paths: SHA-256 over each
-// base name followed by "\n" (spec/statement.md#digests).
-func PathsDigest(paths []nix.StorePath) nix.Hash { return nix.Hash{} }
+// The wire structs below are bodies of payload version 1 and fixed
+// (spec/statement.md#evolution).
 
-// NewCacheSig returns the statement that repeats a signature which key made
-// over info. sig is "name:base64" as in a narinfo. The signature is verified.
-func NewCacheSig(info *nix.PathInfo, key nix.PublicKey, sig string) (*Statement, error) {
-	return nil, errf(CodeInternalError, "not built yet")
+type wireCacheSig struct {
+	StoreDir   string    `cbor:"1,keyasint"`
+	Path       string    `cbor:"2,keyasint"`
+	NarHash    []byte    `cbor:"3,keyasint"`
+	NarSize    uint64    `cbor:"4,keyasint"`
+	References *[]string `cbor:"5,keyasint,omitempty"`
+	RefsDigest *[]byte   `cbor:"6,keyasint,omitempty"`
+	KeyName    string    `cbor:"7,keyasint"`
+	Key        []byte    `cbor:"8,keyasint"`
 }
 
-// PathInfo returns the path with its references as the cache signed it.
-func (c *CacheSig) PathInfo() *nix.PathInfo { return nil }
+type wireClosure struct {
+	Name     string    `cbor:"1,keyasint"`
+	StoreDir string    `cbor:"2,keyasint"`
+	Digest   []byte    `cbor:"3,keyasint"`
+	Count    uint64    `cbor:"4,keyasint"`
+	Paths    *[]string `cbor:"5,keyasint,omitempty"`
+}
+
+// PathsDigest returns the digest of a list of paths: SHA-256 over each base
+// name followed by "\n", in ascending order. paths must be sorted
+// (spec/statement.md#digests).
+func PathsDigest(paths []nix.StorePath) nix.Hash {
+	h := sha256.New()
+	for _, p := range paths {
+		h.Write([]byte(p.Base() + "\n"))
+	}
+	return nix.Hash(h.Sum(nil))
+}
+
+// Kind returns KindCacheSig.
+func (*CacheSig) Kind() Kind { return KindCacheSig }
+
+// Kind returns KindClosure.
+func (*Closure) Kind() Kind { return KindClosure }
+
+// Check implements [Body].
+func (b *CacheSig) Check() error {
+	c := &checker{kind: KindCacheSig}
+	c.wrap("store dir", b.StoreDir.Validate())
+	c.inDir("path", b.StoreDir, b.Path)
+	c.require(b.NarSize >= 1 && b.NarSize <= maxSize, "NAR size %d", b.NarSize)
+	if b.RefsDigest != nil && b.References == nil {
+		c.failf(CodeNotYet, "a digest in place of the references is not supported yet: give the references")
+	}
+	c.references(b.StoreDir, b.References, b.RefsDigest)
+	c.wrap("key name", nix.CheckName(b.KeyName))
+	if err := ed25519x.CheckPublicKey(b.Key[:]); err != nil {
+		c.failf(CodeBadKey, "key %s: %v", b.KeyName, err)
+	}
+	return c.result()
+}
+
+func (b *CacheSig) encode() ([]byte, error) {
+	w := wireCacheSig{
+		StoreDir: string(b.StoreDir), Path: b.Path.Base(), NarHash: b.NarHash[:], NarSize: b.NarSize,
+		KeyName: b.KeyName, Key: b.Key[:],
+	}
+	w.References, w.RefsDigest = encodeRefs(b.References, b.RefsDigest)
+	return encodeWire(&w)
+}
+
+func (b *CacheSig) decode(raw []byte) error {
+	var w wireCacheSig
+	if err := decodeWire("cache-sig", raw, &w); err != nil {
+		return err
+	}
+	c := &checker{kind: KindCacheSig}
+	dir := c.storeDir(w.StoreDir)
+	*b = CacheSig{
+		StoreDir: dir, Path: c.base("path", dir, w.Path), NarHash: c.hash("NAR hash", w.NarHash), NarSize: w.NarSize,
+		RefsDigest: c.optHash("references digest", w.RefsDigest), KeyName: w.KeyName, Key: c.hash("key", w.Key),
+	}
+	if w.References != nil {
+		b.References = c.bases("references", dir, *w.References)
+	} else if w.RefsDigest == nil {
+		c.failf(CodeBadShape, "neither references nor their digest")
+	}
+	return c.result()
+}
+
+// PathInfo returns the path as the cache signed it: path, NAR hash, NAR size
+// and references.
+func (b *CacheSig) PathInfo() *nix.PathInfo {
+	return &nix.PathInfo{Path: b.Path, NarHash: b.NarHash, NarSize: b.NarSize, References: b.References}
+}
+
+// NewCacheSig returns the statement that repeats a signature which key made
+// over info. sig is "name:base64" as in a narinfo. The signature is verified
+// ("bad-signature").
+func NewCacheSig(info *nix.PathInfo, key nix.PublicKey, sig string) (*Statement, error) {
+	name, b64, _ := strings.Cut(sig, ":")
+	raw, err := base64.StdEncoding.Strict().DecodeString(b64)
+	if err != nil || len(raw) != 64 || name != key.Name {
+		return nil, errf(CodeBadSignature, "%s is not a signature by the key %s", quoteShort(sig), key.Name)
+	}
+	if len(key.Key) != 32 {
+		return nil, errf(CodeBadKey, "the key %s has %d bytes instead of 32", key.Name, len(key.Key))
+	}
+	refs := slices.Clone(info.References)
+	slices.SortFunc(refs, nix.StorePath.Compare)
+	payload, err := EncodePayload(&CacheSig{
+		StoreDir: info.Path.Dir(), Path: info.Path, NarHash: info.NarHash, NarSize: info.NarSize,
+		References: append([]nix.StorePath{}, refs...), KeyName: key.Name, Key: [32]byte(key.Key),
+	}, "", nil)
+	if err != nil {
+		return nil, err
+	}
+	s, err := Parse(pairLeaf(payload, raw))
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Verify(*s.SignerKey)
+}
+
+// Check implements [Body]: if the paths are given, digest and count must be theirs.
+func (b *Closure) Check() error {
+	c := &checker{kind: KindClosure}
+	c.wrap("name", nix.CheckName(b.Name))
+	c.wrap("store dir", b.StoreDir.Validate())
+	c.require(b.Count >= 1 && b.Count <= maxSize, "count %d", b.Count)
+	if b.Paths != nil && c.err == nil {
+		c.sortedPaths("paths", b.StoreDir, b.Paths)
+		if uint64(len(b.Paths)) != b.Count || PathsDigest(b.Paths) != b.Digest {
+			c.failf(CodeDigest, "digest or count is not that of the paths")
+		}
+	}
+	return c.result()
+}
+
+func (b *Closure) encode() ([]byte, error) {
+	w := wireClosure{Name: b.Name, StoreDir: string(b.StoreDir), Digest: b.Digest[:], Count: b.Count}
+	if b.Paths != nil {
+		list := baseNames(b.Paths)
+		w.Paths = &list
+	}
+	return encodeWire(&w)
+}
+
+func (b *Closure) decode(raw []byte) error {
+	var w wireClosure
+	if err := decodeWire("closure", raw, &w); err != nil {
+		return err
+	}
+	c := &checker{kind: KindClosure}
+	dir := c.storeDir(w.StoreDir)
+	*b = Closure{Name: w.Name, StoreDir: dir, Digest: c.hash("digest", w.Digest), Count: w.Count}
+	if w.Paths != nil {
+		b.Paths = c.bases("paths", dir, *w.Paths)
+	}
+	return c.result()
+}

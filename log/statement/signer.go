@@ -2,17 +2,35 @@ package statement
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"errors"
+	"fmt"
 	"io"
+	"strings"
 )
 
-// A Signer signs statements with one key. Implementations may be used
-// concurrently.
+// A Signer signs statements with one key. The Signers of this package may be
+// used concurrently and check what they sign and what comes out.
 type Signer interface {
 	PublicKey() PublicKey
-	// Sign returns the leaf with payload signed.
+	// Sign returns the leaf that holds payload, signed.
 	Sign(ctx context.Context, payload []byte) (leaf []byte, err error)
 }
+
+// Errors of OpenSigner that a caller may want to explain further.
+var (
+	ErrLoginKey   = errors.New("this key also logs in")
+	ErrPassphrase = errors.New("the key file is encrypted and there is nobody to ask for its passphrase")
+	ErrNoAgent    = errors.New("no ssh-agent: SSH_AUTH_SOCK is not set")
+	ErrAgentKey   = errors.New("the ssh-agent does not hold exactly one such key")
+)
 
 // SignerOptions are what OpenSigner needs from its surroundings.
 type SignerOptions struct {
@@ -27,18 +45,134 @@ type SignerOptions struct {
 	Stderr      io.Writer // where ssh-keygen may ask for a touch; nil discards
 }
 
-// OpenSigner opens the key that spec names: "PATH" or "file:PATH",
-// "agent:[SOCKET#]WHICH", or "ssh-keygen:PATH".
+// OpenSigner opens the key that spec names:
+//
+//	PATH, file:PATH         an OpenSSH private key, or a Nix secret key
+//	agent:[SOCKET#]WHICH    a key in an ssh-agent: SHA256:fingerprint, comment, or path of a .pub file
+//	ssh-keygen:PATH         stock ssh-keygen -Y sign -f PATH
+//
+// Ed25519 and P-256 keys from a file or an agent make COSE_Sign1 statements,
+// every other key SSHSIG ones (spec/statement.md#signers).
 func OpenSigner(ctx context.Context, spec string, opts SignerOptions) (Signer, error) {
-	return nil, errf(CodeInternalError, "not built yet")
+	var k *keySigner
+	var err error
+	if rest, ok := strings.CutPrefix(spec, "agent:"); ok {
+		k, err = openAgent(ctx, rest, &opts)
+	} else if path, ok := strings.CutPrefix(spec, "ssh-keygen:"); ok {
+		k, err = openKeygen(ctx, path, &opts)
+	} else {
+		k, err = openFile(strings.TrimPrefix(spec, "file:"), &opts)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the key %s: %w", spec, err)
+	}
+	return k, nil
 }
 
-// NewEd25519Signer returns a Signer for a key in memory.
-func NewEd25519Signer(key ed25519.PrivateKey) (Signer, error) {
-	return nil, errf(CodeInternalError, "not built yet")
+// A keySigner is the one Signer of this package; the functions do what the key
+// or the program that holds it can do.
+type keySigner struct {
+	pub PublicKey
+	// raw returns a 64-byte signature over msg; nil if the key makes SSHSIGs only.
+	raw func(ctx context.Context, msg []byte) ([]byte, error)
+	// sshsig returns an SSHSIG over msg; used if raw is nil.
+	sshsig func(ctx context.Context, namespace string, msg []byte) ([]byte, error)
 }
 
-// Sign encodes, signs and parses one statement.
+func (k *keySigner) PublicKey() PublicKey { return k.pub }
+
+// Sign implements Signer. It refuses to sign what Parse would refuse, and to
+// return what does not verify.
+func (k *keySigner) Sign(ctx context.Context, payload []byte) ([]byte, error) {
+	if err := (&Statement{Payload: payload}).parsePayload(); err != nil {
+		return nil, err
+	}
+	var leaf []byte
+	if k.raw != nil {
+		alg := coseAlgs[k.pub.typ]
+		sig, err := k.raw(ctx, sigStructure(alg, k.pub.ID(), payload))
+		if err != nil {
+			return nil, fmt.Errorf("signing: %w", err)
+		}
+		leaf = coseLeaf(alg, k.pub.ID(), payload, sig)
+	} else {
+		blob, err := k.sshsig(ctx, Namespace, payload)
+		if err != nil {
+			return nil, fmt.Errorf("signing: %w", err)
+		}
+		leaf = pairLeaf(payload, blob)
+	}
+	s, err := Parse(leaf)
+	if err != nil {
+		return nil, err
+	}
+	return leaf, s.Verify(k.pub)
+}
+
+// Sign encodes, signs and parses one statement. forWhom may be "" and prev nil.
 func Sign(ctx context.Context, s Signer, body Body, forWhom string, prev *ID) (*Statement, error) {
-	return nil, errf(CodeInternalError, "not built yet")
+	payload, err := EncodePayload(body, forWhom, prev)
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := s.Sign(ctx, payload)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(leaf)
+}
+
+// NewEd25519Signer returns a Signer for a key in memory. It is how a log signs
+// with its own key.
+func NewEd25519Signer(key ed25519.PrivateKey) (Signer, error) { return newMemorySigner(key) }
+
+// newMemorySigner returns the signer of an Ed25519, P-256 or RSA private key.
+func newMemorySigner(key crypto.Signer) (*keySigner, error) {
+	var pub PublicKey
+	var err error
+	k := &keySigner{}
+	switch key := key.(type) {
+	case ed25519.PrivateKey:
+		if len(key) != ed25519.PrivateKeySize {
+			return nil, errf(CodeBadKey, "an Ed25519 private key of %d bytes instead of 64", len(key))
+		}
+		// The public half in the file may be anything, and signing with a wrong
+		// one gives the private key away.
+		key = ed25519.NewKeyFromSeed(key.Seed())
+		pub, err = Ed25519Key(key.Public().(ed25519.PublicKey))
+		k.raw = func(_ context.Context, msg []byte) ([]byte, error) { return ed25519.Sign(key, msg), nil }
+	case *ecdsa.PrivateKey:
+		if key.Curve != elliptic.P256() {
+			return nil, errf(CodeBadKey, "an ECDSA key on %s; only P-256 is accepted", key.Curve.Params().Name)
+		}
+		var point []byte
+		if point, err = key.PublicKey.Bytes(); err == nil {
+			pub, err = p256Key(point)
+		}
+		k.raw = func(_ context.Context, msg []byte) ([]byte, error) {
+			h := sha256.Sum256(msg)
+			r, s, err := ecdsa.Sign(rand.Reader, key, h[:])
+			if err != nil {
+				return nil, err
+			}
+			return fixedECDSA(r, s)
+		}
+	case *rsa.PrivateKey:
+		pub, err = rsaKey(&key.PublicKey)
+		k.sshsig = func(_ context.Context, namespace string, msg []byte) ([]byte, error) {
+			h := sha512.Sum512(sshsigMessage(namespace, msg))
+			sig, err := rsa.SignPKCS1v15(nil, key, crypto.SHA512, h[:])
+			if err != nil {
+				return nil, err
+			}
+			return sshsigBlob(pub, namespace, appendSSHString(appendSSHString(nil, sshRSASig), sig)), nil
+		}
+	default:
+		err = errf(CodeBadKey, "a private key that is neither Ed25519, P-256 nor RSA")
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.pub = pub
+	return k, nil
 }

@@ -1,16 +1,24 @@
 package statement
 
+import "github.com/fxamacker/cbor/v2"
+
 // Form says how a statement is signed (spec/statement.md#forms).
 type Form int
 
 // The forms.
 const (
-	COSE Form = iota + 1
-	SSHSIG
-	Foreign
+	COSE    Form = iota + 1 // COSE_Sign1 by an Ed25519 or P-256 key
+	SSHSIG                  // [payload, SSHSIG blob]
+	Foreign                 // [payload, signature]: cache-sig only
 )
 
-// A Statement is a parsed leaf. Parse makes them; do not change one.
+// String returns "cose", "sshsig" or "foreign".
+func (f Form) String() string {
+	return [...]string{"none", "cose", "sshsig", "foreign"}[f]
+}
+
+// A Statement is a parsed leaf. [Parse] makes them; do not change one. It
+// keeps pieces of the leaf it was parsed from.
 type Statement struct {
 	Kind    Kind
 	Body    Body
@@ -19,33 +27,205 @@ type Statement struct {
 	Payload []byte // the bytes that are signed
 	Form    Form
 	Signer  KeyID
-	// SignerKey is the signer's key if the leaf's form or body carries it:
-	// SSHSIG, foreign, operator and genesis. It is not trusted for being here.
+	// SignerKey is the signer's key if the leaf carries it, in its form
+	// (SSHSIG, foreign) or in its body (operator, genesis); nil otherwise. Its
+	// id is Signer. It is not trusted for being here.
 	SignerKey *PublicKey
 	// Sig is the signature: 64 bytes (COSE, foreign) or the SSHSIG blob.
 	Sig []byte
+
+	alg byte    // COSE algorithm, as its CBOR byte
+	ssh *sshsig // parsed Sig of the SSHSIG form
 }
 
-// Parse parses a leaf strictly: form, canonical encoding, shape, bounds and
-// arithmetic. It does not verify the signature. Errors are *Error.
+// Parse parses a leaf strictly: size, form, canonical encoding, shape, bounds
+// and arithmetic. It does not verify the signature. Errors are *[Error]. leaf
+// must not be changed afterwards.
 func Parse(leaf []byte) (*Statement, error) {
-	return nil, errf(CodeInternalError, "not built yet")
+	if len(leaf) > MaxLargeLeaf {
+		return nil, errf(CodeOversize, "a leaf of %d bytes; at most %d are accepted", len(leaf), MaxLargeLeaf)
+	}
+	s := &Statement{}
+	if err := s.splitLeaf(leaf); err != nil {
+		return nil, err
+	}
+	if err := s.parsePayload(); err != nil {
+		return nil, err
+	}
+	if len(leaf) > s.Kind.MaxLeaf() {
+		return nil, errf(CodeOversize, "a %s leaf of %d bytes; at most %d are accepted", s.Kind, len(leaf), s.Kind.MaxLeaf())
+	}
+	if err := s.resolveForm(); err != nil {
+		return nil, err
+	}
+	return s, s.checkSigner()
 }
 
-// EncodePayload returns the payload of a statement, checked as Parse would.
-// forWhom may be "" and prev nil.
+// wirePayload is the payload of version 1. It is fixed: see
+// spec/statement.md#evolution.
+type wirePayload struct {
+	Version uint64          `cbor:"1,keyasint"`
+	Kind    string          `cbor:"2,keyasint"`
+	Body    cbor.RawMessage `cbor:"3,keyasint"`
+	For     *string         `cbor:"4,keyasint,omitempty"`
+	Prev    *[]byte         `cbor:"5,keyasint,omitempty"`
+}
+
+// parsePayload reads s.Payload into the other fields.
+func (s *Statement) parsePayload() error {
+	if err := checkCanonical(s.Payload); err != nil {
+		return err
+	}
+	kind, err := peekKind(s.Payload)
+	if err != nil {
+		return err
+	}
+	var w wirePayload
+	if err := decodeWire("payload", s.Payload, &w); err != nil {
+		return err
+	}
+	s.Kind, s.Body = kind, kinds[kind].body()
+	if err := s.Body.decode(w.Body); err != nil {
+		return err
+	}
+	if w.For != nil {
+		if *w.For == "" {
+			return errf(CodeBadValue, "%s: empty for", kind)
+		}
+		s.For = *w.For
+	}
+	if w.Prev != nil {
+		if len(*w.Prev) != 32 {
+			return errf(CodeBadShape, "%s: prev has %d bytes instead of 32", kind, len(*w.Prev))
+		}
+		id := ID(*w.Prev)
+		s.Prev = &id
+	}
+	return checkContents(s.Body, s.For, s.Prev)
+}
+
+// peekKind reads version and kind, so that a newer version or another kind is
+// called by its name whatever else it holds.
+func peekKind(payload []byte) (Kind, error) {
+	var p struct {
+		Version *uint64 `cbor:"1,keyasint"`
+		Kind    *string `cbor:"2,keyasint"`
+	}
+	if err := peekMode.Unmarshal(payload, &p); err != nil || p.Version == nil {
+		return "", errf(CodeBadShape, "payload: not a map with a version and a kind")
+	}
+	if *p.Version != Version {
+		return "", errf(CodeVersion, "a statement of version %d; this firn knows version %d", *p.Version, Version)
+	}
+	if p.Kind == nil {
+		return "", errf(CodeBadShape, "payload: not a map with a version and a kind")
+	}
+	kind := Kind(*p.Kind)
+	if _, ok := kinds[kind]; ok {
+		return kind, nil
+	}
+	if kind.Reserved() {
+		return "", errf(CodeNotYet, "statements of the kind %s are not supported yet", quoteShort(string(kind)))
+	}
+	return "", errf(CodeUnknownKind, "%s is not a kind of statement", quoteShort(string(kind)))
+}
+
+// checkContents checks a body with the payload's other two fields.
+func checkContents(body Body, forWhom string, prev *ID) error {
+	kind := body.Kind()
+	c := &checker{kind: kind}
+	if forWhom != "" {
+		c.text("for", forWhom, 128)
+		c.require(kind.Class() == Claim && kind != KindCacheSig, "nobody makes such a statement for somebody else")
+	}
+	op, first := body.(*Operator)
+	first = first && op.OperatorID == nil
+	switch needs := kind.Class() == People && !first; {
+	case needs && prev == nil:
+		c.failf(CodeBadChain, "prev is missing: it names the operator's previous statement")
+	case !needs && prev != nil:
+		c.failf(CodeBadChain, "a prev, although this statement follows no other")
+	}
+	if c.err != nil {
+		return c.err
+	}
+	return body.Check()
+}
+
+// EncodePayload returns the payload of a statement, checked as [Parse] would.
+// forWhom may be "" and prev nil. Errors are *[Error].
 func EncodePayload(body Body, forWhom string, prev *ID) ([]byte, error) {
-	return nil, errf(CodeInternalError, "not built yet")
+	if err := checkContents(body, forWhom, prev); err != nil {
+		return nil, err
+	}
+	raw, err := body.encode()
+	if err != nil {
+		return nil, err
+	}
+	w := wirePayload{Version: Version, Kind: string(body.Kind()), Body: raw}
+	if forWhom != "" {
+		w.For = &forWhom
+	}
+	if prev != nil {
+		p := prev[:]
+		w.Prev = &p
+	}
+	return encodeWire(&w)
+}
+
+// checkSigner requires that a body which carries its signer's key was signed
+// by it, and remembers that key.
+func (s *Statement) checkSigner() error {
+	var key PublicKey
+	switch b := s.Body.(type) {
+	case *Operator:
+		key = b.Identity
+	case *Genesis:
+		key = b.LogKey
+	case *KeyAdd:
+		if b.Key.ID() == s.Signer {
+			return errf(CodeWrongSigner, "key-add: the new key adds itself")
+		}
+		return nil
+	default:
+		return nil
+	}
+	if key.ID() != s.Signer {
+		return errf(CodeWrongSigner, "%s: it carries the key %s and is signed by %s", s.Kind, key.ID(), s.Signer)
+	}
+	s.SignerKey = &key
+	return nil
 }
 
 // ID returns the statement's id.
 func (s *Statement) ID() ID { return PayloadID(s.Signer, s.Payload) }
 
-// Leaf returns the bytes that Parse was given.
-func (s *Statement) Leaf() []byte { return nil }
-
 // Verify verifies the signature with key, whose id must be s.Signer
-// ("wrong-key" otherwise, "bad-signature" if it does not verify).
+// ("wrong-key" otherwise; "bad-signature" if it does not verify). It says
+// nothing about whether key may make such a statement.
 func (s *Statement) Verify(key PublicKey) error {
-	return errf(CodeInternalError, "not built yet")
+	if key.IsZero() || key.ID() != s.Signer {
+		return errf(CodeWrongKey, "the statement is signed by the key %s, not by %s", s.Signer, key.ID())
+	}
+	ok := false
+	switch s.Form {
+	case COSE:
+		ok = coseAlgs[key.typ] == s.alg && verifyRaw(key, sigStructure(s.alg, s.Signer, s.Payload), s.Sig)
+	case SSHSIG:
+		ok = s.ssh.key.Equal(key) && s.ssh.verify(Namespace, s.Payload)
+	case Foreign:
+		ok = verifyRaw(key, []byte(s.Body.(*CacheSig).PathInfo().Fingerprint()), s.Sig)
+	}
+	if !ok {
+		return errf(CodeBadSignature, "the signature by the key %s does not verify", s.Signer)
+	}
+	return nil
+}
+
+// Leaf returns the leaf, encoded from its parts: the bytes that Parse was given.
+func (s *Statement) Leaf() []byte {
+	if s.Form == COSE {
+		return coseLeaf(s.alg, s.Signer, s.Payload, s.Sig)
+	}
+	return pairLeaf(s.Payload, s.Sig)
 }

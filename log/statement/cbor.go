@@ -1,0 +1,91 @@
+package statement
+
+import (
+	"bytes"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/fxamacker/cbor/v2"
+)
+
+var (
+	encMode = must(cbor.EncOptions{
+		Sort:          cbor.SortCoreDeterministic,
+		IndefLength:   cbor.IndefLengthForbidden,
+		TagsMd:        cbor.TagsForbidden,
+		NilContainers: cbor.NilContainerAsEmpty,
+	}.EncMode())
+	decMode = must(cbor.DecOptions{
+		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
+		IndefLength:       cbor.IndefLengthForbidden,
+		TagsMd:            cbor.TagsForbidden,
+		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		MaxNestedLevels:   maxDepth,
+		UTF8:              cbor.UTF8RejectInvalid,
+	}.DecMode())
+	// peekMode reads the version and the kind before the fields are judged.
+	peekMode = must(cbor.DecOptions{
+		DupMapKey:       cbor.DupMapKeyEnforcedAPF,
+		IndefLength:     cbor.IndefLengthForbidden,
+		TagsMd:          cbor.TagsForbidden,
+		MaxNestedLevels: maxDepth,
+	}.DecMode())
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// encodeWire encodes a wire struct.
+func encodeWire(w any) ([]byte, error) {
+	b, err := encMode.Marshal(w)
+	if err != nil {
+		return nil, errf(CodeInternalError, "encoding: %v", err)
+	}
+	return b, nil
+}
+
+// decodeWire decodes b, which is canonical, into the wire struct that w points
+// to. b must have exactly the fields of the struct: encoding w again gives b.
+func decodeWire(what string, b []byte, w any) error {
+	if err := decMode.Unmarshal(b, w); err != nil {
+		return errf(CodeBadShape, "%s: %s", what, explain(b, w, err))
+	}
+	again, err := encMode.Marshal(w)
+	if err != nil || !bytes.Equal(again, b) {
+		return errf(CodeBadShape, "%s: %s", what, explain(b, w, nil))
+	}
+	return nil
+}
+
+// explain says in which top-level field b differs from the struct that w
+// points to.
+func explain(b []byte, w any, cause error) string {
+	var have map[uint64]cbor.RawMessage
+	if peekMode.Unmarshal(b, &have) != nil {
+		return "not a map with small whole numbers as keys"
+	}
+	for _, f := range reflect.VisibleFields(reflect.TypeOf(w).Elem()) {
+		if f.Anonymous {
+			continue
+		}
+		num, opts, _ := strings.Cut(f.Tag.Get("cbor"), ",")
+		key, _ := strconv.ParseUint(num, 10, 64)
+		if _, ok := have[key]; !ok && !strings.Contains(opts, "omitempty") {
+			return fmt.Sprintf("field %d is missing", key)
+		}
+		delete(have, key)
+	}
+	for key := range have {
+		return fmt.Sprintf("field %d is unknown", key)
+	}
+	if cause != nil {
+		return strings.TrimPrefix(cause.Error(), "cbor: ")
+	}
+	return "a field, or a field of a field, is missing, unknown or of a wrong type"
+}
