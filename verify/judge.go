@@ -123,6 +123,7 @@ type Judgement struct {
 	Supports []string  // operators, in the order of the group
 	Dissent  []Dissent // in the order of the group
 	Waiting  []string  // operators of whom something is missing, in the order of the group
+	Missing  []string  // what that is, if the verdict is inconclusive; each thing once
 	Needed   int       // members of the group
 	Of       int
 	Found    int // members that are satisfied for certain or by what is known
@@ -176,7 +177,14 @@ func Judge(c Case) Judgement {
 	default:
 		j.Verdict = Untrusted
 	}
-	j.Reason = reason(j, c)
+	if j.Verdict == Inconclusive {
+		for _, name := range j.Waiting {
+			if why := c.Open[name]; !slices.Contains(j.Missing, why) {
+				j.Missing = append(j.Missing, why)
+			}
+		}
+	}
+	j.Reason = reason(j)
 	return j
 }
 
@@ -277,21 +285,16 @@ func difference(got, want Fingerprint) string {
 	}
 }
 
-func reason(j Judgement, c Case) string {
-	parts := []string{fmt.Sprintf("%d of %d needed, %d found", j.Needed, j.Of, j.Found)}
+func reason(j Judgement) string {
+	parts := []string{j.count()}
 	for _, d := range j.Dissent {
 		if j.Verdict != Trusted {
 			parts = append(parts, d.Words())
 		}
 	}
-	if j.Verdict == Inconclusive {
-		var missing []string
-		for _, name := range j.Waiting {
-			if why := c.Open[name]; !slices.Contains(missing, why) {
-				missing = append(missing, why)
-			}
-		}
-		parts = append(parts, missing...)
-	}
-	return strings.Join(parts, "; ")
+	return strings.Join(append(parts, j.Missing...), "; ")
+}
+
+func (j *Judgement) count() string {
+	return fmt.Sprintf("%d of %d needed, %d found", j.Needed, j.Of, j.Found)
 }

@@ -163,7 +163,7 @@ func (p *parser) operator(l line) {
 			ok = p.claim(l, f, "key", o.Name) && ok
 			o.Keys = append(o.Keys, id)
 		}
-		slices.SortFunc(o.Keys, func(a, b statement.KeyID) int { return slices.Compare(a[:], b[:]) })
+		slices.SortFunc(o.Keys, compareKeys)
 	default:
 		p.failf(l, how.col, "after its name an operator has `id` or `key`, not %q", how.text)
 		return

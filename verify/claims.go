@@ -1,0 +1,124 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// Subject is one path that is to be judged.
+type Subject struct {
+	Info *nix.PathInfo
+	// Realisations are the index keys "real:sha256:<modulo>!<output>" under
+	// which other paths may be claimed for the same content-addressed output.
+	Realisations []string
+	// Differs is set if the content on disk is not what the database says: one
+	// clause that says how. Such a path is contradicted, whatever the logs say.
+	Differs string
+}
+
+// Fingerprint returns what is judged.
+func (s Subject) Fingerprint() Fingerprint {
+	return Fingerprint{
+		Path:       s.Info.Path,
+		NarHash:    s.Info.NarHash,
+		NarSize:    s.Info.NarSize,
+		References: [32]byte(statement.PathsDigest(s.Info.References)),
+	}
+}
+
+// keys returns the index keys to look up.
+func (s Subject) keys() []string {
+	return append([]string{"out:" + s.Info.Path.String()}, s.Realisations...)
+}
+
+// record is what one leaf claims under one index key, signature checked. It is
+// what is remembered: it holds nothing that depends on a policy.
+type record struct {
+	Index          uint64
+	Signer         statement.KeyID
+	ID             statement.ID
+	Class          Class
+	Implementation string
+	About          Fingerprint
+}
+
+// recordsUnder returns what s claims about the subject of an index key; none
+// if s is not a claim that counts in verdicts.
+func recordsUnder(key string, s *statement.Statement, index uint64) []record {
+	base := record{Index: index, Signer: s.Signer, ID: s.ID()}
+	var out []record
+	switch b := s.Body.(type) {
+	case *statement.Build:
+		base.Class, base.Implementation = Built, b.Builder.Implementation
+		for _, o := range b.Outputs {
+			if !isUnder(key, b, o) {
+				continue
+			}
+			r := base
+			r.About = Fingerprint{Path: o.Path, NarHash: o.NarHash, NarSize: o.NarSize, References: refs(o.References, o.RefsDigest)}
+			out = append(out, r)
+		}
+	case *statement.CacheSig:
+		if key == "out:"+b.Path.String() {
+			base.Class = Signed
+			base.About = Fingerprint{Path: b.Path, NarHash: b.NarHash, NarSize: b.NarSize, References: refs(b.References, b.RefsDigest)}
+			out = append(out, base)
+		}
+	}
+	return out
+}
+
+func isUnder(key string, b *statement.Build, o statement.BuildOutput) bool {
+	if path, ok := strings.CutPrefix(key, "out:"); ok {
+		return o.Path.String() == path
+	}
+	return o.CA != "" && key == RealisationKey(b.Modulo, o.Name)
+}
+
+// RealisationKey is the index key of a content-addressed output
+// (spec/index.md).
+func RealisationKey(modulo nix.Hash, output string) string {
+	return "real:sha256:" + modulo.Hex() + "!" + output
+}
+
+func refs(paths []nix.StorePath, digest *nix.Hash) [32]byte {
+	if digest != nil {
+		return [32]byte(*digest)
+	}
+	return [32]byte(statement.PathsDigest(paths))
+}
+
+// assemble turns the records of several logs into live claims: the same
+// statement in two logs is one claim, with both places.
+func assemble(d *directory, logs []string, records [][]record) []Claim {
+	type what struct {
+		id    statement.ID
+		about Fingerprint
+	}
+	var claims []Claim
+	at := make(map[what]int)
+	for i, log := range logs {
+		for _, r := range records[i] {
+			place := Place{Log: log, Index: r.Index}
+			name := d.live(r.Signer, r.ID, place)
+			if name == "" {
+				continue
+			}
+			if n, ok := at[what{r.ID, r.About}]; ok {
+				if !slices.Contains(claims[n].Places, place) {
+					claims[n].Places = append(claims[n].Places, place)
+				}
+				continue
+			}
+			at[what{r.ID, r.About}] = len(claims)
+			claims = append(claims, Claim{
+				Operator: name, Class: r.Class, About: r.About, Implementation: r.Implementation,
+				Key: r.Signer, ID: r.ID, Places: []Place{place},
+			})
+		}
+	}
+	return claims
+}

@@ -1,0 +1,185 @@
+package verify
+
+import (
+	"encoding/json"
+	"io"
+)
+
+// JSONSchema is the number in the "schema" field of --json. It changes when a
+// field changes its meaning or goes; new fields do not change it
+// (spec/cli.md#firn-verify---json).
+const JSONSchema = 1
+
+type jsonReport struct {
+	Schema       int            `json:"schema"`
+	Exit         int            `json:"exit"`
+	Rule         jsonRule       `json:"rule"`
+	Completeness jsonComplete   `json:"completeness"`
+	Summary      map[string]int `json:"summary"`
+	Paths        []jsonPath     `json:"paths"`
+	Logs         []jsonLog      `json:"logs"`
+	Operators    []jsonOperator `json:"operators"`
+	Evidence     []string       `json:"evidence"`
+	Warnings     []string       `json:"warnings"`
+}
+
+type jsonRule struct {
+	Name  string `json:"name"`
+	Group string `json:"group"`
+	Need  int    `json:"need"`
+	Of    int    `json:"of"`
+}
+
+type jsonComplete struct {
+	By      string `json:"by"` // "whole log", "policy" or "nobody"
+	Message string `json:"message"`
+}
+
+type jsonPath struct {
+	Path       string        `json:"path"`
+	Verdict    string        `json:"verdict"`
+	Reason     string        `json:"reason"`
+	NarHash    string        `json:"nar_hash"`
+	NarSize    uint64        `json:"nar_size"`
+	References int           `json:"references"`
+	Found      int           `json:"found"`
+	Supports   []string      `json:"supports"`
+	Dissent    []jsonDissent `json:"dissent"`
+	Missing    []string      `json:"missing"`
+	Differs    string        `json:"differs,omitempty"`
+	Claims     []jsonClaim   `json:"claims"`
+}
+
+type jsonDissent struct {
+	Operator string `json:"operator"`
+	Claims   string `json:"claims"`
+}
+
+type jsonClaim struct {
+	Operator  string      `json:"operator"`
+	Class     string      `json:"class"`
+	Agrees    bool        `json:"agrees"`
+	Path      string      `json:"path"`
+	NarHash   string      `json:"nar_hash"`
+	NarSize   uint64      `json:"nar_size"`
+	Key       string      `json:"key"`
+	Statement string      `json:"statement"`
+	Places    []jsonPlace `json:"places"`
+}
+
+type jsonPlace struct {
+	Log   string `json:"log"`
+	Index uint64 `json:"index"`
+}
+
+type jsonLog struct {
+	Name       string `json:"name"`
+	Origin     string `json:"origin"`
+	URL        string `json:"url"`
+	Required   bool   `json:"required"`
+	Answered   string `json:"answered"`
+	Size       uint64 `json:"size"`
+	AgeSeconds *int64 `json:"age_seconds"` // null without witnesses
+	Problem    string `json:"problem,omitempty"`
+	Evidence   string `json:"evidence,omitempty"`
+	Ignored    int    `json:"ignored"`
+}
+
+type jsonOperator struct {
+	Name       string   `json:"name"`
+	Registered string   `json:"registered,omitempty"`
+	Home       string   `json:"home,omitempty"`
+	Keys       []string `json:"keys"`
+	Forked     bool     `json:"forked"`
+	Notes      []string `json:"notes"`
+}
+
+// WriteJSON writes the whole report as one JSON object.
+func (r *Report) WriteJSON(w io.Writer) error {
+	g := r.Policy.Default
+	out := jsonReport{
+		Schema:       JSONSchema,
+		Exit:         r.ExitStatus(),
+		Rule:         jsonRule{Name: "default", Group: g.Name, Need: g.K, Of: len(g.Members)},
+		Completeness: jsonComplete{By: "nobody", Message: r.Completeness()},
+		Summary:      make(map[string]int),
+		Evidence:     list(r.Evidence()),
+		Warnings:     list(r.Warnings),
+	}
+	switch {
+	case r.Full:
+		out.Completeness.By = "whole log"
+	case r.Policy.CompletenessOff:
+		out.Completeness.By = "policy"
+	}
+	counts := r.Counts()
+	for _, v := range []Verdict{Trusted, Untrusted, Contradicted, Inconclusive} {
+		out.Summary[v.String()] = counts[v]
+	}
+	for i := range r.Paths {
+		out.Paths = append(out.Paths, r.Paths[i].json())
+	}
+	for i := range r.Logs {
+		out.Logs = append(out.Logs, r.Logs[i].json())
+	}
+	for _, o := range r.Operators {
+		keys := make([]string, len(o.Keys))
+		for i, k := range o.Keys {
+			keys[i] = k.String()
+		}
+		out.Operators = append(out.Operators, jsonOperator{
+			Name: o.Name, Registered: o.Registered, Home: o.Home, Keys: keys, Forked: o.Fork != nil, Notes: list(o.Notes),
+		})
+	}
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(out)
+}
+
+// list is s, but never null in JSON.
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+func (p *PathReport) json() jsonPath {
+	info := p.Subject.Info
+	out := jsonPath{
+		Path: info.Path.String(), Verdict: p.Verdict.String(), Reason: p.Reason,
+		NarHash: info.NarHash.String(), NarSize: info.NarSize, References: len(info.References),
+		Found: p.Found, Supports: list(p.Supports), Dissent: []jsonDissent{}, Missing: list(p.Missing),
+		Differs: p.Subject.Differs, Claims: []jsonClaim{},
+	}
+	for _, d := range p.Dissent {
+		out.Dissent = append(out.Dissent, jsonDissent{Operator: d.Operator, Claims: d.What})
+	}
+	f := p.Subject.Fingerprint()
+	for _, c := range p.Claims {
+		j := jsonClaim{
+			Operator: c.Operator, Class: "built", Agrees: c.About == f, Path: c.About.Path.String(),
+			NarHash: c.About.NarHash.String(), NarSize: c.About.NarSize, Key: c.Key.String(), Statement: c.ID.String(),
+		}
+		if c.Class == Signed {
+			j.Class = "signed"
+		}
+		for _, at := range c.Places {
+			j.Places = append(j.Places, jsonPlace(at))
+		}
+		out.Claims = append(out.Claims, j)
+	}
+	return out
+}
+
+func (l *LogReport) json() jsonLog {
+	out := jsonLog{
+		Name: l.Name, Origin: l.Origin, URL: l.URL, Required: l.Required, Answered: string(l.Answered), Size: l.Size,
+		Problem: l.Problem, Evidence: l.Evidence, Ignored: l.Ignored,
+	}
+	if l.Dated {
+		age := int64(l.Age.Seconds())
+		out.AgeSeconds = &age
+	}
+	return out
+}

@@ -1,0 +1,302 @@
+package verify
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/firn-log/firn/log/statement"
+)
+
+// found is a statement and every place where the logs of the policy hold it.
+type found struct {
+	*statement.Statement
+	id     statement.ID
+	places []Place
+	// others are leaves with the same id and another signature: the id does
+	// not cover it, and one log's copy must not spoil that of another.
+	others []*statement.Statement
+}
+
+// Verify verifies the signature of any copy.
+func (f found) Verify(key statement.PublicKey) error {
+	err := f.Statement.Verify(key)
+	for _, s := range f.others {
+		if err == nil {
+			break
+		}
+		err = s.Verify(key)
+	}
+	return err
+}
+
+// pool collects statements by id.
+type pool map[statement.ID]*found
+
+func (p pool) add(s *statement.Statement, at Place) {
+	id := s.ID()
+	f := p[id]
+	switch {
+	case f == nil:
+		p[id] = &found{Statement: s, id: id, places: []Place{at}}
+		return
+	case !bytes.Equal(f.Sig, s.Sig):
+		f.others = append(f.others, s)
+	}
+	if !slices.Contains(f.places, at) {
+		f.places = append(f.places, at)
+	}
+}
+
+// chain is the people statements of one operator, linked by prev
+// (spec/policy.md#who-speaks-for-an-operator). It is a tree because somebody
+// may sign two successors of one statement; where that happens is a fork.
+type chain struct {
+	id      statement.ID
+	nodes   map[statement.ID]*node
+	root    *node
+	keys    map[statement.KeyID]statement.PublicKey // every key with a proof, on any branch, and the first identity
+	revoked map[statement.KeyID]bool                // identity keys that may not go on
+	revokes []*statement.KeyRevoke
+	retract map[statement.ID]bool
+}
+
+type node struct {
+	found
+	parent   *node
+	children []*node
+	identity map[statement.KeyID]bool // keys that may sign the next statement
+}
+
+// Fork is two statements by one operator that name the same predecessor.
+type Fork struct {
+	Operator   statement.ID
+	Prev       statement.ID
+	Successors []statement.ID // at least two, sorted
+}
+
+func (f *Fork) String() string {
+	return fmt.Sprintf("statements %s and %s both follow %s", short(f.Successors[0]), short(f.Successors[1]), short(f.Prev))
+}
+
+func short(id [32]byte) string { return fmt.Sprintf("%x", id[:6]) }
+
+// buildChain links what the logs hold of operator id. rank orders the places:
+// the home log first, then the logs of the policy in their order; a statement
+// stands at its first place. Statements that nobody who may speak for the
+// operator signed are left out, so that strangers cannot make a fork.
+func buildChain(id statement.ID, people []found, rank func(home string, p Place) (int, uint64)) *chain {
+	c := &chain{
+		id:      id,
+		nodes:   make(map[statement.ID]*node),
+		keys:    make(map[statement.KeyID]statement.PublicKey),
+		revoked: make(map[statement.KeyID]bool),
+		retract: make(map[statement.ID]bool),
+	}
+	var rest []found
+	for _, f := range people {
+		if f.id == id {
+			c.plant(f)
+		} else if f.Prev != nil && operatorOf(f.Body) == id {
+			rest = append(rest, f)
+		}
+	}
+	if c.root == nil {
+		return nil
+	}
+	home := c.home()
+	slices.SortFunc(rest, func(a, b found) int {
+		return cmp.Or(comparePlaces(a, b, func(p Place) (int, uint64) { return rank(home, p) }), slices.Compare(a.id[:], b.id[:]))
+	})
+	for again := true; again; {
+		again = false
+		rest = slices.DeleteFunc(rest, func(f found) bool {
+			parent := c.nodes[*f.Prev]
+			if parent == nil {
+				return false
+			}
+			again = true
+			c.grow(parent, f)
+			return true
+		})
+	}
+	return c
+}
+
+func comparePlaces(a, b found, rank func(Place) (int, uint64)) int {
+	first := func(f found) (int, uint64) {
+		r, i := rank(f.places[0])
+		for _, p := range f.places[1:] {
+			if pr, pi := rank(p); pr < r || pr == r && pi < i {
+				r, i = pr, pi
+			}
+		}
+		return r, i
+	}
+	ar, ai := first(a)
+	br, bi := first(b)
+	return cmp.Or(cmp.Compare(ar, br), cmp.Compare(ai, bi))
+}
+
+// operatorOf returns the operator that a people statement speaks for; it is
+// zero for the first statement of an operator and for other kinds.
+func operatorOf(b statement.Body) statement.ID {
+	switch b := b.(type) {
+	case *statement.Operator:
+		if b.OperatorID != nil {
+			return *b.OperatorID
+		}
+	case *statement.KeyAdd:
+		return b.OperatorID
+	case *statement.KeyRevoke:
+		return b.OperatorID
+	case *statement.Vouch:
+		return b.OperatorID
+	case *statement.Retract:
+		return b.OperatorID
+	}
+	return statement.ID{}
+}
+
+// plant makes the operator's first statement the root.
+func (c *chain) plant(f found) {
+	body, ok := f.Body.(*statement.Operator)
+	if !ok || body.OperatorID != nil || f.Prev != nil || f.Verify(body.Identity) != nil {
+		return
+	}
+	key := body.Identity.ID()
+	c.keys[key] = body.Identity
+	c.root = &node{found: f, identity: map[statement.KeyID]bool{key: true}}
+	c.nodes[f.id] = c.root
+}
+
+// grow adds f below parent if an identity key of that moment signed it.
+func (c *chain) grow(parent *node, f found) {
+	if !parent.identity[f.Signer] || c.revoked[f.Signer] || f.Verify(c.keys[f.Signer]) != nil {
+		return
+	}
+	n := &node{found: f, parent: parent, identity: parent.identity}
+	switch b := f.Body.(type) {
+	case *statement.KeyAdd:
+		if b.VerifyProof() != nil {
+			return
+		}
+		c.keys[b.Key.ID()] = b.Key
+		if b.Role == statement.RoleIdentity {
+			n.identity = with(parent.identity, b.Key.ID(), true)
+		}
+	case *statement.KeyRevoke:
+		c.revokes = append(c.revokes, b)
+		if parent.identity[b.KeyID] {
+			c.revoked[b.KeyID] = true
+			n.identity = with(parent.identity, b.KeyID, false)
+		}
+	case *statement.Retract:
+		c.retract[b.Statement] = true
+	}
+	parent.children = append(parent.children, n)
+	c.nodes[f.id] = n
+}
+
+func with(set map[statement.KeyID]bool, k statement.KeyID, in bool) map[statement.KeyID]bool {
+	out := make(map[statement.KeyID]bool, len(set)+1)
+	for key := range set {
+		out[key] = set[key]
+	}
+	out[k] = in
+	return out
+}
+
+// trunk returns the statements that count, from the first to the last one
+// before any fork, and the fork.
+func (c *chain) trunk() ([]*node, []*node) {
+	trunk := []*node{c.root}
+	for n := c.root; len(n.children) > 0; {
+		if len(n.children) > 1 {
+			return trunk, n.children
+		}
+		n = n.children[0]
+		trunk = append(trunk, n)
+	}
+	return trunk, nil
+}
+
+func (c *chain) fork() *Fork {
+	trunk, branches := c.trunk()
+	if branches == nil {
+		return nil
+	}
+	f := &Fork{Operator: c.id, Prev: trunk[len(trunk)-1].id}
+	for _, n := range branches {
+		f.Successors = append(f.Successors, n.id)
+	}
+	slices.SortFunc(f.Successors, func(a, b statement.ID) int { return slices.Compare(a[:], b[:]) })
+	return f
+}
+
+// newest returns the newest operator statement that counts.
+func (c *chain) newest() *statement.Operator {
+	trunk, _ := c.trunk()
+	for _, n := range slices.Backward(trunk) {
+		if b, ok := n.Body.(*statement.Operator); ok {
+			return b
+		}
+	}
+	return nil
+}
+
+// home returns the origin of the operator's home log. It needs the first
+// statement only, before the others are linked.
+func (c *chain) home() string { return c.newest().HomeLog }
+
+// buildKeys returns the keys that may make claims, and identityKeys those that
+// ever could speak for the operator: a key that is both makes no claims.
+func (c *chain) buildKeys() map[statement.KeyID]statement.PublicKey {
+	trunk, _ := c.trunk()
+	keys := make(map[statement.KeyID]statement.PublicKey)
+	for _, n := range trunk {
+		if b, ok := n.Body.(*statement.KeyAdd); ok && b.Role == statement.RoleBuild {
+			keys[b.Key.ID()] = b.Key
+		}
+	}
+	for k := range c.identityKeys() {
+		delete(keys, k)
+	}
+	return keys
+}
+
+func (c *chain) identityKeys() map[statement.KeyID]bool {
+	keys := map[statement.KeyID]bool{c.root.Signer: true}
+	for _, n := range c.nodes {
+		if b, ok := n.Body.(*statement.KeyAdd); ok && b.Role == statement.RoleIdentity {
+			keys[b.Key.ID()] = true
+		}
+	}
+	return keys
+}
+
+// liveBelow returns the first index of a log at which claims of key no longer
+// count, or ^uint64(0) if nothing ends them.
+func (c *chain) liveBelow(key statement.KeyID, log, origin string) uint64 {
+	limit := ^uint64(0)
+	for _, r := range c.revokes {
+		if r.KeyID != key {
+			continue
+		}
+		if cut, named := r.Cuts[origin]; named {
+			limit = min(limit, cut)
+		} else if r.Elsewhere == statement.Drop {
+			limit = 0
+		}
+	}
+	_, branches := c.trunk()
+	for _, n := range branches {
+		for _, p := range n.places {
+			if p.Log == log {
+				limit = min(limit, p.Index)
+			}
+		}
+	}
+	return limit
+}

@@ -1,0 +1,391 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// Log is what this package asks of a log; a *log.Client is one. Everything
+// that its methods return is proven against a checkpoint that satisfied the
+// log policy.
+type Log interface {
+	Checkpoint(ctx context.Context) (*log.Checkpoint, error)
+	Accept(ctx context.Context, note []byte) (*log.Checkpoint, error)
+	Lookup(ctx context.Context, keys []string, signers []statement.KeyID, after uint64) (*log.Answers, error)
+	Entries(ctx context.Context, cp *log.Checkpoint, from, to uint64) iter.Seq2[log.Entry, error]
+}
+
+// Answered says where the answers of a log come from.
+type Answered string
+
+// The sources of answers.
+const (
+	ByLookups  Answered = "lookups"
+	ByReading  Answered = "whole log" // every entry was read
+	Remembered Answered = "remembered"
+	NotAtAll   Answered = "nothing"
+)
+
+// LogReport is what one log of the policy contributed.
+type LogReport struct {
+	Name     string
+	Origin   string
+	URL      string
+	Required bool
+	Answered Answered
+	Size     uint64        // of the checkpoint that the answers are about
+	Age      time.Duration // of that checkpoint; meaningful if Dated
+	Dated    bool          // false if the log policy names no witnesses: then nothing vouches for any time
+	// Problem is a sentence about why the log's answers are missing, too old
+	// or in doubt; "" if all is well.
+	Problem  string
+	Forked   bool   // it showed two histories
+	Evidence string // file that convicts it then
+	Ignored  int    // statements that were not counted because their signature is wrong
+}
+
+// RefusedError says that a required log gave answers that do not hold
+// together. They prove nothing, against the log neither.
+type RefusedError struct {
+	Log string
+	Err error
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("the answers of log %s are refused: %v", e.Log, e.Err)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// reading is the work with one log.
+type reading struct {
+	LogReport
+	ref  *LogRef
+	log  Log
+	now  func() time.Time
+	mem  *memory
+	cp   *log.Checkpoint
+	full *wholeLog // set by --full
+	// gap says why what the log knows is not complete or not fresh, in words
+	// that fit after "inconclusive:"; "" if it is.
+	gap     string
+	missing map[string]bool // index keys that are not answered although gap is ""
+	// unverified are signers with claims that could not be checked, because
+	// their public key is in no log of the policy.
+	unverified map[statement.KeyID]bool
+	warnings   []string
+}
+
+func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading {
+	return &reading{
+		LogReport:  LogReport{Name: ref.Name, Origin: ref.Origin, URL: ref.URL, Required: ref.Required, Answered: NotAtAll},
+		ref:        ref,
+		log:        l,
+		now:        now,
+		mem:        mem,
+		missing:    make(map[string]bool),
+		unverified: make(map[statement.KeyID]bool),
+	}
+}
+
+func (r *reading) online() bool { return r.Answered == ByLookups || r.Answered == ByReading }
+
+// open gets the checkpoint, after making sure that the log's history goes on
+// from where the remembered answers end.
+func (r *reading) open(ctx context.Context) error {
+	r.Answered = ByLookups
+	if r.mem.note != nil {
+		_, err := r.log.Accept(ctx, r.mem.note)
+		switch {
+		case err == nil || errors.Is(err, log.ErrStale) || isMissing(err):
+			// The same, an older one of the same history, or nobody there:
+			// the checkpoint below decides.
+		case isFork(err):
+			return r.fail(ctx, err)
+		default:
+			r.warnings = append(r.warnings, fmt.Sprintf("what was remembered of log %s does not belong to its history (%v); it is forgotten", r.Name, err))
+			r.mem = newMemory()
+		}
+	}
+	cp, err := r.log.Checkpoint(ctx)
+	if err != nil {
+		return r.fail(ctx, err)
+	}
+	r.use(cp)
+	return nil
+}
+
+// use makes cp what the answers are about.
+func (r *reading) use(cp *log.Checkpoint) {
+	r.cp = cp
+	r.Size = cp.Size
+	r.Age, r.Dated = cp.Verified.Age, cp.Verified.Dated
+	if r.ref.MaxAge > 0 && (!r.Dated || r.Age > r.ref.MaxAge) {
+		r.gap = fmt.Sprintf("the newest checkpoint of log %s is %s; the policy allows %s", r.Name, r.ageWords(), span(r.ref.MaxAge))
+		r.Problem = r.gap
+	}
+}
+
+func (l *LogReport) ageWords() string {
+	if !l.Dated {
+		return "of unknown age"
+	}
+	return span(l.Age) + " old"
+}
+
+// span is a duration for people.
+func span(d time.Duration) string {
+	switch {
+	case d >= 48*time.Hour:
+		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	case d >= time.Hour && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%.1fh", d.Hours())
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return fmt.Sprintf("%ds", d/time.Second)
+}
+
+func isFork(err error) bool {
+	var fork *log.ForkError
+	return errors.As(err, &fork)
+}
+
+// isMissing reports whether err means that answers are missing, not that they
+// are wrong.
+func isMissing(err error) bool {
+	return errors.Is(err, log.ErrUnreachable) || errors.Is(err, log.ErrStale)
+}
+
+// fail decides what an error of the log means. It returns an error only if
+// verification cannot go on at all.
+func (r *reading) fail(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	r.Answered = NotAtAll
+	var fork *log.ForkError
+	var quorum *policy.QuorumError
+	switch {
+	case errors.As(err, &fork):
+		r.Forked, r.Evidence = true, fork.Path
+		r.gap = fmt.Sprintf("log %s showed two histories", r.Name)
+		r.Problem = err.Error()
+	case isMissing(err):
+		r.offline(err)
+	case errors.As(err, &quorum):
+		r.gap = fmt.Sprintf("too few witnesses cosigned log %s", r.Name)
+		r.Problem = err.Error()
+	case r.Required:
+		return &RefusedError{Log: r.Name, Err: err}
+	default:
+		r.gap = fmt.Sprintf("the answers of log %s were refused", r.Name)
+		r.Problem = err.Error()
+	}
+	return nil
+}
+
+// offline falls back to remembered answers, which count only as long as the
+// policy says and only if witnesses vouch for their age.
+func (r *reading) offline(why error) {
+	r.Problem = fmt.Sprintf("log %s did not answer: %v", r.Name, why)
+	if errors.Is(why, log.ErrStale) {
+		r.Problem = fmt.Sprintf("log %s answered with an old checkpoint: %v", r.Name, why)
+	}
+	lead := fmt.Sprintf("log %s did not answer", r.Name)
+	if r.mem.note == nil {
+		r.gap = lead + " and nothing is remembered"
+		return
+	}
+	cp, err := log.VerifyCheckpoint(r.ref.Policy, r.mem.note, r.now())
+	switch {
+	case err != nil:
+		r.gap = fmt.Sprintf("%s and what is remembered does not satisfy the policy", lead)
+	case !cp.Verified.Dated:
+		r.gap = lead + ", and remembered answers do not count without witnesses who say how old they are"
+	case r.ref.MaxAge == 0:
+		r.gap = lead + ", and remembered answers count only if the policy gives the log a max-age"
+	case cp.Verified.Age > r.ref.MaxAge:
+		r.gap = fmt.Sprintf("%s and what is remembered is %s old; the policy allows %s", lead, span(cp.Verified.Age), span(r.ref.MaxAge))
+	default:
+		r.gap = ""
+		r.use(cp)
+		r.Answered = Remembered
+	}
+}
+
+// people returns what the log holds under keys that start with operator: or
+// key:, and adds it to p.
+func (r *reading) people(ctx context.Context, keys []string, p pool) error {
+	if r.full != nil {
+		for _, l := range r.full.people {
+			r.addPerson(p, l)
+		}
+		return nil
+	}
+	if r.Answered == ByLookups {
+		if err := r.askPeople(ctx, keys); err != nil {
+			if err := r.fail(ctx, err); err != nil {
+				return err
+			}
+		}
+	}
+	if r.Answered == NotAtAll {
+		return nil
+	}
+	for _, key := range keys {
+		got, known := r.mem.people[key]
+		if !known || r.Answered == Remembered && got.upTo < r.mem.size {
+			r.gap = fmt.Sprintf("log %s did not answer and not everything about the operators is remembered", r.Name)
+			continue
+		}
+		for _, l := range got.entries {
+			r.addPerson(p, l)
+		}
+	}
+	return nil
+}
+
+func (r *reading) addPerson(p pool, l leaf) {
+	s, err := statement.Parse(l.Leaf)
+	if err == nil && s.Kind.Class() == statement.People {
+		p.add(s, Place{Log: r.Name, Index: l.Index})
+	}
+}
+
+// askPeople brings the remembered people statements under keys up to date.
+func (r *reading) askPeople(ctx context.Context, keys []string) error {
+	for _, b := range batches(keys, func(k string) uint64 { return r.mem.people[k].upTo }) {
+		var operators, named []string
+		for _, k := range b.keys {
+			if strings.HasPrefix(k, "key:") {
+				named = append(named, k)
+			} else {
+				operators = append(operators, k)
+			}
+		}
+		if len(operators) > 0 {
+			a, err := r.log.Lookup(ctx, operators, nil, b.after)
+			if err != nil {
+				return err
+			}
+			r.rememberPeople(a, b.after)
+		}
+		if len(named) > 0 {
+			if err := r.askNamed(ctx, named, b.after); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// askNamed asks who says something about a key. Under a busy build key there
+// are mostly its own claims, which are not wanted here: so first only the
+// lists, then the bodies of everybody else, and the first of its own, which
+// shows whether it is an identity key.
+func (r *reading) askNamed(ctx context.Context, keys []string, after uint64) error {
+	lists, err := r.log.Lookup(ctx, keys, []statement.KeyID{}, after)
+	if err != nil {
+		return err
+	}
+	var others []statement.KeyID
+	own := make(map[string]leaf)
+	for _, key := range lists.Keys {
+		for _, f := range lists.Of(key) {
+			if "key:"+f.Signer.String() != key {
+				others = append(others, f.Signer)
+			} else if _, have := own[key]; !have && len(r.mem.people[key].entries) == 0 {
+				l, err := r.entry(ctx, lists.Checkpoint, f.Index)
+				if err != nil {
+					return err
+				}
+				own[key] = l
+			}
+		}
+	}
+	slices.SortFunc(others, compareKeys)
+	others = slices.Compact(others)
+	bodies := lists
+	if len(others) > 0 {
+		if bodies, err = r.log.Lookup(ctx, keys, others, after); err != nil {
+			return err
+		}
+	}
+	for key, l := range own {
+		got := r.mem.people[key]
+		got.entries = append(got.entries, l)
+		r.mem.people[key] = got
+	}
+	r.rememberPeople(bodies, after)
+	return nil
+}
+
+func (r *reading) entry(ctx context.Context, cp *log.Checkpoint, index uint64) (leaf, error) {
+	for e, err := range r.log.Entries(ctx, cp, index, index+1) {
+		if err != nil {
+			return leaf{}, err
+		}
+		return leaf{Index: e.Index, Leaf: e.Leaf}, nil
+	}
+	return leaf{}, fmt.Errorf("entry %d is missing", index)
+}
+
+func (r *reading) rememberPeople(a *log.Answers, after uint64) {
+	for _, key := range a.Keys {
+		got := r.mem.people[key]
+		have := make(map[uint64]bool)
+		for _, l := range got.entries {
+			have[l.Index] = true
+		}
+		for _, f := range a.Of(key) {
+			if f.Leaf != nil && !have[f.Index] && f.Leaf.Statement.Kind.Class() == statement.People {
+				got.entries = append(got.entries, leaf{Index: f.Index, Leaf: f.Leaf.Bytes})
+			}
+		}
+		slices.SortFunc(got.entries, func(a, b leaf) int { return int(int64(a.Index) - int64(b.Index)) })
+		got.upTo = a.Checkpoint.Size
+		r.mem.people[key] = got
+	}
+}
+
+// batch is keys that are asked for from the same index on.
+type batch struct {
+	keys  []string
+	after uint64
+}
+
+// batches splits keys into those never asked for and the others, which are
+// asked for from the oldest of them on: a few answers come twice, and it stays
+// two requests.
+func batches(keys []string, upTo func(string) uint64) []batch {
+	var fresh, known batch
+	for _, k := range keys {
+		if n := upTo(k); n == 0 {
+			fresh.keys = append(fresh.keys, k)
+		} else {
+			if known.keys == nil || n < known.after {
+				known.after = n
+			}
+			known.keys = append(known.keys, k)
+		}
+	}
+	var out []batch
+	for _, b := range []batch{fresh, known} {
+		if len(b.keys) > 0 {
+			out = append(out, b)
+		}
+	}
+	return out
+}

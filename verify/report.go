@@ -1,0 +1,137 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Report is the answer of Verify.
+type Report struct {
+	Policy    *Policy
+	Full      bool         // every log was read whole
+	Paths     []PathReport // in the order asked
+	Logs      []LogReport  // in the order of the policy
+	Operators []*Standing  // in the order of the policy
+	Warnings  []string     // sentences about remembered answers; they change no verdict
+}
+
+// PathReport is the verdict about one path and the live claims that it rests on.
+type PathReport struct {
+	Subject Subject
+	Judgement
+	Claims []Claim
+}
+
+// Counts is how many paths got each verdict.
+func (r *Report) Counts() map[Verdict]int {
+	n := make(map[Verdict]int)
+	for _, p := range r.Paths {
+		n[p.Verdict]++
+	}
+	return n
+}
+
+// Evidence returns the files that convict a log of the policy.
+func (r *Report) Evidence() []string {
+	var files []string
+	for _, l := range r.Logs {
+		if l.Evidence != "" {
+			files = append(files, l.Evidence)
+		}
+	}
+	return files
+}
+
+// ExitStatus is the status that a program ends with (spec/cli.md#exit-status):
+// 5 if evidence is on disk, else 3 if a path is untrusted or contradicted, else
+// 4 if one is inconclusive, else 0. A report about nothing is 1.
+func (r *Report) ExitStatus() int {
+	n := r.Counts()
+	switch {
+	case len(r.Evidence()) > 0:
+		return 5
+	case n[Untrusted]+n[Contradicted] > 0:
+		return 3
+	case n[Inconclusive] > 0:
+		return 4
+	case n[Trusted] == 0:
+		return 1
+	}
+	return 0
+}
+
+// Completeness says in one sentence why nothing that matters can be missing
+// from the answers, or that this is not known.
+func (r *Report) Completeness() string {
+	switch {
+	case r.Full:
+		return "Complete: every entry of " + r.logNames() + " was read."
+	case r.Policy.CompletenessOff:
+		return "Completeness not proven: the policy says `completeness off`, so the word of " + r.logNames() + " is taken for it."
+	default:
+		return "Completeness not proven: only " + r.logNames() + " says that nothing was left out, so no verdict is certain. Use --full to read the whole log, or write `completeness off` in the policy."
+	}
+}
+
+func (r *Report) logNames() string {
+	names := make([]string, len(r.Policy.Logs))
+	for i, l := range r.Policy.Logs {
+		names[i] = l.Name
+	}
+	if len(names) == 1 {
+		return "log " + names[0]
+	}
+	return "logs " + strings.Join(names, ", ")
+}
+
+// Summary is one sentence with the counts, and the rule.
+func (r *Report) Summary() string {
+	n := r.Counts()
+	var parts []string
+	for _, v := range []Verdict{Trusted, Contradicted, Untrusted, Inconclusive} {
+		if n[v] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[v], v))
+		}
+	}
+	g := r.Policy.Default
+	return fmt.Sprintf("%s: %s. Needed: %s.", plural(len(r.Paths), "path"), strings.Join(parts, ", "), g.words())
+}
+
+// words is "2 of a b c d built".
+func (g *Group) words() string {
+	members := make([]string, len(g.Members))
+	for i, m := range g.Members {
+		members[i] = m.Name()
+		if m.Group != nil {
+			members[i] = "(" + m.Group.words() + ")"
+		}
+	}
+	what := "built"
+	if g.Signed {
+		what = "signed"
+	}
+	if !slices.ContainsFunc(g.Members, func(m Member) bool { return m.Operator != nil }) {
+		return fmt.Sprintf("%d of %s", g.K, strings.Join(members, " "))
+	}
+	return fmt.Sprintf("%d of %s %s", g.K, strings.Join(members, " "), what)
+}
+
+// State is what one log contributed, in one sentence.
+func (l *LogReport) State() string {
+	if l.Problem != "" && l.Answered == NotAtAll {
+		return l.Problem
+	}
+	age := "without witnesses, so nothing says how old that is"
+	if l.Dated {
+		age = span(max(l.Age, 0)) + " old"
+	}
+	s := fmt.Sprintf("log %s (%s): answers from %s at size %d, %s", l.Name, l.Origin, l.Answered, l.Size, age)
+	if l.Ignored > 0 {
+		s += fmt.Sprintf("; %s with a wrong signature not counted", plural(l.Ignored, "statement"))
+	}
+	if l.Problem != "" {
+		s += "; " + l.Problem
+	}
+	return s
+}

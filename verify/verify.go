@@ -1,0 +1,353 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// Options say how Verify works.
+type Options struct {
+	// Open returns the log of a policy line. Nil means a *log.Client that
+	// remembers checkpoints in StateDir.
+	Open func(ref *LogRef) (Log, error)
+	// StateDir holds remembered checkpoints and answers; "" remembers nothing.
+	StateDir string
+	// Full reads every entry of every log instead of asking for lookups: then
+	// nothing can be left out.
+	Full bool
+	// Now is the clock for ages; nil is time.Now.
+	Now func() time.Time
+	// Progress is called while a log is read whole; nil is silent.
+	Progress func(log string, done, total uint64)
+}
+
+// ErrNothing is returned for an empty list of subjects: there is nothing that
+// could be called trusted.
+var ErrNothing = errors.New("there is nothing to verify")
+
+// Verify judges every subject by the policy. It asks all logs of the policy at
+// the same time. Logs that do not answer make verdicts inconclusive and are no
+// error; a required log whose answers do not hold together is a
+// *RefusedError. The report has the subjects in the order given.
+func Verify(ctx context.Context, pol *Policy, subjects []Subject, opts Options) (*Report, error) {
+	if pol == nil {
+		return nil, ErrNoPolicy
+	}
+	if len(subjects) == 0 {
+		return nil, ErrNothing
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Open == nil {
+		opts.Open = opener(&opts)
+	}
+	v := &verification{pol: pol, subjects: subjects, opts: opts}
+	for _, step := range []func(context.Context) error{v.open, v.people, v.claims} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	v.save()
+	return v.report(), nil
+}
+
+func opener(opts *Options) func(ref *LogRef) (Log, error) {
+	mem := log.NewMemory(opts.StateDir)
+	return func(ref *LogRef) (Log, error) {
+		return log.NewClient(ref.URL, ref.Policy, log.Options{Memory: mem, Now: opts.Now})
+	}
+}
+
+// verification is one call of Verify.
+type verification struct {
+	pol       *Policy
+	subjects  []Subject
+	opts      Options
+	logs      []*reading
+	directory *directory
+	warnings  []string
+}
+
+// each runs f for every log at the same time and returns the first error in
+// the order of the policy.
+func (v *verification) each(f func(*reading) error) error {
+	errs := make([]error, len(v.logs))
+	var wg sync.WaitGroup
+	for i, r := range v.logs {
+		wg.Go(func() { errs[i] = f(r) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *verification) keys() []string {
+	var keys []string
+	for _, s := range v.subjects {
+		keys = append(keys, s.keys()...)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// statePath is where the answers of a log are remembered, "" for nowhere.
+func (v *verification) statePath(ref *LogRef) string {
+	if v.opts.StateDir == "" || v.opts.Full {
+		return ""
+	}
+	return stateFile(filepath.Join(v.opts.StateDir, "verify"), v.pol, ref)
+}
+
+func (v *verification) open(ctx context.Context) error {
+	for _, ref := range v.pol.Logs {
+		l, err := v.opts.Open(ref)
+		if err != nil {
+			return fmt.Errorf("log %s: %w", ref.Name, err)
+		}
+		v.logs = append(v.logs, newReading(ref, l, newMemory(), v.opts.Now))
+	}
+	keys := v.keys()
+	return v.each(func(r *reading) error {
+		if path := v.statePath(r.ref); path != "" {
+			mem, err := loadMemory(path)
+			if err != nil {
+				r.warnings = append(r.warnings, fmt.Sprintf("%v; they are not used and asked for again", err))
+			}
+			r.mem = mem
+		}
+		if err := r.open(ctx); err != nil || !v.opts.Full || r.Answered != ByLookups {
+			return err
+		}
+		var progress func(done, total uint64)
+		if v.opts.Progress != nil {
+			progress = func(done, total uint64) { v.opts.Progress(r.Name, done, total) }
+		}
+		return r.readAll(ctx, keys, progress)
+	})
+}
+
+// people finds out who may speak for the operators of the policy.
+func (v *verification) people(ctx context.Context) error {
+	var keys []string
+	for _, o := range v.pol.Operators {
+		if o.ID != nil {
+			keys = append(keys, "operator:"+o.ID.String())
+		}
+		for _, k := range o.Keys {
+			keys = append(keys, "key:"+k.String())
+		}
+	}
+	p, err := v.ask(ctx, keys)
+	if err != nil {
+		return err
+	}
+	// The keys that `key` lines name may belong to operators, whose other
+	// statements matter: one may revoke the key.
+	asked := len(keys)
+	for id, f := range p {
+		of := operatorOf(f.Body)
+		if f.Kind == statement.KindOperator && of.IsZero() {
+			of = id
+		}
+		if key := "operator:" + of.String(); names(v.pol, f.Body) && !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	if len(keys) > asked {
+		slices.Sort(keys[asked:])
+		if p, err = v.ask(ctx, keys); err != nil {
+			return err
+		}
+	}
+	v.directory = newDirectory(v.pol, p)
+	return nil
+}
+
+// names reports whether a people statement gives an operator a key that the
+// policy names by itself.
+func names(pol *Policy, b statement.Body) bool {
+	var key statement.KeyID
+	switch b := b.(type) {
+	case *statement.KeyAdd:
+		key = b.Key.ID()
+	case *statement.Operator:
+		key = b.Identity.ID()
+	default:
+		return false
+	}
+	return slices.ContainsFunc(pol.Operators, func(o *Operator) bool { return slices.Contains(o.Keys, key) })
+}
+
+func (v *verification) ask(ctx context.Context, keys []string) (pool, error) {
+	pools := make(map[*reading]pool)
+	for _, r := range v.logs {
+		pools[r] = make(pool)
+	}
+	if err := v.each(func(r *reading) error { return r.people(ctx, keys, pools[r]) }); err != nil {
+		return nil, err
+	}
+	all := make(pool)
+	for _, r := range v.logs {
+		for _, f := range pools[r] {
+			for _, at := range f.places {
+				all.add(f.Statement, at)
+				for _, s := range f.others {
+					all.add(s, at)
+				}
+			}
+		}
+	}
+	return all, nil
+}
+
+func (v *verification) claims(ctx context.Context) error {
+	keys, signers := v.keys(), v.directory.signers()
+	return v.each(func(r *reading) error { return r.claims(ctx, keys, signers, v.directory.known) })
+}
+
+// save remembers what was proven. That it cannot be kept is only a warning:
+// the verdicts do not depend on it.
+func (v *verification) save() {
+	asked := make(map[string]bool)
+	for _, k := range v.keys() {
+		asked[k] = true
+	}
+	for _, r := range v.logs {
+		path := v.statePath(r.ref)
+		if path == "" || r.Answered != ByLookups {
+			continue
+		}
+		r.mem.forget(r.unverified)
+		r.mem.shrink(asked)
+		if err := saveMemory(path, r.mem); err != nil {
+			r.warnings = append(r.warnings, fmt.Sprintf("the answers of log %s could not be remembered: %v", r.Name, err))
+		}
+	}
+}
+
+// openVoters says of whom something is missing that concerns every path.
+func (v *verification) openVoters() map[string]string {
+	open := make(map[string]string)
+	everybody := v.missingForAll()
+	for _, o := range v.pol.Default.Voters() {
+		st := v.directory.standing[o.Name]
+		why := everybody
+		if why == "" && o.ID != nil && st.Home == "" {
+			why = fmt.Sprintf("operator %s is registered in no log of the policy", o.Name)
+		}
+		if why == "" {
+			why = v.homeGap(o.Name, st)
+		}
+		if why == "" {
+			why = v.unverifiedKey(o.Name, st)
+		}
+		if why != "" {
+			open[o.Name] = why
+		}
+	}
+	return open
+}
+
+// missingForAll is what is missing of every operator, or "".
+func (v *verification) missingForAll() string {
+	for _, r := range v.logs {
+		if r.Required && r.gap != "" {
+			return r.gap
+		}
+	}
+	if !v.pol.CompletenessOff && !v.opts.Full {
+		return "completeness not proven"
+	}
+	return ""
+}
+
+// homeGap says what is missing of an operator's home log, or "".
+func (v *verification) homeGap(name string, st *Standing) string {
+	for _, home := range st.homes {
+		i := slices.IndexFunc(v.logs, func(r *reading) bool { return r.Origin == home })
+		switch {
+		case i < 0:
+			return fmt.Sprintf("the home log of operator %s, %s, is not in the policy", name, home)
+		case v.logs[i].gap != "":
+			return v.logs[i].gap + fmt.Sprintf(", and it is the home log of operator %s", name)
+		}
+	}
+	return ""
+}
+
+func (v *verification) unverifiedKey(name string, st *Standing) string {
+	for _, k := range st.Keys {
+		for _, r := range v.logs {
+			if r.unverified[k] {
+				return fmt.Sprintf("key %s of operator %s is published in no log of the policy, so its signatures cannot be checked", short(k), name)
+			}
+		}
+	}
+	return ""
+}
+
+func (v *verification) judge(s Subject, open map[string]string) PathReport {
+	logs := make([]string, len(v.logs))
+	records := make([][]record, len(v.logs))
+	for i, r := range v.logs {
+		logs[i] = r.Name
+		for _, key := range s.keys() {
+			records[i] = append(records[i], r.records(key)...)
+			if r.missing[key] && r.gap == "" {
+				open = v.openAlso(open, r)
+			}
+		}
+	}
+	c := Case{Need: v.pol.Default, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Open: open}
+	j := Judge(c)
+	if s.Differs != "" {
+		j.Verdict = Contradicted
+		j.Reason = "content differs from what the database says: " + s.Differs
+	}
+	return PathReport{Subject: s, Judgement: j, Claims: c.Claims}
+}
+
+// openAlso adds the operators of whom something is missing because log r
+// remembers nothing about one path.
+func (v *verification) openAlso(open map[string]string, r *reading) map[string]string {
+	out := make(map[string]string, len(open))
+	for name, why := range open {
+		out[name] = why
+	}
+	for _, o := range v.pol.Default.Voters() {
+		home := slices.Contains(v.directory.standing[o.Name].homes, r.Origin)
+		if _, have := out[o.Name]; !have && (r.Required || home) {
+			out[o.Name] = fmt.Sprintf("log %s did not answer and nothing is remembered about this path", r.Name)
+		}
+	}
+	return out
+}
+
+func (v *verification) report() *Report {
+	rep := &Report{Policy: v.pol, Full: v.opts.Full}
+	open := v.openVoters()
+	for _, s := range v.subjects {
+		rep.Paths = append(rep.Paths, v.judge(s, open))
+	}
+	for _, r := range v.logs {
+		rep.Logs = append(rep.Logs, r.LogReport)
+		rep.Warnings = append(rep.Warnings, r.warnings...)
+	}
+	for _, o := range v.pol.Operators {
+		rep.Operators = append(rep.Operators, v.directory.standing[o.Name])
+	}
+	return rep
+}
