@@ -171,10 +171,22 @@ func (f *Fork) Verify(pol *policy.Policy) error {
 	case f.Root == small.Root:
 		return errors.New("the larger tree begins with the smaller one")
 	}
-	if err := tlog.CheckTree(f.Proof, int64(large.Size), large.Root, int64(small.Size), f.Root); err != nil {
+	if err := checkConsistency(small.Size, f.Root, large.Size, large.Root, f.Proof); err != nil {
 		return fmt.Errorf("the proof from another root of size %d does not verify", small.Size)
 	}
 	return nil
+}
+
+// checkConsistency returns an error unless hashes prove that the tree of the
+// larger size begins with the smaller one, which is not empty (RFC 6962 §2.1.2).
+func checkConsistency(size1 uint64, root1 tlog.Hash, size2 uint64, root2 tlog.Hash, hashes []tlog.Hash) error {
+	if size1 == size2 && size1 > 0 {
+		if root1 != root2 || len(hashes) > 0 {
+			return errors.New("one size with two roots, or with a proof")
+		}
+		return nil
+	}
+	return tlog.CheckTree(hashes, int64(size2), root2, int64(size1), root1)
 }
 
 // keep writes the evidence of a fork and returns the fork with its path.
