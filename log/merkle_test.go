@@ -1,6 +1,7 @@
 package log
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"io/fs"
 	"math"
@@ -60,6 +61,15 @@ func hash32(b []byte) (h tlog.Hash, ok bool) {
 	return h, len(b) == tlog.HashSize
 }
 
+// anyRoot is hash32 for vectors about sizes, whose roots are words like "don't
+// care": equal words become equal hashes, different words different ones.
+func anyRoot(b []byte) tlog.Hash {
+	if h, ok := hash32(b); ok {
+		return h
+	}
+	return sha256.Sum256(b)
+}
+
 func TestRFC6962_InclusionVectors(t *testing.T) {
 	merkleVectors(t, "inclusion", func(name string, v merkleVector) {
 		leaf, ok1 := hash32(v.LeafHash)
@@ -75,10 +85,9 @@ func TestRFC6962_InclusionVectors(t *testing.T) {
 
 func TestRFC6962_ConsistencyVectors(t *testing.T) {
 	merkleVectors(t, "consistency", func(name string, v merkleVector) {
-		root1, ok1 := hash32(v.Root1)
-		root2, ok2 := hash32(v.Root2)
+		root1, root2 := anyRoot(v.Root1), anyRoot(v.Root2)
 		hashes, err := toHashes(v.Proof)
-		ok := ok1 && ok2 && err == nil && v.Size1 <= math.MaxInt64 && v.Size2 <= math.MaxInt64 &&
+		ok := err == nil && v.Size1 <= math.MaxInt64 && v.Size2 <= math.MaxInt64 &&
 			checkConsistency(v.Size1, root1, v.Size2, root2, hashes) == nil
 		if ok == v.WantErr {
 			t.Errorf("%s: accepted %v, want error %v", name, ok, v.WantErr)
