@@ -135,3 +135,16 @@ func (l *LogReport) State() string {
 	}
 	return s
 }
+
+// Find returns the paths that what names: a store path, its base name, or its
+// name without the hash.
+func (r *Report) Find(what string) []*PathReport {
+	var found []*PathReport
+	for i := range r.Paths {
+		switch p := r.Paths[i].Subject.Info.Path; what {
+		case p.String(), p.Base(), p.Name():
+			found = append(found, &r.Paths[i])
+		}
+	}
+	return found
+}

@@ -59,7 +59,9 @@ func newRootCmd(a *app) *cobra.Command {
 		return failf(exitUsage, "run `"+c.CommandPath()+" --help` for its flags", "%w", err)
 	})
 	root.AddCommand(
-	// one line per command, each in a file of its own
+		// one line per command, each in a file of its own
+		newPolicyCmd(a),
+		newVerifyCmd(a),
 	)
 	return root
 }

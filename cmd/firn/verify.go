@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/nixdb"
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/verify"
+)
+
+// currentSystem is what `firn verify` checks if nothing is named.
+const currentSystem = "/run/current-system"
+
+type verifyFlags struct {
+	policy, store, storeDir, state, explain string
+	rehash, full, all, json                 bool
+}
+
+func newVerifyCmd(a *app) *cobra.Command {
+	var f verifyFlags
+	c := &cobra.Command{
+		Use:   "verify [PATH...]",
+		Short: "Check paths and everything they need against what builders logged",
+		Long: `Verify asks the logs of your policy who built each path in the closure of PATH,
+and judges: trusted, untrusted, contradicted or inconclusive.
+
+PATH is a store path, a link to one such as ./result, or a .drv, which stands
+for its outputs; without any it is ` + currentSystem + `. What is judged is the
+path, its NAR hash, size and references as the Nix database has them; --rehash
+reads the content too.
+
+Exit status: 0 all trusted, 1 it could not be done, 2 usage or policy, 3
+untrusted or contradicted, 4 inconclusive, 5 a log was caught.`,
+		Example: `  firn verify ./result
+  firn verify --rehash --json /nix/store/...-hello-2.12.1
+  firn verify --explain hello-2.12.1 ./result`,
+		RunE: func(c *cobra.Command, args []string) error { return a.verify(c.Context(), &f, args) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (default $FIRN_POLICY, firn/firn.policy in the configuration folder, /etc/firn/firn.policy)")
+	flags.StringVar(&f.store, "store", "", "`ROOT` of a private store, as in nix --store ROOT")
+	flags.StringVar(&f.storeDir, "store-dir", string(nix.DefaultStoreDir), "`FOLDER` that store paths begin with")
+	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
+	flags.BoolVar(&f.rehash, "rehash", false, "read all content and compare it with the database")
+	flags.BoolVar(&f.full, "full", false, "read the whole log, so that nothing can be left out")
+	flags.BoolVar(&f.all, "all", false, "list every path, however many there are")
+	flags.BoolVar(&f.json, "json", false, "write one JSON object")
+	flags.StringVar(&f.explain, "explain", "", "say in words what the verdict about `PATH` of the closure rests on")
+	return c
+}
+
+func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
+	pol, err := a.loadPolicy(f.policy)
+	if err != nil {
+		return err
+	}
+	if args, err = f.targets(args); err != nil {
+		return err
+	}
+	store, err := verify.OpenStore(ctx, f.store, nix.StoreDir(f.storeDir))
+	if err != nil {
+		return failf(exitFailed, "firn reads the database of a Nix store on this machine; name another one with --store", "opening the Nix store: %w", err)
+	}
+	defer store.Source.Close()
+	subjects, err := store.Closure(ctx, args)
+	if err != nil {
+		return closureFailure(err)
+	}
+	progress := a.progress()
+	if f.rehash {
+		err := verify.Rehash(ctx, store, subjects, func(done, total uint64) { progress.show("reading content", done, total) })
+		progress.clear()
+		if err != nil {
+			return failf(exitFailed, "", "rehashing: %w", err)
+		}
+	}
+	report, err := verify.Verify(ctx, pol, subjects, verify.Options{
+		StateDir: a.stateDir(f.state), Full: f.full,
+		Progress: func(name string, done, total uint64) { progress.show("reading log "+name, done, total) },
+	})
+	progress.clear()
+	if err != nil {
+		return verifyFailure(err)
+	}
+	return a.showReport(f, report)
+}
+
+func (f *verifyFlags) targets(args []string) ([]string, error) {
+	if len(args) > 0 {
+		return args, nil
+	}
+	if strings.Contains(f.explain, "/") {
+		return []string{f.explain}, nil
+	}
+	if _, err := os.Stat(currentSystem); err != nil {
+		return nil, failf(exitUsage, "for instance `firn verify ./result`", "nothing to verify: name a path (there is no %s here)", currentSystem)
+	}
+	return []string{currentSystem}, nil
+}
+
+// loadPolicy reads the policy that a command needs; without one nothing can be
+// trusted.
+func (a *app) loadPolicy(path string) (*verify.Policy, error) {
+	looked := []string{path}
+	if path == "" {
+		looked = a.policyPaths()
+	}
+	for _, p := range looked {
+		pol, err := verify.LoadPolicy(p)
+		var wrong verify.PolicyErrors
+		switch {
+		case errors.Is(err, verify.ErrNoPolicy):
+			continue
+		case errors.As(err, &wrong):
+			return nil, failf(exitUsage, "correct the policy; its language is described in spec/policy.md", "the policy is wrong:\n%w", err)
+		case err != nil:
+			return nil, failf(exitUsage, "", "%w", err)
+		}
+		return pol, nil
+	}
+	hint := fmt.Sprintf(`write one to %s; it says whom you believe:
+  log main file main.policy url https://log.example
+  operator alice id <id that "firn operator show" prints>
+  group builders any alice
+  rule default need builders`, looked[0])
+	return nil, failf(exitUsage, hint, "there is no policy in %s", strings.Join(looked, " or "))
+}
+
+func (a *app) policyPaths() []string {
+	if p := a.Getenv("FIRN_POLICY"); p != "" {
+		return []string{p}
+	}
+	var paths []string
+	if dir := a.Getenv("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
+		paths = append(paths, filepath.Join(dir, "firn", "firn.policy"))
+	} else if home := a.Getenv("HOME"); filepath.IsAbs(home) {
+		paths = append(paths, filepath.Join(home, ".config", "firn", "firn.policy"))
+	}
+	return append(paths, "/etc/firn/firn.policy")
+}
+
+// stateDir returns where this person's state is, "" for nowhere.
+func (a *app) stateDir(flag string) string {
+	if flag != "" {
+		return flag
+	}
+	dir, err := log.DefaultMemoryDir(a.Getenv)
+	if err != nil {
+		fmt.Fprintf(a.Stderr, "firn: warning: %v; nothing is remembered, name a folder with --state\n", err)
+	}
+	return dir
+}
+
+func closureFailure(err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, nixdb.ErrNotValid):
+		hint = "build it or fetch it first; firn verifies what is in the store"
+	case errors.Is(err, verify.ErrNotInStore), errors.Is(err, os.ErrNotExist):
+		hint = "name a store path, a link to one, or a .drv; a private store is named with --store"
+	}
+	return failf(exitFailed, hint, "finding what to verify: %w", err)
+}
+
+func verifyFailure(err error) error {
+	var refused *verify.RefusedError
+	if errors.As(err, &refused) {
+		return failf(exitFailed, "the log, or somebody on the way to it, gave an answer that does not fit its signed checkpoint; tell its operator, or ask a mirror of it", "%w", err)
+	}
+	return failf(exitFailed, "", "verifying: %w", err)
+}
+
+// showReport writes a report and returns the exit status as an error.
+func (a *app) showReport(f *verifyFlags, r *verify.Report) error {
+	for _, w := range r.Warnings {
+		fmt.Fprintf(a.Stderr, "firn: warning: %s\n", w)
+	}
+	for _, l := range r.Logs {
+		if l.Evidence != "" {
+			fmt.Fprintf(a.Stderr, "firn: error: log %s showed two histories; the signed proof is in %s\n", l.Name, l.Evidence)
+			fmt.Fprintf(a.Stderr, "firn: hint: keep that file and show it to others: it convicts the log by itself\n")
+		}
+	}
+	var err error
+	switch {
+	case f.json:
+		err = r.WriteJSON(a.Stdout)
+	case f.explain != "":
+		err = a.explain(f.explain, r)
+	default:
+		err = r.WriteTable(a.Stdout, f.all)
+	}
+	if err != nil {
+		return err
+	}
+	if code := r.ExitStatus(); code != exitOK {
+		return errSilent(code)
+	}
+	return nil
+}
+
+func (a *app) explain(what string, r *verify.Report) error {
+	found := r.Find(what)
+	if len(found) == 0 {
+		return failf(exitUsage, "without --explain every path is listed", "no path of the closure is called %s", what)
+	}
+	for i, p := range found {
+		if i > 0 {
+			fmt.Fprintln(a.Stdout)
+		}
+		if err := r.Explain(a.Stdout, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progress shows how far long work is, on a terminal only.
+type progress struct {
+	w  io.Writer // nil shows nothing
+	mu sync.Mutex
+	at time.Time // of the last line
+}
+
+func (a *app) progress() *progress {
+	if f, ok := a.Stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return &progress{w: f}
+	}
+	return &progress{}
+}
+
+func (p *progress) show(what string, done, total uint64) {
+	if p.w == nil || total == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); now.Sub(p.at) >= 100*time.Millisecond {
+		p.at = now
+		fmt.Fprintf(p.w, "\r\x1b[K%s: %d%%", what, done*100/total)
+	}
+}
+
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.w != nil && !p.at.IsZero() {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.at = time.Time{}
+	}
+}

@@ -1,0 +1,219 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/nixdb"
+)
+
+// Store is a Nix store on this machine. Root is where it is rooted: "" or "/"
+// for the usual one; otherwise store paths are files below Root, while their
+// names do not mention it.
+type Store struct {
+	Source nixdb.Source
+	Root   string
+}
+
+// OpenStore opens the store rooted at root, whose paths lie in dir. It falls
+// back to nix-store for the usual root where the database cannot be read.
+func OpenStore(ctx context.Context, root string, dir nix.StoreDir) (*Store, error) {
+	nixStore := "nix-store"
+	if root != "" && root != "/" {
+		nixStore = ""
+	}
+	src, err := nixdb.OpenStore(ctx, filepath.Join("/", root, "nix/var/nix"), dir, nixStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{Source: src, Root: root}, nil
+}
+
+// Physical returns the file that holds p.
+func (s *Store) Physical(p nix.StorePath) string {
+	return filepath.Join("/", s.Root, p.String())
+}
+
+// Closure returns the subjects reachable from what args name, sorted by path:
+// a store path or anything in it, a link to one (also ./result), or a
+// derivation, which stands for its outputs.
+func (s *Store) Closure(ctx context.Context, args []string) ([]Subject, error) {
+	var roots []nix.StorePath
+	for _, arg := range args {
+		p, err := s.resolve(arg)
+		if err != nil {
+			return nil, err
+		}
+		if !p.IsDerivation() {
+			roots = append(roots, p)
+			continue
+		}
+		outs, err := s.outputs(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		roots = append(roots, outs...)
+	}
+	infos, err := s.Source.Closure(ctx, roots)
+	if err != nil {
+		return nil, err
+	}
+	subjects := make([]Subject, len(infos))
+	modulo := nix.NewModuloCache(s.derivation)
+	for i, info := range infos {
+		subjects[i] = Subject{Info: info}
+		if subjects[i].Realisations, err = s.realisations(ctx, modulo, info); err != nil {
+			return nil, err
+		}
+	}
+	return subjects, nil
+}
+
+// ErrNotInStore says that an argument names nothing in the store.
+var ErrNotInStore = errors.New("not in the Nix store")
+
+// resolve follows links until they enter the store, whether or not the store
+// is where its paths say it is.
+func (s *Store) resolve(arg string) (nix.StorePath, error) {
+	dir := string(s.Source.StoreDir())
+	physical := filepath.Join("/", s.Root, dir)
+	at, err := filepath.Abs(arg)
+	if err != nil {
+		return nix.StorePath{}, err
+	}
+	for range 40 {
+		for _, store := range []string{dir, physical} {
+			if rest, ok := strings.CutPrefix(at, store+"/"); ok {
+				base, _, _ := strings.Cut(rest, "/")
+				p, err := s.Source.StoreDir().FromBase(base)
+				if err != nil {
+					return p, fmt.Errorf("%s: %w", arg, err)
+				}
+				return p, nil
+			}
+		}
+		target, err := os.Readlink(at)
+		if err != nil {
+			real, err := filepath.EvalSymlinks(at)
+			switch {
+			case err != nil:
+				return nix.StorePath{}, err
+			case real == at:
+				return nix.StorePath{}, fmt.Errorf("%s: %w %s", arg, ErrNotInStore, physical)
+			}
+			at = real
+			continue
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(at), target)
+		}
+		at = filepath.Clean(target)
+	}
+	return nix.StorePath{}, fmt.Errorf("%s: too many links", arg)
+}
+
+// outputs returns the valid outputs of a derivation.
+func (s *Store) outputs(ctx context.Context, drv nix.StorePath) ([]nix.StorePath, error) {
+	outs, err := s.Source.DerivationOutputs(ctx, drv)
+	if err != nil && !errors.Is(err, nixdb.ErrNotRecorded) {
+		return nil, err
+	}
+	if len(outs) == 0 {
+		d, err := s.derivation(drv)
+		if err != nil {
+			return nil, err
+		}
+		if outs, err = s.outputsOf(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	var valid []nix.StorePath
+	for _, name := range slices.Sorted(maps.Keys(outs)) {
+		_, err := s.Source.PathInfo(ctx, outs[name])
+		switch {
+		case err == nil:
+			valid = append(valid, outs[name])
+		case !errors.Is(err, nixdb.ErrNotValid):
+			return nil, err
+		}
+	}
+	if len(valid) == 0 {
+		return nil, fmt.Errorf("no output of %s is in the store: %w", drv, nixdb.ErrNotValid)
+	}
+	return valid, nil
+}
+
+// outputsOf finds outputs through the derivation itself, where the database
+// does not list them.
+func (s *Store) outputsOf(ctx context.Context, d *nix.Derivation) (map[string]nix.StorePath, error) {
+	outs := make(map[string]nix.StorePath)
+	for _, o := range d.Outputs {
+		if o.Path == "" {
+			continue
+		}
+		p, err := s.Source.StoreDir().Parse(o.Path)
+		if err != nil {
+			return nil, err
+		}
+		outs[o.Name] = p
+	}
+	if len(outs) > 0 {
+		return outs, nil
+	}
+	m, err := nix.NewModuloCache(s.derivation).Match(d)
+	if err != nil {
+		return nil, err
+	}
+	return s.Source.Realisations(ctx, d.DrvPath(), m.Hash)
+}
+
+// derivation reads a .drv from the store.
+func (s *Store) derivation(p nix.StorePath) (*nix.Derivation, error) {
+	b, err := os.ReadFile(s.Physical(p))
+	if err != nil {
+		return nil, err
+	}
+	return nix.ParseDerivation(p.Dir(), strings.TrimSuffix(p.Name(), ".drv"), b)
+}
+
+// realisations returns the index keys under which another path may be claimed
+// for a floating content-addressed output. They need the derivation; without
+// it there are none, and the path is judged by its own name only.
+func (s *Store) realisations(ctx context.Context, modulo *nix.ModuloCache, info *nix.PathInfo) ([]string, error) {
+	if !strings.HasPrefix(info.CA, "fixed:") {
+		return nil, nil
+	}
+	drvs, err := s.Source.ValidDerivers(ctx, info.Path)
+	if err != nil {
+		return nil, err
+	}
+	var keys []string
+	for _, drv := range drvs {
+		d, err := s.derivation(drv)
+		if err != nil || d.Kind() != nix.FloatingCA {
+			continue
+		}
+		m, err := modulo.Match(d)
+		if err != nil {
+			continue
+		}
+		outs, err := s.Source.Realisations(ctx, drv, m.Hash)
+		if err != nil {
+			return nil, err
+		}
+		for name, p := range outs {
+			if p == info.Path {
+				keys = append(keys, RealisationKey(m.Hash, name))
+			}
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys), nil
+}
