@@ -10,14 +10,14 @@ import (
 )
 
 // Variant says what happens when two inputs of a derivation have the same
-// hash modulo, for instance two ways to fetch one source. Nix changed this
-// in August 2026; where no two inputs coincide the variants agree.
+// hash modulo, for instance two ways to fetch one source. Releases of Nix
+// differ; where no two inputs coincide, the variants agree.
 type Variant int
 
 // The variants of the hash modulo.
 const (
-	Merge   Variant = iota // the union of the outputs used; Nix since August 2026
-	Clobber                // the outputs of the input that comes last; before
+	Merge   Variant = iota // the union of the outputs used: Nix 2.8 to 2.34, and after August 2026
+	Clobber                // the outputs of the last such input: Nix up to 2.7, and 2.35
 )
 
 func (v Variant) String() string {

@@ -103,16 +103,20 @@ func parseRealisation(dir StoreDir, b []byte, read func(*realisationReader), r *
 
 type realisationReader struct {
 	jsonReader
-	dir     StoreDir
-	r       *Realisation
-	id, key bool // fields that decide the form
+	dir         StoreDir
+	r           *Realisation
+	flat, keyed bool // fields of ByModulo, of ByDrvPath were seen
 }
 
 func (j *realisationReader) whole() {
 	j.object(func(key string) {
+		if key == "key" || key == "value" {
+			j.keyed, j.r.Form = true, ByDrvPath
+		} else {
+			j.flat = true
+		}
 		switch key {
 		case "id":
-			j.id = true
 			var err error
 			if j.r.Modulo, j.r.Output, err = parseRealisationID(j.str()); err != nil {
 				j.fail("%w", err)
@@ -124,7 +128,6 @@ func (j *realisationReader) whole() {
 		case "signatures":
 			j.signatures()
 		case "key":
-			j.key, j.r.Form = true, ByDrvPath
 			j.object(j.keyField)
 		case "value":
 			j.value()
@@ -149,9 +152,6 @@ func (j *realisationReader) value() {
 	j.object(func(key string) {
 		switch key {
 		case "outPath":
-			if !j.r.OutPath.IsZero() {
-				j.fail("two output paths")
-			}
 			j.r.OutPath = j.path()
 		case "signatures":
 			j.signatures()
@@ -214,12 +214,12 @@ func (j *realisationReader) path() StorePath {
 func (j *realisationReader) complete() error {
 	r := j.r
 	switch {
+	case j.flat && j.keyed:
+		return errors.New("fields of two forms")
 	case r.OutPath.IsZero():
 		return errors.New("no outPath")
-	case r.Form == ByModulo && !j.id:
+	case r.Output == "":
 		return errors.New("neither id nor key")
-	case r.Form == ByDrvPath && (j.id || r.Dependent != nil):
-		return errors.New("fields of two forms")
 	case r.Form == ByDrvPath && !r.DrvPath.IsDerivation():
 		return errors.New("drvPath is no derivation")
 	}

@@ -1,0 +1,251 @@
+package nix
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// store is a set of derivations by path.
+type store map[StorePath]*Derivation
+
+func (s store) load(p StorePath) (*Derivation, error) {
+	if d := s[p]; d != nil {
+		return d, nil
+	}
+	return nil, fmt.Errorf("no %v here", p)
+}
+
+func (s store) add(t testing.TB, name string, text []byte) *Derivation {
+	t.Helper()
+	d, err := ParseDerivation(DefaultStoreDir, name, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s[d.DrvPath()] = d
+	return d
+}
+
+// jsonDrv is a derivation as `nix derivation show` prints it.
+type jsonDrv struct {
+	Args, InputSrcs       []string
+	Builder, Name, System string
+	Env                   map[string]string
+	InputDrvs             map[string]struct{ Outputs []string }
+	Outputs               map[string]struct{ Path, HashAlgo, Hash string }
+}
+
+// aterm writes the derivation as Nix would, by the format's description
+// alone: it shares no code with the package.
+func (d jsonDrv) aterm() string {
+	q := func(s string) string {
+		return `"` + strings.NewReplacer(`"`, `\"`, `\`, `\\`, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s) + `"`
+	}
+	list := func(items []string) string {
+		out := make([]string, len(items))
+		for i, s := range items {
+			out[i] = q(s)
+		}
+		return "[" + strings.Join(out, ",") + "]"
+	}
+	var outputs, inputs, env []string
+	for _, name := range slices.Sorted(maps.Keys(d.Outputs)) {
+		o := d.Outputs[name]
+		outputs = append(outputs, "("+q(name)+","+q(o.Path)+","+q(o.HashAlgo)+","+q(o.Hash)+")")
+	}
+	for _, path := range slices.Sorted(maps.Keys(d.InputDrvs)) {
+		names := slices.Sorted(slices.Values(d.InputDrvs[path].Outputs))
+		inputs = append(inputs, "("+q(path)+","+list(names)+")")
+	}
+	for _, name := range slices.Sorted(maps.Keys(d.Env)) {
+		env = append(env, "("+q(name)+","+q(d.Env[name])+")")
+	}
+	return "Derive([" + strings.Join(outputs, ",") + "],[" + strings.Join(inputs, ",") + "]," +
+		list(slices.Sorted(slices.Values(d.InputSrcs))) + "," + q(d.System) + "," + q(d.Builder) + "," + list(d.Args) +
+		",[" + strings.Join(env, ",") + "])"
+}
+
+// TestHello is the whole build closure of nixpkgs' hello: every drv path and
+// every output path follows.
+func TestHello(t *testing.T) {
+	var drvs map[string]jsonDrv
+	if err := json.Unmarshal(corpus(t, "drv", "hello-ia-recursive-unresolved.drv"), &drvs); err != nil {
+		t.Fatal(err)
+	}
+	s := store{}
+	for path, jd := range drvs {
+		if d := s.add(t, jd.Name, []byte(jd.aterm())); d.DrvPath().String() != path {
+			t.Errorf("drv path %v, want %s", d.DrvPath(), path)
+		}
+	}
+	cache, kinds, outputs := NewModuloCache(s.load), map[DrvKind]int{}, 0
+	for path, d := range s {
+		if kinds[d.Kind()]++; d.Kind() == InputAddressed {
+			outputs += len(d.Outputs)
+		}
+		if _, err := cache.Match(d); err != nil {
+			t.Errorf("%v: %v", path, err)
+		}
+		m, err1 := cache.Modulo(d, Merge)
+		c, err2 := cache.Modulo(d, Clobber)
+		if err1 != nil || err2 != nil || m != c {
+			t.Errorf("%v: variants differ, %v, %v", path, err1, err2)
+		}
+	}
+	if len(s) != 275 || outputs != 396 || kinds[Fixed] != 101 || kinds[InputAddressed] != 174 {
+		t.Errorf("%d derivations, %d input-addressed outputs, %v", len(s), outputs, kinds)
+	}
+}
+
+// TestHelloCA is the content-addressed variant.
+func TestHelloCA(t *testing.T) {
+	var drvs map[string]string
+	if err := json.Unmarshal(corpus(t, "drv", "hello-ca-recursive-unresolved-aterm.json"), &drvs); err != nil {
+		t.Fatal(err)
+	}
+	s := store{}
+	for path, text := range drvs {
+		name := strings.TrimSuffix(mustPath(t, path).Name(), ".drv")
+		if d := s.add(t, name, []byte(text)); d.DrvPath().String() != path {
+			t.Errorf("drv path %v, want %s", d.DrvPath(), path)
+		}
+	}
+	cache, kinds := NewModuloCache(s.load), map[DrvKind]int{}
+	for path, d := range s {
+		kinds[d.Kind()]++
+		if _, err := cache.Match(d); err != nil {
+			t.Errorf("%v: %v", path, err)
+		}
+	}
+	if len(s) != 275 || kinds[Fixed] != 101 || kinds[FloatingCA] != 174 {
+		t.Errorf("%d derivations, %v", len(s), kinds)
+	}
+}
+
+// hashModuloCorpus loads the derivations of the known answers.
+func hashModuloCorpus(t *testing.T) (store, map[string]*Derivation) {
+	s, byFile := store{}, map[string]*Derivation{}
+	for file, name := range map[string]string{
+		"source-first": "source", "source-second": "source",
+		"intermediate-first": "intermediate", "intermediate-second": "intermediate",
+		"parent-joined": "parent", "parent-split": "parent",
+	} {
+		byFile[file] = s.add(t, name, corpus(t, "nix", "derivation", "hash-modulo", file+".drv"))
+	}
+	return s, byFile
+}
+
+// TestHashModuloKnownAnswers compares with the unparsed texts of Nix's test
+// suite, where two inputs coincide.
+func TestHashModuloKnownAnswers(t *testing.T) {
+	s, byFile := hashModuloCorpus(t)
+	cache := NewModuloCache(s.load)
+	for _, file := range []string{"intermediate-first", "intermediate-second", "parent-joined", "parent-split"} {
+		want := Hash(sha256Sum(string(corpus(t, "nix", "derivation", "hash-modulo", file+"-modulo.drv"))))
+		if got, err := cache.Modulo(byFile[file], Merge); err != nil || got != want {
+			t.Errorf("%s: %v, %v, want %v", file, got, err, want)
+		}
+	}
+	// Clobbering keeps only the outputs of the input that comes last: dev.
+	text := strings.Replace(string(corpus(t, "nix", "derivation", "hash-modulo", "parent-split-modulo.drv")), `["dev","out"]`, `["dev"]`, 1)
+	if got, err := cache.Modulo(byFile["parent-split"], Clobber); err != nil || got != Hash(sha256Sum(text)) {
+		t.Errorf("clobbered: %v, %v", got, err)
+	}
+}
+
+// TestMatchSaysVariant gives a derivation the path that follows under each
+// variant.
+func TestMatchSaysVariant(t *testing.T) {
+	s, byFile := hashModuloCorpus(t)
+	cache := NewModuloCache(s.load)
+	for _, v := range []Variant{Merge, Clobber} {
+		h, err := cache.Modulo(byFile["parent-split"], v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := OutputPath(DefaultStoreDir, h, "parent", "out")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.Replace(string(byFile["parent-split"].Raw), `("out","",`, `("out","`+p.String()+`",`, 1)
+		d, err := ParseDerivation(DefaultStoreDir, "parent", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := cache.Match(d); err != nil || got != (Modulo{h, v}) {
+			t.Errorf("%v: %v, %v", v, got, err)
+		}
+	}
+}
+
+func TestModuloRefuses(t *testing.T) {
+	s, byFile := hashModuloCorpus(t)
+	missing := NewModuloCache(store{}.load)
+	if _, err := missing.Modulo(byFile["parent-joined"], Merge); err == nil || !strings.Contains(err.Error(), "intermediate.drv") {
+		t.Errorf("missing input: %v", err)
+	}
+	lying := NewModuloCache(func(p StorePath) (*Derivation, error) {
+		if p.Name() == "source.drv" {
+			return byFile["source-first"], nil
+		}
+		return s.load(p)
+	})
+	if _, err := lying.Modulo(byFile["intermediate-second"], Merge); !errors.Is(err, ErrWrongDrvPath) {
+		t.Errorf("input of another path: %v", err)
+	}
+}
+
+func TestModuloCacheConcurrently(t *testing.T) {
+	s, byFile := hashModuloCorpus(t)
+	cache := NewModuloCache(s.load)
+	var wg sync.WaitGroup
+	for range 8 {
+		for _, d := range byFile {
+			wg.Go(func() {
+				if _, err := cache.Modulo(d, Merge); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func TestOutputPathRefuses(t *testing.T) {
+	for name, output := range map[string]string{"empty": "", "slash": "a/b", "bang": "a!b", "too long": strings.Repeat("o", 212)} {
+		if p, err := OutputPath(DefaultStoreDir, Hash{}, "n", output); !errors.Is(err, ErrStorePath) {
+			t.Errorf("output %s: %v, %v", name, p, err)
+		}
+	}
+	if p, err := OutputPath("relative", Hash{}, "n", "out"); !errors.Is(err, ErrStoreDir) {
+		t.Errorf("bad store: %v, %v", p, err)
+	}
+	if p, err := OutputPath(DefaultStoreDir, Hash{}, filepath.Join("a", "b"), "out"); !errors.Is(err, ErrStorePath) {
+		t.Errorf("bad name: %v, %v", p, err)
+	}
+}
+
+func BenchmarkHelloModulo(b *testing.B) {
+	var drvs map[string]jsonDrv
+	if err := json.Unmarshal(corpus(b, "drv", "hello-ia-recursive-unresolved.drv"), &drvs); err != nil {
+		b.Fatal(err)
+	}
+	s := store{}
+	for _, jd := range drvs {
+		s.add(b, jd.Name, []byte(jd.aterm()))
+	}
+	for b.Loop() {
+		cache := NewModuloCache(s.load)
+		for _, d := range s {
+			if _, err := cache.Match(d); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
