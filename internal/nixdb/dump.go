@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -108,11 +107,11 @@ func parseEntry(lines *dumpLines, first string, dir nix.StoreDir) (*nix.PathInfo
 		}
 	}
 	info := &nix.PathInfo{Path: p}
-	if len(text[0]) != 64 {
-		return nil, errors.New("not a hexadecimal SHA-256")
-	}
 	if info.NarHash, err = nix.ParseHash("sha256:" + text[0]); err != nil {
 		return nil, err
+	}
+	if info.NarHash.Hex() != text[0] {
+		return nil, fmt.Errorf("%q is not a SHA-256 in lower-case hexadecimal digits", text[0])
 	}
 	if info.NarSize, err = decimal(text[1]); err != nil {
 		return nil, err

@@ -93,6 +93,9 @@ func (d *DB) referenced(ctx context.Context, tx *sql.Tx, with, asked string) (ma
 
 func addReference(byID map[int64]*nix.PathInfo, other map[int64]nix.StorePath, from, to int64) error {
 	info := byID[from]
+	if info == nil {
+		return fmt.Errorf("row %d has references and does not exist: the database is damaged", from)
+	}
 	if target := byID[to]; target != nil {
 		info.References = append(info.References, target.Path)
 	} else if p, ok := other[to]; ok {

@@ -60,30 +60,27 @@ func Open(path string, dir nix.StoreDir) (*DB, error) {
 	return d, nil
 }
 
-// open opens the database in the way its files allow now. It is called with
-// d.mu held, or before d is known to anybody else.
+// open opens the database in the way its files allow now, and leaves d as it was
+// if there is none. It is called with d.mu held, or before d is known to anybody
+// else.
 func (d *DB) open(ctx context.Context) error {
+	var still *fingerprint
+	db, how, err := connect(ctx, d.path, "mode=ro")
+	if err != nil {
+		if !needsImmutable(err) {
+			return err
+		}
+		if still, err = takeFingerprint(d.path); err != nil {
+			return fmt.Errorf("%w: %w", ErrUnreadable, err)
+		}
+		if db, how, err = connect(ctx, d.path, "mode=ro&immutable=1"); err != nil {
+			return err
+		}
+	}
 	if d.sql != nil {
 		d.sql.Close()
 	}
-	d.still = nil
-	db, how, err := connect(ctx, d.path, "mode=ro")
-	if err == nil {
-		d.sql, d.how = db, how
-		return nil
-	}
-	if !needsImmutable(err) {
-		return err
-	}
-	before, err2 := takeFingerprint(d.path)
-	if err2 != nil {
-		return fmt.Errorf("%w: %w (%v)", ErrUnreadable, err2, err)
-	}
-	db, how, err = connect(ctx, d.path, "mode=ro&immutable=1")
-	if err != nil {
-		return err
-	}
-	d.sql, d.how, d.still = db, how, before
+	d.sql, d.how, d.still = db, how, still
 	return nil
 }
 
@@ -158,23 +155,32 @@ func (d *DB) steady() bool {
 // and f runs again, so f must start its result afresh.
 func (d *DB) read(ctx context.Context, f func(tx *sql.Tx, how schema) error) error {
 	for range 3 {
-		d.mu.RLock()
-		err := d.inTx(ctx, f)
-		ok := d.steady()
-		d.mu.RUnlock()
+		ok, err := d.try(ctx, f)
 		if ok {
 			return err
 		}
-		d.mu.Lock()
-		if !d.steady() {
-			err = d.open(ctx)
-		}
-		d.mu.Unlock()
-		if err != nil {
+		if err := d.reopen(ctx); err != nil {
 			return fmt.Errorf("reading %s again, which changed: %w", d.path, err)
 		}
 	}
 	return fmt.Errorf("%s changes faster than it can be read: %w", d.path, ErrUnreadable)
+}
+
+// try runs f once and reports whether its answer can be believed.
+func (d *DB) try(ctx context.Context, f func(tx *sql.Tx, how schema) error) (bool, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	err := d.inTx(ctx, f)
+	return d.steady(), err
+}
+
+func (d *DB) reopen(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.steady() {
+		return nil // somebody else has done it
+	}
+	return d.open(ctx)
 }
 
 func (d *DB) inTx(ctx context.Context, f func(tx *sql.Tx, how schema) error) error {
