@@ -1,5 +1,120 @@
-// Package index says under which keys a log entry is found.
+// Package index says under which keys an entry of a firn log is found.
+//
+// Map version 1 is a pure function of one leaf's bytes: it verifies nothing and
+// resolves nothing, so that everybody who reads the same leaves computes the
+// same lists. The document is spec/index.md. Everything here may be called
+// concurrently.
 package index
 
-// Keys returns the index keys of one leaf, sorted and without repetition.
-func Keys(leaf []byte) []string { return nil }
+import (
+	"encoding/hex"
+	"slices"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// MapVersion is the version of the map function. A change of what Keys returns
+// for any leaf is a new version.
+const MapVersion = 1
+
+// Keys returns the index keys of one leaf, sorted and without repetition
+// (spec/index.md#keys). A leaf that is not a well-formed statement has none.
+func Keys(leaf []byte) []string {
+	s, err := statement.Parse(leaf)
+	if err != nil {
+		return nil
+	}
+	return StatementKeys(s)
+}
+
+// StatementKeys is Keys for a leaf that is parsed already.
+func StatementKeys(s *statement.Statement) []string {
+	keys := append(bodyKeys(s), Key(s.Signer))
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+func bodyKeys(s *statement.Statement) []string {
+	switch b := s.Body.(type) {
+	case *statement.Build:
+		return buildKeys(b)
+	case *statement.BuildFailed:
+		return []string{Drv(b.DrvPath)}
+	case *statement.CacheSig:
+		return []string{Out(b.Path)}
+	case *statement.Closure:
+		return []string{DigestSHA256(b.Digest)}
+	case *statement.Operator:
+		id := s.ID()
+		if b.OperatorID != nil {
+			id = *b.OperatorID
+		}
+		return []string{Operator(id), Key(b.Identity.ID())}
+	case *statement.KeyAdd:
+		return []string{Operator(b.OperatorID), Key(b.Key.ID())}
+	case *statement.KeyRevoke:
+		return []string{Operator(b.OperatorID), Key(b.KeyID)}
+	case *statement.Vouch:
+		return []string{Operator(b.OperatorID), Operator(b.For)}
+	case *statement.Retract:
+		return []string{Operator(b.OperatorID)}
+	case *statement.Genesis:
+		return []string{Key(b.LogKey.ID())}
+	}
+	return nil // log-config: its signer is the log key
+}
+
+func buildKeys(b *statement.Build) []string {
+	keys := []string{Drv(b.DrvPath)}
+	for _, o := range b.Outputs {
+		keys = append(keys, Out(o.Path))
+		if o.CA == "" {
+			continue
+		}
+		keys = append(keys, Real(b.Modulo, o.Name))
+		if ca, err := nix.ParseContentAddress(o.CA); err == nil && ca.Algo == "sha256" && ca.Method != nix.Text {
+			keys = append(keys, "digest:sha256:"+hex.EncodeToString(ca.Hash))
+		}
+	}
+	return keys
+}
+
+// Subjects returns the index keys that a claim is about, for the bound on
+// claims per key and subject (spec/log.md#claims-per-subject). Statements that
+// are not claims have none.
+func Subjects(s *statement.Statement) []string {
+	switch b := s.Body.(type) {
+	case *statement.Build:
+		var keys []string
+		for _, o := range b.Outputs {
+			keys = append(keys, Out(o.Path))
+		}
+		return keys
+	case *statement.BuildFailed, *statement.CacheSig, *statement.Closure:
+		return bodyKeys(s)
+	}
+	return nil
+}
+
+// Out is the key of the claims about a store path.
+func Out(p nix.StorePath) string { return "out:" + p.String() }
+
+// Drv is the key of the claims that name a derivation. It is a hint: a
+// derivation's path is a claim itself.
+func Drv(p nix.StorePath) string { return "drv:" + p.String() }
+
+// Real is the key of the claims about a content-addressed output: the hash
+// modulo of its derivation and the output's name.
+func Real(modulo nix.Hash, output string) string {
+	return "real:sha256:" + hex.EncodeToString(modulo[:]) + "!" + output
+}
+
+// DigestSHA256 is the key of the statements about content with this hash.
+func DigestSHA256(h nix.Hash) string { return "digest:sha256:" + hex.EncodeToString(h[:]) }
+
+// Key is the key of what a key signed and of the statements that name it.
+func Key(id statement.KeyID) string { return "key:" + id.String() }
+
+// Operator is the key of the statements by and about an operator.
+func Operator(id statement.ID) string { return "operator:" + id.String() }

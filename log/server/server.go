@@ -1,50 +1,355 @@
-// Package server is a firn log: the sequencer and its HTTP API.
+// Package server is a firn log: it admits signed statements, orders them into
+// a Merkle tree, publishes signed checkpoints of it, and answers who said what
+// about which path.
+//
+// What it promises: an acknowledged statement (status "accepted" with an
+// index) is durable and is found at that index for ever; the log key never
+// signs two checkpoints that no single tree can hold, whatever is killed,
+// restored or full; and the public checkpoint never runs ahead of what lookups
+// answer.
+//
+// The document is spec/log.md. The tree is kept by package store, the index by
+// package indexdb, and who may add what is decided by package admission.
 package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
+	"reflect"
+	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sys/unix"
+
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/server/admission"
+	"github.com/firn-log/firn/log/server/indexdb"
+	"github.com/firn-log/firn/log/server/store"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // Options is what New needs beside the log's directory.
 type Options struct {
-	Dir            string
+	Dir string
+	// NoWitnessCheck starts although the record is missing or the directory is
+	// in another place. It never overrides a checkpoint that is known.
 	NoWitnessCheck bool
-	Logger         *slog.Logger
-	Metrics        *prometheus.Registry
+	Logger         *slog.Logger // nil discards
+	// Config replaces the file firn-log.toml; nil reads it.
+	Config *Config
+
+	// openStore replaces the POSIX driver in tests.
+	openStore func(context.Context, store.POSIXConfig) (store.Store, error)
+	// now replaces the clock of budgets and limits in tests.
+	now func() time.Time
 }
 
-// Server is an open log.
-type Server struct{}
+// Server is an open log. Its Handler may be used concurrently.
+type Server struct {
+	dir     string
+	config  *Config
+	log     *slog.Logger
+	key     *logKey
+	tileTag string // part of the ETag of tiles
 
-// New opens the log in o.Dir.
+	lock      *durable.Lock
+	store     store.Store
+	tree      *store.Tree
+	db        *indexdb.DB
+	registry  *admission.Registry
+	budget    *admission.Budget
+	limits    *limits
+	signer    *checkpointSigner
+	seq       *sequencer
+	publisher *publisher
+	metrics   *metrics
+	working   chan struct{} // a token for each submission worked on
+
+	sequencing, publishing context.CancelFunc
+	publisherDone          chan struct{}
+}
+
+// New opens the log in o.Dir, checks that this is the newest copy as far as it
+// can tell (a *RollbackError if not), and begins to sequence and publish. A
+// second New on the same directory, by any process, is refused with a
+// *durable.LockedError. Close it.
 func New(ctx context.Context, o Options) (*Server, error) {
-	return nil, errors.New("log/server: not there yet")
+	s, err := prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	if s.lock, err = durable.Acquire(s.path(lockName)); err != nil {
+		var locked *durable.LockedError
+		if errors.As(err, &locked) {
+			return nil, fmt.Errorf("another firn-log (process %d) is running on %s: %w", locked.PID, s.dir, err)
+		}
+		return nil, err
+	}
+	if err := s.start(ctx, o); err != nil {
+		return nil, errors.Join(err, s.release(ctx))
+	}
+	return s, nil
 }
+
+// Check checks what New would, as far as that can be seen without opening the
+// tree: configuration, key, folders, and the record with its place.
+func Check(o Options) error {
+	s, err := prepare(o)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"", treeName, publicName} {
+		if err := unix.Access(s.path(name), unix.W_OK|unix.X_OK); err != nil {
+			return fmt.Errorf("writing to %s: %w", s.path(name), err)
+		}
+	}
+	_, err = s.checkRecord(o.NoWitnessCheck)
+	return err
+}
+
+// prepare makes a Server of what can be known without the lock.
+func prepare(o Options) (*Server, error) {
+	s := &Server{dir: o.Dir, config: o.Config, log: o.Logger, seq: newSequencer()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if o.now == nil {
+		o.now = time.Now
+	}
+	var err error
+	if s.config == nil {
+		if s.config, err = LoadConfig(o.Dir); err != nil {
+			return nil, err
+		}
+	}
+	if s.key, err = readKey(inDir(s.dir, s.config.Key), s.config.Origin); err != nil {
+		return nil, err
+	}
+	tag := sha256.Sum256([]byte(s.key.vkey))
+	s.tileTag = hex.EncodeToString(tag[:8])
+	s.registry = admission.NewRegistry(s.config.Origin, s.key.statement.PublicKey())
+	s.budget = admission.NewBudget(o.now)
+	s.limits = newLimits(s.config.Limits, o.now)
+	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)
+	s.metrics = newMetrics(s)
+	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
+	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer}
+	return s, nil
+}
+
+// start goes from a locked directory to a log that takes statements.
+func (s *Server) start(ctx context.Context, o Options) error {
+	if err := makeFolders(s.dir); err != nil {
+		return err
+	}
+	swept, err := sweep(s.dir)
+	if err != nil {
+		return fmt.Errorf("removing temporary files: %w", err)
+	}
+	if swept > 0 {
+		s.log.Info("removed temporary files of an interrupted run", "files", swept)
+	}
+	rec, err := s.checkRecord(o.NoWitnessCheck)
+	if err != nil {
+		return err
+	}
+	if s.db, err = s.openIndex(ctx); err != nil {
+		return err
+	}
+	open := o.openStore
+	if open == nil {
+		open = store.OpenPOSIX
+	}
+	if s.store, err = open(ctx, store.POSIXConfig{
+		Dir: s.path(treeName), Signer: s.signer,
+		Interval: s.config.CheckpointInterval.Duration, BatchAge: s.config.BatchAge.Duration,
+	}); err != nil {
+		return err
+	}
+	s.tree = store.NewTree(s.store)
+	size, err := s.store.Size(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.checkTree(ctx, rec, size); err != nil {
+		return err
+	}
+	if err := s.loadState(ctx); err != nil {
+		return err
+	}
+	if err := s.checkGenesis(ctx, size); err != nil {
+		return err
+	}
+	if err := s.startSigning(ctx, rec, size); err != nil {
+		return err
+	}
+	return s.speakAsLog(ctx, size)
+}
+
+// loadState brings index, registry and budgets to the size of the tree.
+func (s *Server) loadState(ctx context.Context) error {
+	err := s.db.People(ctx, func(_ uint64, leaf []byte) error {
+		if st, err := statement.Parse(leaf); err == nil {
+			s.registry.Apply(st)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.restoreBudget(ctx); err != nil {
+		return err
+	}
+	s.publisher.ingested(s.db.State().Size)
+	s.metrics.size.Set(float64(s.db.State().Size))
+	return s.catchUp(ctx)
+}
+
+// checkGenesis checks that the first entry is this log's.
+func (s *Server) checkGenesis(ctx context.Context, size uint64) error {
+	if size == 0 {
+		return nil
+	}
+	leaf, err := s.tree.Entry(ctx, size, 0)
+	if err != nil {
+		return err
+	}
+	st, err := statement.Parse(leaf)
+	if err == nil {
+		err = st.Verify(s.key.statement.PublicKey())
+	}
+	if err == nil {
+		if g, ok := st.Body.(*statement.Genesis); !ok || g.Origin != s.config.Origin {
+			err = errors.New("it is not the genesis statement of this origin")
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("the first entry of the tree in %s does not belong to the log %s: %w", s.dir, s.config.Origin, err)
+	}
+	return nil
+}
+
+// startSigning makes the record durable as it is now, and begins to sequence,
+// sign and publish.
+func (s *Server) startSigning(ctx context.Context, rec record, size uint64) error {
+	if rec.head.Size == 0 && size > 0 {
+		// A record that was missing: what is here is the least that may have
+		// been signed.
+		root, err := s.tree.Root(ctx, size)
+		if err != nil {
+			return err
+		}
+		rec.head = policy.Head{Origin: s.config.Origin, Size: size, Root: root}
+	}
+	if err := writeRecord(s.path(recordName), &rec); err != nil {
+		return err
+	}
+	s.log.Warn("no witnesses are configured: if this directory is a restored snapshot, nobody here can notice", "record_size", rec.head.Size)
+	s.signer.start(rec, s.tree)
+	background := context.WithoutCancel(ctx)
+	var sequencing, publishing context.Context
+	sequencing, s.sequencing = context.WithCancel(background)
+	publishing, s.publishing = context.WithCancel(background)
+	s.publisherDone = make(chan struct{})
+	go s.sequence(sequencing)
+	go func() {
+		defer close(s.publisherDone)
+		s.publisher.run(publishing)
+	}()
+	if rec.head.Size == 0 {
+		return nil
+	}
+	// The last run may have ended between signing and publishing.
+	_, err := s.signer.Sign([]byte(rec.head.Text()))
+	return err
+}
+
+// speakAsLog adds what the log itself has to say: the genesis statement of a
+// new log, or its new rules if the configuration changed.
+func (s *Server) speakAsLog(ctx context.Context, size uint64) error {
+	rules, err := s.config.Rules()
+	if err != nil {
+		return err
+	}
+	var body statement.Body
+	switch {
+	case size == 0:
+		body = &statement.Genesis{Origin: s.config.Origin, LogKey: s.key.statement.PublicKey(), Rules: rules}
+	case !sameRules(rules, s.registry.Rules()):
+		body = &statement.LogConfig{Origin: s.config.Origin, Rules: rules}
+	}
+	if body != nil {
+		st, err := statement.Sign(ctx, s.key.statement, body, "", nil)
+		if err != nil {
+			return fmt.Errorf("signing the %s statement: %w", body.Kind(), err)
+		}
+		e := newEntry(st, st.Leaf())
+		s.seq.mu.Lock()
+		s.seq.enqueue(e, nil)
+		s.seq.mu.Unlock()
+		i, err := e.wait(ctx)
+		if err != nil {
+			return fmt.Errorf("adding the %s statement: %w", body.Kind(), err)
+		}
+		s.log.Info("added a statement about the log", "kind", body.Kind(), "index", i)
+		size = i + 1
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+2*s.config.CheckpointInterval.Duration)
+	defer cancel()
+	_, err = s.publisher.wait(ctx, size)
+	return err
+}
+
+func sameRules(a, b statement.Rules) bool {
+	for _, r := range []*statement.Rules{&a, &b} {
+		if len(r.OperatorKeys) == 0 {
+			r.OperatorKeys = nil
+		}
+		if len(r.CacheKeys) == 0 {
+			r.CacheKeys = nil
+		}
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
 
 // VKey returns the verifier key of the log.
-func (s *Server) VKey() string { return "" }
+func (s *Server) VKey() string { return s.key.vkey }
 
-// Handler returns the HTTP API.
-func (s *Server) Handler() http.Handler { return http.NotFoundHandler() }
+// Origin returns the origin of the log.
+func (s *Server) Origin() string { return s.config.Origin }
 
-// Serve answers on ln until ctx ends, then stops in order.
-func (s *Server) Serve(ctx context.Context, ln net.Listener) error { return nil }
+// Listen returns the configured address and port.
+func (s *Server) Listen() string { return s.config.Listen }
 
-// Close stops the log.
-func (s *Server) Close(ctx context.Context) error { return nil }
-
-// InitOptions is what Init makes a log from.
-type InitOptions struct {
-	Name         string
-	Mode         string
-	OperatorKeys []string
+// Serve answers on ln until ctx ends, and then stops in order: listener,
+// intake, batch, checkpoint, store. It closes the log.
+func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
+	srv := &http.Server{
+		Handler: s.Handler(), ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	var err error
+	select {
+	case err = <-failed:
+	case <-ctx.Done():
+		s.log.Info("stopping")
+		stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopListener)
+		defer cancel()
+		if e := srv.Shutdown(stop); e != nil {
+			err = errors.Join(err, fmt.Errorf("stopping the listener: %w", e), srv.Close())
+		}
+	}
+	return errors.Join(err, s.Close(context.WithoutCancel(ctx)))
 }
-
-// Init makes a new log in dir and returns its verifier key.
-func Init(dir string, o InitOptions) (vkey string, err error) { return "", errors.New("log/server: not there yet") }

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/server"
+)
+
+type serveFlags struct {
+	config         string
+	listen         string
+	check          bool
+	noWitnessCheck bool
+	debug          bool
+}
+
+func newServeCmd(a *app) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve DIR",
+		Short: "Serve a log",
+		Long: `Serve the log in DIR until interrupted.
+
+At start the log checks that this directory is the newest copy of itself, as
+far as it can tell, and refuses to go on otherwise: a log that signs in an
+older copy shows two histories.`,
+		Example: `  firn-log serve --check /var/lib/firn-log && firn-log serve /var/lib/firn-log`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return serve(c.Context(), a, &f, args[0])
+		},
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.config, "config", "", "configuration file (default DIR/firn-log.toml)")
+	fl.StringVar(&f.listen, "listen", "", "address and port, instead of the configured ones")
+	fl.BoolVar(&f.check, "check", false, "check configuration, key and record, and exit")
+	fl.BoolVar(&f.noWitnessCheck, "no-witness-check", false, "go on although the record is missing or the directory is in another place")
+	fl.BoolVar(&f.debug, "debug", false, "log more")
+	return cmd
+}
+
+func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
+	path := f.config
+	if path == "" {
+		path = filepath.Join(dir, server.ConfigName)
+	}
+	config, err := server.ReadConfig(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return fail(exitUsage, "make one with: firn-log init --name NAME "+dir, fmt.Errorf("there is no log in %s: %w", dir, err))
+	}
+	if err != nil {
+		return fail(exitUsage, "", err)
+	}
+	if f.listen != "" {
+		config.Listen = f.listen
+	}
+	level := slog.LevelInfo
+	if f.debug {
+		level = slog.LevelDebug
+	}
+	o := server.Options{
+		Dir: dir, Config: config, NoWitnessCheck: f.noWitnessCheck,
+		Logger: slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
+	}
+	if f.check {
+		if err := server.Check(o); err != nil {
+			return startFailure(err)
+		}
+		fmt.Fprintf(a.Stdout, "%s: configuration, key and record are good\n", config.Origin)
+		return nil
+	}
+	return listenAndServe(ctx, o)
+}
+
+func listenAndServe(ctx context.Context, o server.Options) error {
+	ln, err := net.Listen("tcp", o.Config.Listen)
+	if err != nil {
+		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
+	}
+	s, err := server.New(ctx, o)
+	if err != nil {
+		return startFailure(errors.Join(err, ln.Close()))
+	}
+	o.Logger.Info("serving", "origin", s.Origin(), "address", ln.Addr().String(), "vkey", s.VKey())
+	if err := s.Serve(ctx, ln); err != nil {
+		return fail(exitFailed, "", err)
+	}
+	o.Logger.Info("stopped")
+	return nil
+}
+
+// startFailure adds what can be done about a log that does not start.
+func startFailure(err error) error {
+	var rollback *server.RollbackError
+	var locked *durable.LockedError
+	switch {
+	case errors.As(err, &rollback):
+		return fail(exitFailed, rollback.Hint, err)
+	case errors.As(err, &locked):
+		return fail(exitFailed, fmt.Sprintf("stop process %d first; one log directory has one server", locked.PID), err)
+	}
+	return fail(exitFailed, "", err)
+}

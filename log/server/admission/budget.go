@@ -1,0 +1,103 @@
+package admission
+
+import (
+	"sync"
+	"time"
+
+	"github.com/firn-log/firn/log/statement"
+)
+
+// Unvouched is the name under which all unvouched keys are counted.
+const Unvouched = "unvouched"
+
+// Use is what somebody has used of a day's budget.
+type Use struct {
+	Statements, Bytes uint64
+}
+
+// Budget counts what is added on one UTC day, by the log's clock. It may be
+// used concurrently.
+type Budget struct {
+	now func() time.Time
+
+	mu   sync.Mutex // guards what follows
+	day  int64
+	used map[string]Use
+}
+
+// NewBudget returns a Budget for the day that now tells, beginning with what
+// was used of it already.
+func NewBudget(now func() time.Time) *Budget {
+	b := &Budget{now: now, used: make(map[string]Use)}
+	b.day = b.Today()
+	return b
+}
+
+// Today returns the number of days since 1970, UTC.
+func (b *Budget) Today() int64 { return b.now().Unix() / (24 * 60 * 60) }
+
+// Restore sets a counter as it was before a restart.
+func (b *Budget) Restore(day int64, name string, u Use) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if day == b.day {
+		b.used[name] = u
+	}
+}
+
+// A Reservation is a part of a day's budget that a statement takes.
+type Reservation struct {
+	day  int64
+	name string
+	size uint64
+}
+
+// Name returns under which name it is counted.
+func (r Reservation) Name() string { return r.name }
+
+// Reserve takes one statement of size bytes from the budget that s counts
+// against, or returns an *Error ("budget-unvouched", "budget-key") and takes
+// nothing.
+func (b *Budget) Reserve(s *statement.Statement, vouched bool, size int, limits statement.Budgets) (Reservation, error) {
+	name, code, whose := s.Signer.String(), CodeBudgetKey, "this key"
+	limit := Use{limits.KeyStatements, limits.KeyBytes}
+	if !vouched {
+		name, code, whose = Unvouched, CodeBudgetUnvouched, "all keys that nobody has vouched for together"
+		limit = Use{limits.UnvouchedStatements, limits.UnvouchedBytes}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if today := b.Today(); today != b.day {
+		b.day = today
+		clear(b.used)
+	}
+	u := b.used[name]
+	if u.Statements+1 > limit.Statements || u.Bytes+uint64(size) > limit.Bytes {
+		return Reservation{}, errf(code, "today's budget of %s (%d statements, %d bytes) is used up; it begins anew at midnight UTC",
+			whose, limit.Statements, limit.Bytes)
+	}
+	b.used[name] = Use{u.Statements + 1, u.Bytes + uint64(size)}
+	return Reservation{b.day, name, uint64(size)}, nil
+}
+
+// Release gives a reservation back: the statement was not added after all.
+func (b *Budget) Release(r Reservation) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.day != b.day || r.name == "" {
+		return
+	}
+	u := b.used[r.name]
+	b.used[r.name] = Use{u.Statements - 1, u.Bytes - r.size}
+}
+
+// Used returns today's counters of these names.
+func (b *Budget) Used(names map[string]bool) (day int64, used map[string]Use) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	used = make(map[string]Use, len(names))
+	for name := range names {
+		used[name] = b.used[name]
+	}
+	return b.day, used
+}

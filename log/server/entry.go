@@ -1,0 +1,55 @@
+package server
+
+import (
+	"context"
+	"errors"
+
+	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/server/admission"
+	"github.com/firn-log/firn/log/server/indexdb"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// entry is a statement on its way into the log. Who admitted it may read
+// index and err once done is closed.
+type entry struct {
+	s    *statement.Statement
+	id   statement.ID
+	leaf []byte
+
+	reserved admission.Reservation
+	done     chan struct{}
+	index    uint64
+	err      error // it was not added
+}
+
+func newEntry(s *statement.Statement, leaf []byte) *entry {
+	return &entry{s: s, id: s.ID(), leaf: leaf, done: make(chan struct{})}
+}
+
+func (e *entry) resolve(index uint64, err error) {
+	e.index, e.err = index, err
+	close(e.done)
+}
+
+// errUnknown says that an entry may or may not have been added.
+var errUnknown = errors.New("the log did not say in time whether it was added; send it again")
+
+// wait returns the index of an added entry.
+func (e *entry) wait(ctx context.Context) (uint64, error) {
+	select {
+	case <-e.done:
+		return e.index, e.err
+	case <-ctx.Done():
+		return 0, errUnknown
+	}
+}
+
+// rowOf returns what the index keeps of a statement in the log.
+func rowOf(s *statement.Statement, leaf []byte) indexdb.Row {
+	r := indexdb.Row{ID: s.ID(), Signer: s.Signer, Keys: index.StatementKeys(s)}
+	if s.Kind.Class() != statement.Claim {
+		r.Leaf = leaf
+	}
+	return r
+}

@@ -1,0 +1,61 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// place says where a log's directory lives. A copy of it, restored from a
+// backup or moved to another machine, lives elsewhere, and may be older than
+// what the original has signed since.
+type place struct {
+	Machine    string // hash of the machine id, so that the id itself is not copied about; "none" if there is none
+	FileSystem string // file-system id in hexadecimal
+	Directory  string // inode and birth time of the directory
+}
+
+// findPlace returns where dir is. What a system does not tell is left at a
+// constant, which then never differs.
+func findPlace(dir string) (place, error) {
+	p := place{Machine: "none"}
+	if b, err := os.ReadFile("/etc/machine-id"); err == nil {
+		if id := strings.TrimSpace(string(b)); id != "" {
+			h := sha256.Sum256([]byte("firn-log machine\n" + id))
+			p.Machine = hex.EncodeToString(h[:8])
+		}
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return p, fmt.Errorf("asking for the file system of %s: %w", dir, err)
+	}
+	p.FileSystem = fmt.Sprintf("%08x%08x", uint32(fs.Fsid.Val[0]), uint32(fs.Fsid.Val[1]))
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, dir, 0, unix.STATX_INO|unix.STATX_BTIME, &st); err != nil {
+		return p, fmt.Errorf("asking for the inode of %s: %w", dir, err)
+	}
+	p.Directory = fmt.Sprintf("%d", st.Ino)
+	if st.Mask&unix.STATX_BTIME != 0 {
+		p.Directory += fmt.Sprintf("@%d.%09d", st.Btime.Sec, st.Btime.Nsec)
+	}
+	return p, nil
+}
+
+// differs says in words what is not the same, or "".
+func (p place) differs(q place) string {
+	var what []string
+	if p.Machine != q.Machine {
+		what = append(what, "the machine")
+	}
+	if p.FileSystem != q.FileSystem {
+		what = append(what, "the file system")
+	}
+	if p.Directory != q.Directory {
+		what = append(what, "the directory itself")
+	}
+	return strings.Join(what, " and ")
+}
