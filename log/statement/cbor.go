@@ -2,6 +2,7 @@ package statement
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -84,8 +85,19 @@ func explain(b []byte, w any, cause error) string {
 	for key := range have {
 		return fmt.Sprintf("field %d is unknown", key)
 	}
-	if cause != nil {
-		return strings.TrimPrefix(cause.Error(), "cbor: ")
+	var typ *cbor.UnmarshalTypeError
+	if errors.As(cause, &typ) {
+		// The name ends in ".wireOutput.4", say.
+		where, field, _ := cutLast(typ.StructFieldName, ".")
+		_, where, _ = cutLast(where, ".wire")
+		return fmt.Sprintf("field %s of %s is a %s", field, strings.ToLower(where), typ.CBORType)
 	}
 	return "a field, or a field of a field, is missing, unknown or of a wrong type"
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return "", s, false
 }

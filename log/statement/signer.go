@@ -6,13 +6,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"strings"
 )
 
@@ -151,11 +152,16 @@ func newMemorySigner(key crypto.Signer) (*keySigner, error) {
 		}
 		k.raw = func(_ context.Context, msg []byte) ([]byte, error) {
 			h := sha256.Sum256(msg)
-			r, s, err := ecdsa.Sign(rand.Reader, key, h[:])
+			// Without a source of randomness: deterministic (RFC 6979).
+			der, err := key.Sign(nil, h[:], crypto.SHA256)
 			if err != nil {
 				return nil, err
 			}
-			return fixedECDSA(r, s)
+			var sig struct{ R, S *big.Int }
+			if _, err := asn1.Unmarshal(der, &sig); err != nil {
+				return nil, err
+			}
+			return fixedECDSA(sig.R, sig.S)
 		}
 	case *rsa.PrivateKey:
 		pub, err = rsaKey(&key.PublicKey)
