@@ -82,7 +82,8 @@ func recode(r io.Reader) ([]byte, error) {
 	for {
 		h, err := n.Next()
 		if err == io.EOF {
-			return out.Bytes(), w.Close()
+			err := w.Close()
+			return out.Bytes(), err
 		}
 		if err != nil {
 			return nil, err

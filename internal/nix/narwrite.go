@@ -227,8 +227,10 @@ func (w *NarWriter) place(path string) error {
 	if len(w.dirs) == 0 {
 		return fmt.Errorf("%w: %q is in no open directory", ErrNar, clip(path))
 	}
-	if _, err := w.dirs.entry(name); err != nil {
+	if full, err := w.dirs.entry(name); err != nil {
 		return err
+	} else if full != path {
+		return fmt.Errorf("%w: path %q", ErrNar, clip(path))
 	}
 	return errors.Join(w.sink.raw(narEntry), w.sink.str(name), w.sink.raw(narNode))
 }
