@@ -152,7 +152,7 @@ func (c *Config) Check() error {
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
 		bad("listen: %q is not an address and a port", c.Listen)
 	}
-	if d := c.CheckpointInterval.Duration; d < 100*time.Millisecond || d > time.Hour {
+	if d := c.CheckpointInterval.Duration; d < minInterval || d > time.Hour {
 		bad("checkpoint-interval: %v is not between 100ms and 1h", d)
 	}
 	if d := c.BatchAge.Duration; d < time.Millisecond || d > time.Second {

@@ -164,8 +164,8 @@ func parseKey(skey string) (*logKey, error) {
 	if k.note, err = note.NewSigner(skey); err != nil {
 		return nil, errors.New("it is not a private key of a log")
 	}
-	fields := strings.Split(skey, "+")
-	raw, err := base64.StdEncoding.DecodeString(fields[len(fields)-1])
+	fields := strings.SplitN(skey, "+", 5) // base64 may hold a "+" too
+	raw, err := base64.StdEncoding.DecodeString(fields[4])
 	if err != nil || len(raw) != 1+ed25519.SeedSize {
 		return nil, errors.New("it is not an Ed25519 key")
 	}

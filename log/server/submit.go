@@ -16,6 +16,9 @@ import (
 	"github.com/firn-log/firn/log/server/store"
 )
 
+// minInterval is the shortest interval between checkpoints that Tessera allows.
+const minInterval = 100 * time.Millisecond
+
 // Bounds of one submission (spec/log.md#submitting).
 const (
 	maxLeaves    = 1000
