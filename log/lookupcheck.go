@@ -154,6 +154,6 @@ func (c *Client) checkLeaf(cp *Checkpoint, l *checkedLeaf, inclusion [][]byte) e
 	if l.leaf.Statement, err = statement.Parse(l.leaf.Bytes); err != nil {
 		return &ProofError{Origin: c.origin, Index: l.leaf.Index, HasIndex: true, Reason: "it is listed and is not a statement", Err: err}
 	}
-	l.keys = index.Keys(l.leaf.Bytes)
+	l.keys = index.StatementKeys(l.leaf.Statement)
 	return nil
 }

@@ -128,6 +128,7 @@ func (c *Client) proveSubmitted(ctx context.Context, leaves [][]byte, answer *su
 		var leaf []byte
 		switch {
 		case err != nil:
+			err = &ProofError{Origin: c.origin, Key: out.ID.String(), Index: out.Index, HasIndex: true, Reason: "its proof is malformed", Err: err}
 		case out.Status == Duplicate:
 			leaf, err = c.checkLogged(ctx, res.Checkpoint, out.ID, out.Index, hashes, leaves[i])
 		default:

@@ -1,0 +1,35 @@
+package log
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"testing"
+)
+
+// RawLookup returns the log's answer to a lookup of all bodies, unverified.
+func (c *Client) RawLookup(t testing.TB, keys []string) (*Checkpoint, []byte) {
+	t.Helper()
+	cp, err := c.Checkpoint(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(lookupRequest{Keys: keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := c.src.call(context.Background(), request{method: http.MethodPost, path: "v1/lookup", body: body, limit: maxLookupAnswer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cp, b
+}
+
+// CheckRawLookup parses and verifies what RawLookup returned.
+func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) error {
+	answer, err := c.parseLookup(b)
+	if err != nil {
+		return err
+	}
+	return c.checkLookup(&Answers{lists: make(map[string][]Found)}, cp, &lookupRequest{Keys: keys}, answer)
+}
