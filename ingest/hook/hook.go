@@ -85,7 +85,7 @@ func run(env Env, spool Spool) error {
 	}
 	set := readSettings(env.Getenv("NIX_CONFIG"))
 	r := &Record{
-		Drv: drv, Time: env.Unix, StateDir: StateDir(env.Getenv), Nix: env.Parent,
+		Drv: drv, Time: env.Unix, Nix: env.Parent,
 		System: set.system, Sandbox: set.sandbox, SandboxFallback: set.sandboxFallback,
 	}
 	if _, err := io.ReadFull(env.Rand, r.BuildID[:]); err != nil {
@@ -98,7 +98,7 @@ func run(env Env, spool Spool) error {
 	if len(outputs) == 0 {
 		outputs = hints(env.Getenv("OUT_PATHS"), path.Dir())
 	}
-	if err := spool.addRoots(r.StateDir, r.Name(), append([]nix.StorePath{path}, outputs...)); err != nil && r.Note == "" {
+	if err := spool.addRoots(StateDir(env.Getenv), r.Name(), append([]nix.StorePath{path}, outputs...)); err != nil && r.Note == "" {
 		r.Note = "paths not held: " + err.Error()
 	}
 	if err := spool.Add(r); err != nil {

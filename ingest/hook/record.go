@@ -23,7 +23,6 @@ type Record struct {
 	Drv             string   // DRV_PATH: full path of the derivation
 	Time            int64    // when the hook ran, seconds since 1970, > 0
 	BuildID         [16]byte // random; names this execution in the log
-	StateDir        string   // Nix's state folder, absolute
 	Nix             string   // program that ran the hook; "" if not known
 	System          string   // setting "system"; "" if not known
 	Sandbox         string   // setting "sandbox"; "" if not known
@@ -35,16 +34,16 @@ type Record struct {
 var errRecord = errors.New("not a spool record")
 
 // words are the lines of a record after the first, in their order.
-var words = [...]string{"drv", "time", "id", "state", "nix", "system", "sandbox", "sandbox-fallback", "note"}
+var words = [...]string{"drv", "time", "id", "nix", "system", "sandbox", "sandbox-fallback", "note"}
 
 // required is how many of words every record has.
-const required = 4
+const required = 3
 
 // Marshal returns the bytes of r. Characters that a line cannot hold are
 // replaced by "?", and values are cut at 1,024 bytes.
 func (r *Record) Marshal() []byte {
 	values := [len(words)]string{
-		r.Drv, strconv.FormatInt(r.Time, 10), hex.EncodeToString(r.BuildID[:]), r.StateDir,
+		r.Drv, strconv.FormatInt(r.Time, 10), hex.EncodeToString(r.BuildID[:]),
 		r.Nix, r.System, r.Sandbox, r.SandboxFallback, r.Note,
 	}
 	b := []byte(Magic + "\n")
@@ -124,8 +123,6 @@ func (r *Record) set(i int, value string) bool {
 	case "id":
 		n, err := hex.Decode(r.BuildID[:], []byte(value[:min(len(value), 32)]))
 		return err == nil && n == 16 && len(value) == 32 && strings.ToLower(value) == value
-	case "state":
-		r.StateDir = value
 	case "nix":
 		r.Nix = value
 	case "system":
