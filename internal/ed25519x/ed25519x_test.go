@@ -5,9 +5,17 @@ import (
 	"crypto/ed25519"
 	"crypto/sha512"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"flag"
 	"math/big"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/firn-log/firn/internal/testreq"
 )
 
 func unhex(t testing.TB, s string) []byte {
@@ -138,8 +146,19 @@ func TestRefusesSmallOrderKeys(t *testing.T) {
 // accepts it. It reveals the key to whoever sees it, so nobody does it
 // honestly.
 func TestRefusesSmallOrderR(t *testing.T) {
+	pub, msg, sig := smallRSignature()
+	if !ed25519.Verify(pub, msg, sig) {
+		t.Fatal("the library refuses; the vector shows nothing")
+	}
+	if Verify(pub, msg, sig) {
+		t.Error("R of small order accepted")
+	}
+}
+
+// smallRSignature returns key, message and such a signature.
+func smallRSignature() (pub, msg, sig []byte) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, 32))
-	pub, msg := key.Public().(ed25519.PublicKey), []byte("m")
+	pub, msg = key.Public().(ed25519.PublicKey), []byte("m")
 	h := sha512.Sum512(key.Seed())
 	h[0] &= 248
 	h[31] = h[31]&127 | 64
@@ -148,13 +167,7 @@ func TestRefusesSmallOrderR(t *testing.T) {
 	k := sha512.Sum512(bytes.Join([][]byte{r, pub, msg}, nil))
 	s := new(big.Int).Mul(leInt(k[:]), leInt(h[:32]))
 	s.Mod(s, leInt(order[:]))
-	sig := append(r, leBytes(s)...)
-	if !ed25519.Verify(pub, msg, sig) {
-		t.Fatal("the library refuses; the vector shows nothing")
-	}
-	if Verify(pub, msg, sig) {
-		t.Error("R of small order accepted")
-	}
+	return pub, msg, append(r, leBytes(s)...)
 }
 
 func TestRefusesNonCanonicalKeys(t *testing.T) {
@@ -277,3 +290,61 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// TestVectors publishes accepted and refused signatures as
+// spec/vectors/nix/ed25519.json (written with -update).
+func TestVectors(t *testing.T) {
+	type vector struct {
+		Name, Key, Message, Signature string
+		Valid                         bool
+	}
+	var vectors []vector
+	add := func(name string, key, msg, sig []byte) {
+		vectors = append(vectors, vector{name, hex.EncodeToString(key), hex.EncodeToString(msg), hex.EncodeToString(sig), Verify(key, msg, sig)})
+	}
+	for i, v := range rfc8032 {
+		key, msg, sig := unhex(t, v[0]), unhex(t, v[1]), unhex(t, v[2])
+		add("RFC 8032 "+strconv.Itoa(i+1), key, msg, sig)
+		add("S+L "+strconv.Itoa(i+1), key, msg, append(bytes.Clone(sig[:32]), leBytes(new(big.Int).Add(leInt(sig[32:]), leInt(order[:])))...))
+		flipped := bytes.Clone(sig)
+		flipped[63] ^= 0x80
+		add("highest bit "+strconv.Itoa(i+1), key, msg, flipped)
+	}
+	base := unhex(t, "58"+strings.Repeat("66", 31))
+	one := append(bytes.Clone(base), leBytes(big.NewInt(1))...)
+	for i := range smallOrder {
+		for _, sign := range []byte{0, 0x80} {
+			key := smallOrder[i]
+			key[31] |= sign
+			for m := range byte(16) { // the first message for which the equation holds
+				if ed25519.Verify(key[:], []byte{m}, one) || m == 15 {
+					add("key of small order "+hex.EncodeToString(key[:]), key[:], []byte{m}, one)
+					break
+				}
+			}
+		}
+	}
+	key, msg, sig := smallRSignature()
+	add("R of small order", key, msg, sig)
+	for _, v := range vectors {
+		if v.Valid != strings.HasPrefix(v.Name, "RFC 8032") {
+			t.Errorf("%s: valid is %v", v.Name, v.Valid)
+		}
+	}
+	want, err := json.MarshalIndent(map[string]any{"about": "spec/nix.md#ed25519", "vectors": vectors}, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want = append(want, '\n')
+	path := filepath.Join(testreq.Root(), "spec", "vectors", "nix", "ed25519.json")
+	if *update {
+		if err := os.WriteFile(path, want, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("%s is not what the test says (go test -update): %v", path, err)
+	}
+}
+
+var update = flag.Bool("update", false, "write spec/vectors/nix/ed25519.json")

@@ -3,12 +3,14 @@ package nix
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 )
 
 func TestBase32(t *testing.T) {
 	// Known answers from `nix-hash --to-base32 --type sha1|sha256`.
+	var vectors []vector
 	for _, tt := range []struct{ hex, want string }{
 		{"", ""},
 		{"1f", "0z"},
@@ -23,25 +25,26 @@ func TestBase32(t *testing.T) {
 		if err != nil || !bytes.Equal(got, b) {
 			t.Errorf("DecodeBase32(%q) = %x, %v", tt.want, got, err)
 		}
+		vectors = append(vectors, vector{"of " + strconv.Itoa(len(b)) + " bytes", tt.want, true, map[string]string{"hex": tt.hex}})
 	}
-}
-
-func TestBase32Refuses(t *testing.T) {
-	for name, s := range map[string]string{
-		"bits beyond the last byte": "8z", // 2 characters, 10 bits: the top two must be 0
-		"bits beyond 32 bytes":      "z" + strings.Repeat("0", 51),
-		"letter e":                  "0e",
-		"letter o":                  "0o",
-		"letter u":                  "0u",
-		"letter t":                  "0t",
-		"upper case":                "0A",
-		"no such length":            "0",
-		"no such length either":     "000",
-	} {
+	for name, s := range badBase32 {
 		if b, err := DecodeBase32(s); !errors.Is(err, ErrBase32) {
 			t.Errorf("%s: %q gave %x, %v", name, s, b, err)
 		}
 	}
+	publish(t, "base32", "spec/nix.md#nixbase32: decode input", append(vectors, rejects(badBase32)...))
+}
+
+var badBase32 = map[string]string{
+	"bits beyond the last byte": "8z", // 2 characters, 10 bits: the top two must be 0
+	"bits beyond 32 bytes":      "z" + strings.Repeat("0", 51),
+	"letter e":                  "0e",
+	"letter o":                  "0o",
+	"letter u":                  "0u",
+	"letter t":                  "0t",
+	"upper case":                "0A",
+	"no such length":            "0",
+	"no such length either":     "000",
 }
 
 func TestParseHash(t *testing.T) {

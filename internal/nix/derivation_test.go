@@ -116,7 +116,7 @@ func TestParseDerivationRefuses(t *testing.T) {
 	if _, err := ParseDerivation(DefaultStoreDir, "n", []byte(drv(out, in+","+in2, src, rest))); err != nil {
 		t.Fatalf("the pattern: %v", err)
 	}
-	for name, text := range map[string]string{
+	bad := map[string]string{
 		"empty":                    "",
 		"no derivation":            "hello",
 		"unknown version":          `DrvWithVersion("invalid-version",[],[],[],"s","b",[],[])`,
@@ -158,11 +158,13 @@ func TestParseDerivationRefuses(t *testing.T) {
 		"raw tab after an escape":  drv(out, "", "", "\"\\n\t\",\"b\",[],[]"),
 		"backslash at the end":     `Derive([],[],[],"\`,
 		"unterminated string":      `Derive([],[],[],"x`,
-	} {
+	}
+	for name, text := range bad {
 		if d, err := ParseDerivation(DefaultStoreDir, "n", []byte(text)); !errors.Is(err, ErrDerivation) {
 			t.Errorf("%s: %v, %v", name, d, err)
 		}
 	}
+	publish(t, "derivation-reject", "spec/nix.md#derivations: the text of n.drv in /nix/store", rejects(bad))
 	impure := drv(`("out","","r:sha256","impure")`, "", "", rest)
 	if _, err := ParseDerivation(DefaultStoreDir, "n", []byte(impure)); !errors.Is(err, ErrImpureDerivation) {
 		t.Errorf("impure: %v", err)

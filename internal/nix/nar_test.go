@@ -74,6 +74,7 @@ func TestNarReader(t *testing.T) {
 }
 
 func TestNarRoundTrip(t *testing.T) {
+	var vectors []vector
 	for name, b := range map[string][]byte{
 		"all types":  sampleNar(),
 		"file":       narBytes("nix-archive-1", "(", "type", "regular", "contents", "hello", ")"),
@@ -95,7 +96,11 @@ func TestNarRoundTrip(t *testing.T) {
 				t.Errorf("%s cut to %d bytes: %v", name, cut, err)
 			}
 		}
+		if len(b) < narBufSize {
+			vectors = append(vectors, vector{name, b, true, map[string]string{"sha256": sum.Hex()}})
+		}
 	}
+	publish(t, "nar", "spec/nix.md#nar: input in base 64", vectors)
 }
 
 // TestNarCorpus: of Nix's own hostile NARs only the proper one is read.
@@ -146,7 +151,7 @@ func TestNarReaderRefuses(t *testing.T) {
 	if _, err := recode(bytes.NewReader(two("a", "b"))); err != nil {
 		t.Errorf("the pattern: %v", err)
 	}
-	for name, b := range map[string][]byte{
+	bad := map[string][]byte{
 		"another magic":          narBytes("nix-archive-2", "(", "type", "directory", ")"),
 		"trailing byte":          append(sampleNar(), 0),
 		"second NAR":             append(sampleNar(), sampleNar()...),
@@ -175,11 +180,13 @@ func TestNarReaderRefuses(t *testing.T) {
 		"file of 2^63 bytes":     narBytes("nix-archive-1", "(", "type", "regular", "contents", "=\x00\x00\x00\x00\x00\x00\x00\x80"),
 		"file of 2^64-1 bytes":   narBytes("nix-archive-1", "(", "type", "regular", "contents", "=\xff\xff\xff\xff\xff\xff\xff\xff"),
 		"string of 2^64-1 bytes": narBytes("=\xff\xff\xff\xff\xff\xff\xff\xff"),
-	} {
+	}
+	for name, b := range bad {
 		if _, err := recode(bytes.NewReader(b)); !errors.Is(err, ErrNar) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	publish(t, "nar-reject", "spec/nix.md#nar: input in base 64", rejects(bad))
 }
 
 // TestNarReaderPassesErrorsOn: an error of the source is not a bad NAR.

@@ -119,7 +119,7 @@ func TestNarInfoRefuses(t *testing.T) {
 		}
 		return strings.Replace(sampleNarInfo, old, new, 1)
 	}
-	for name, s := range map[string]string{
+	bad := map[string]string{
 		"empty":                  "",
 		"no end of line":         strings.TrimSuffix(sampleNarInfo, "\n"),
 		"no colon":               sampleNarInfo + "word\n",
@@ -152,11 +152,18 @@ func TestNarInfoRefuses(t *testing.T) {
 		"bad CA":                 replace("CA: fixed:r:", "CA: fixed:x:"),
 		"too long":               sampleNarInfo + "X: " + strings.Repeat("x", MaxNarInfoLen) + "\n",
 		"too many references":    replace("References: ", "References: "+strings.Repeat("x ", MaxReferences)),
-	} {
+	}
+	for name, s := range bad {
 		if _, err := ParseNarInfo(DefaultStoreDir, []byte(s)); !errors.Is(err, ErrNarInfo) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	n, err := ParseNarInfo(DefaultStoreDir, []byte(sampleNarInfo))
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := vector{"all fields", sampleNarInfo, true, map[string]string{"fingerprint": n.Fingerprint()}}
+	publish(t, "narinfo", "spec/nix.md#narinfo, of /nix/store", append(rejects(bad), good))
 }
 
 func TestKeys(t *testing.T) {

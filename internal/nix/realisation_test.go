@@ -121,7 +121,7 @@ func TestRealisationRefuses(t *testing.T) {
 		return strings.Replace(s, old, new, 1)
 	}
 	const path = `"outPath":"g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-foo"`
-	for name, s := range map[string]string{
+	bad := map[string]string{
 		"empty":                  "",
 		"no object":              "[]",
 		"null":                   "null",
@@ -158,11 +158,21 @@ func TestRealisationRefuses(t *testing.T) {
 		"unknown key in value":   replace(sampleV3, `"signatures"`, `"x":"y","signatures"`),
 		"unknown key in sig":     replace(sampleV3, `"sig"`, `"x":"y","sig"`),
 		"too long":               sampleV1 + strings.Repeat(" ", MaxRealisationLen),
-	} {
+	}
+	for name, s := range bad {
 		if r, err := ParseRealisation(DefaultStoreDir, []byte(s)); !errors.Is(err, ErrRealisation) {
 			t.Errorf("%s: %+v, %v", name, r, err)
 		}
 	}
+	vectors := rejects(bad)
+	for name, s := range map[string]string{"by modulo": sampleV1, "by drv path": sampleV3} {
+		r, err := ParseRealisation(DefaultStoreDir, []byte(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		vectors = append(vectors, vector{name, s, true, map[string]string{"id": r.ID(), "fingerprint": string(r.Fingerprint())}})
+	}
+	publish(t, "realisation", "spec/nix.md#realisations, of /nix/store", vectors)
 	value := []byte(`{` + path + `,"signatures":[]}`)
 	if _, err := ParseRealisationValue(DefaultStoreDir, mustPath(t, somePath+"bar"), "out", value); !errors.Is(err, ErrRealisation) {
 		t.Errorf("value for no derivation: %v", err)

@@ -14,6 +14,7 @@ func TestParseStorePath(t *testing.T) {
 		p.Name() != "hello-2.12.drv" || p.Base() != "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-hello-2.12.drv" || !p.IsDerivation() {
 		t.Errorf("parts of %v are wrong", p)
 	}
+	var vectors []vector
 	for _, s := range []string{
 		somePath + "x",
 		somePath + "0+-._?=azAZ",
@@ -27,46 +28,47 @@ func TestParseStorePath(t *testing.T) {
 		if err != nil || p.String() != s {
 			t.Errorf("%q: %v, %v", s, p, err)
 		}
+		vectors = append(vectors, vector{s, s, true, map[string]string{"storeDir": string(p.Dir()), "hashPart": p.HashPart(), "name": p.Name()}})
 	}
-}
-
-func TestParseStorePathRefuses(t *testing.T) {
-	for name, s := range map[string]string{
-		"empty":               "",
-		"relative":            "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"below a store path":  somePath + "x/bin/x",
-		"trailing slash":      somePath + "x/",
-		"no name":             strings.TrimSuffix(somePath, "-"),
-		"empty name":          somePath,
-		"name of one dot":     somePath + ".",
-		"name of two dots":    somePath + "..",
-		"name .-x":            somePath + ".-x",
-		"name ..-x":           somePath + "..-x",
-		"212 bytes":           somePath + strings.Repeat("n", 212),
-		"letter e in hash":    "/nix/store/e1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"upper case in hash":  "/nix/store/G1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"31 characters":       "/nix/store/1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"33 characters":       "/nix/store/0g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"no hyphen":           "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3qxx",
-		"space":               somePath + "a b",
-		"colon":               somePath + "a:b",
-		"line feed":           somePath + "a\n",
-		"NUL":                 somePath + "a\x00",
-		"not ASCII":           somePath + "ä",
-		"unclean directory":   "/nix//store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"directory with ..":   "/nix/../store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"the root":            "/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"relative directory":  "nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"directory with ;":    "/nix;x/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"directory with :":    "/nix:x/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"directory with ,":    "/nix,x/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"directory too long":  "/" + strings.Repeat("d", MaxStoreDirLen) + "/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-		"control in the path": "/nix\x1b/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
-	} {
+	for name, s := range badStorePaths {
 		if p, err := ParseStorePath(s); !errors.Is(err, ErrStorePath) && !errors.Is(err, ErrStoreDir) {
 			t.Errorf("%s: %q gave %v, %v", name, s, p, err)
 		}
 	}
+	publish(t, "store-path", "spec/nix.md#store-paths", append(vectors, rejects(badStorePaths)...))
+}
+
+var badStorePaths = map[string]string{
+	"empty":               "",
+	"relative":            "g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"below a store path":  somePath + "x/bin/x",
+	"trailing slash":      somePath + "x/",
+	"no name":             strings.TrimSuffix(somePath, "-"),
+	"empty name":          somePath,
+	"name of one dot":     somePath + ".",
+	"name of two dots":    somePath + "..",
+	"name .-x":            somePath + ".-x",
+	"name ..-x":           somePath + "..-x",
+	"212 bytes":           somePath + strings.Repeat("n", 212),
+	"letter e in hash":    "/nix/store/e1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"upper case in hash":  "/nix/store/G1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"31 characters":       "/nix/store/1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"33 characters":       "/nix/store/0g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"no hyphen":           "/nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3qxx",
+	"space":               somePath + "a b",
+	"colon":               somePath + "a:b",
+	"line feed":           somePath + "a\n",
+	"NUL":                 somePath + "a\x00",
+	"not ASCII":           somePath + "ä",
+	"unclean directory":   "/nix//store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"directory with ..":   "/nix/../store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"the root":            "/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"relative directory":  "nix/store/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"directory with ;":    "/nix;x/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"directory with :":    "/nix:x/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"directory with ,":    "/nix,x/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"directory too long":  "/" + strings.Repeat("d", MaxStoreDirLen) + "/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
+	"control in the path": "/nix\x1b/g1w7hy3qg1w7hy3qg1w7hy3qg1w7hy3q-x",
 }
 
 func TestStoreDirParse(t *testing.T) {
