@@ -105,6 +105,7 @@ type Dissent struct {
 	// size", "another path", or "itself" for an operator that contradicts itself.
 	What   string
 	Claims []Claim // those that differ
+	firm   bool    // dissent whatever operators say of whom something is missing
 }
 
 // Words is "d claims another hash".
@@ -170,7 +171,7 @@ func Judge(c Case) Judgement {
 		j.Verdict = Trusted
 	case satisfied(c.Need, possible) >= c.Need.K:
 		j.Verdict = Inconclusive
-	case slices.ContainsFunc(j.Dissent, func(d Dissent) bool { _, open := c.Open[d.Operator]; return !open }):
+	case slices.ContainsFunc(j.Dissent, func(d Dissent) bool { _, open := c.Open[d.Operator]; return !open && (d.firm || len(j.Waiting) == 0) }):
 		j.Verdict = Contradicted
 	case len(j.Waiting) > 0:
 		j.Verdict = Inconclusive // untrusted or contradicted, it is not known which
@@ -211,33 +212,39 @@ func satisfied(g *Group, vote func(o *Operator, signed bool) bool) int {
 
 func stancesOf(c Case) map[string]stance {
 	claims := make(map[string][]Claim)
-	agreeing := make(map[string]bool) // implementations by which anybody of the rule got f
 	for _, o := range c.Need.Voters() {
 		claims[o.Name] = nil
 	}
-	anybody := false
+	agree := agreement{all: make(map[string]bool), certain: make(map[string]bool)}
 	for _, cl := range c.Claims {
 		if _, votes := claims[cl.Operator]; !votes {
 			continue
 		}
 		claims[cl.Operator] = append(claims[cl.Operator], cl)
 		if cl.About == c.About {
-			agreeing[cl.Implementation] = true
-			anybody = true
+			_, open := c.Open[cl.Operator]
+			agree.all[cl.Implementation] = true
+			agree.certain[cl.Implementation] = agree.certain[cl.Implementation] || !open
 		}
 	}
 	stances := make(map[string]stance, len(claims))
 	for name, own := range claims {
-		stances[name] = stanceOf(name, own, c.About, func(impl string) bool { return !anybody || agreeing[impl] })
+		stances[name] = stanceOf(name, own, c.About, agree)
 	}
 	return stances
 }
 
+// agreement is by which implementations operators of the rule got f. Another
+// path for a content-addressed output is dissent only among those, or while
+// nobody got f.
+type agreement struct {
+	all     map[string]bool
+	certain map[string]bool // by operators of whom nothing is missing
+}
+
 // stanceOf is the rule "an operator supports f if all its live claims about
-// the path are f". comparable says whether somebody's claim for f was made by
-// that implementation: another path for a content-addressed output is dissent
-// only then.
-func stanceOf(name string, own []Claim, f Fingerprint, comparable func(impl string) bool) stance {
+// the path are f".
+func stanceOf(name string, own []Claim, f Fingerprint, agree agreement) stance {
 	var s stance
 	impls := make(map[string]bool)
 	for _, cl := range own {
@@ -247,15 +254,15 @@ func stanceOf(name string, own []Claim, f Fingerprint, comparable func(impl stri
 			impls[cl.Implementation] = true
 		}
 	}
-	agreed := s.supports
+	agreed, firm := s.supports, false
 	var differ []Claim
 	for _, cl := range own {
-		switch {
+		switch impl := cl.Implementation; {
 		case cl.About == f:
-		case cl.About.Path == f.Path,
-			agreed && impls[cl.Implementation],
-			!agreed && comparable(cl.Implementation):
-			differ = append(differ, cl)
+		case cl.About.Path == f.Path, agreed && impls[impl]:
+			differ, firm = append(differ, cl), true
+		case !agreed && (len(agree.all) == 0 || agree.all[impl]):
+			differ, firm = append(differ, cl), firm || agree.certain[impl]
 		}
 	}
 	if len(differ) == 0 {
@@ -263,7 +270,7 @@ func stanceOf(name string, own []Claim, f Fingerprint, comparable func(impl stri
 	}
 	slices.SortFunc(differ, func(a, b Claim) int { return slices.Compare(a.ID[:], b.ID[:]) })
 	s.supports = false
-	s.dissent = &Dissent{Operator: name, What: difference(differ[0].About, f), Claims: differ}
+	s.dissent = &Dissent{Operator: name, What: difference(differ[0].About, f), Claims: differ, firm: firm}
 	for _, cl := range differ {
 		if agreed || cl.About != differ[0].About {
 			s.dissent.What = itself

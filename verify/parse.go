@@ -2,13 +2,10 @@ package verify
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
-	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -22,6 +19,9 @@ func ParsePolicy(name string, data []byte, read func(file string) ([]byte, error
 	}
 	for _, l := range lex(string(data), p.report) {
 		p.line(l)
+	}
+	if n := strings.Count(string(data), "\n") + 1; len(data) > 0 && data[len(data)-1] != '\n' {
+		p.report(n, len(data)-strings.LastIndexByte(string(data), '\n'), "the last line does not end; the file may be cut off")
 	}
 	p.whole()
 	if len(p.errs) > 0 {
@@ -184,128 +184,6 @@ func (p *parser) claim(l line, f field, what, operator string) bool {
 	return true
 }
 
-func (p *parser) log(l line) {
-	if len(l.fields) < 4 || l.fields[2].text != "file" {
-		if len(l.fields) > 1 {
-			p.define(l, l.fields[1], "log")
-		}
-		p.failf(l, l.fields[min(2, len(l.fields)-1)].col, "the line is `log NAME file LOGPOLICY [url URL] [required|optional] [max-age 24h]`")
-		return
-	}
-	n := p.define(l, l.fields[1], "log")
-	ref := &LogRef{Name: l.fields[1].text, File: l.fields[3].text, Required: true}
-	ok := p.logOptions(l, ref)
-	ok = p.logPolicy(l, ref) && ok
-	if n != nil && ok {
-		p.pol.Logs = append(p.pol.Logs, ref)
-	}
-}
-
-func (p *parser) logOptions(l line, ref *LogRef) bool {
-	ok := true
-	seen := make(map[string]bool)
-	rest := l.fields[4:]
-	for len(rest) > 0 {
-		word := rest[0]
-		rest = rest[1:]
-		what := word.text
-		if what == "required" {
-			what = "optional"
-		}
-		if seen[what] {
-			p.failf(l, word.col, "%q is said twice", word.text)
-			ok = false
-		}
-		seen[what] = true
-		switch word.text {
-		case "required", "optional":
-			ref.Required = word.text == "required"
-			continue
-		case "index":
-			p.notYet(l, word)
-			return false
-		case "url", "max-age":
-		default:
-			p.failf(l, word.col, "%q is not an option of a log; they are url, required, optional and max-age", word.text)
-			return false
-		}
-		if len(rest) == 0 {
-			p.failf(l, l.end(), "%s needs a value", word.text)
-			return false
-		}
-		if msg := ref.set(word.text, rest[0].text); msg != "" {
-			p.failf(l, rest[0].col, "%s", msg)
-			ok = false
-		}
-		rest = rest[1:]
-	}
-	return ok
-}
-
-func (ref *LogRef) set(option, value string) string {
-	if option == "max-age" {
-		d, err := time.ParseDuration(value)
-		if err != nil || d <= 0 {
-			return fmt.Sprintf("%q is not an age; write for instance 24h or 30m", value)
-		}
-		ref.MaxAge = d
-		return ""
-	}
-	ref.URL = value
-	return checkURL(value)
-}
-
-func checkURL(s string) string {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil, u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "file",
-		u.Scheme != "file" && u.Host == "", u.Scheme == "file" && u.Path == "":
-		return fmt.Sprintf("%q is not the address of a log; write http://…, https://… or file:///…", s)
-	case u.User != nil:
-		return "the address of a log holds no user name or password"
-	case u.RawQuery != "" || u.Fragment != "":
-		return "the address of a log has no ? and no #"
-	}
-	return ""
-}
-
-// logPolicy reads the log policy file that a line names.
-func (p *parser) logPolicy(l line, ref *LogRef) bool {
-	f := l.fields[3]
-	data, err := p.read(ref.File)
-	if err != nil {
-		p.failf(l, f.col, "the log policy of %s cannot be read: %v", ref.Name, err)
-		return false
-	}
-	pol, err := policy.Parse(data)
-	if err != nil {
-		p.failf(l, f.col, "%s: %v", ref.File, err)
-		return false
-	}
-	if len(pol.Logs) != 1 {
-		p.failf(l, f.col, "%s has %d log lines; a log policy named here has exactly one", ref.File, len(pol.Logs))
-		return false
-	}
-	ref.Policy, ref.Origin = pol, pol.Logs[0].Key.Name
-	if old, taken := p.keys["origin"+ref.Origin]; taken {
-		p.failf(l, f.col, "%s is the log that line `log %s` already names", ref.Origin, old)
-		return false
-	}
-	p.keys["origin"+ref.Origin] = ref.Name
-	if ref.URL == "" {
-		ref.URL = pol.Logs[0].URL
-		if msg := checkURL(ref.URL); msg != "" {
-			p.failf(l, l.end(), "nothing says where log %s is; write `url https://…` in this line or the address in %s", ref.Name, ref.File)
-			return false
-		}
-	}
-	if ref.MaxAge > 0 && pol.Quorum == policy.None {
-		p.failf(l, f.col, "max-age can never be met: %s says `quorum none`, and a checkpoint without witnesses has no age; name witnesses there or remove max-age", ref.File)
-		return false
-	}
-	return true
-}
-
 func (p *parser) rule(l line) {
 	f := l.fields
 	switch {
@@ -449,55 +327,6 @@ func (p *parser) whole() {
 	if p.pol.Default == nil {
 		p.report(n, 1, "no rule: write `rule default need GROUP` after the groups")
 	}
-}
-
-// String returns the policy in canonical form: parsing it gives an equal
-// policy, and its String is the same.
-func (p *Policy) String() string {
-	var b strings.Builder
-	for _, r := range p.Logs {
-		fmt.Fprintf(&b, "log %s file %s url %s", r.Name, r.File, r.URL)
-		if !r.Required {
-			b.WriteString(" optional")
-		}
-		if r.MaxAge > 0 {
-			fmt.Fprintf(&b, " max-age %s", r.MaxAge)
-		}
-		b.WriteByte('\n')
-	}
-	if p.CompletenessOff {
-		b.WriteString("completeness off\n")
-	}
-	for _, o := range p.Operators {
-		b.WriteString(o.String() + "\n")
-	}
-	for _, g := range p.Groups {
-		b.WriteString(g.String() + "\n")
-	}
-	fmt.Fprintf(&b, "rule default need %s else refuse\n", p.Default.Name)
-	return b.String()
-}
-
-func (o *Operator) String() string {
-	if o.ID != nil {
-		return "operator " + o.Name + " id " + o.ID.String()
-	}
-	s := "operator " + o.Name + " key"
-	for _, k := range o.Keys {
-		s += " " + k.String()
-	}
-	return s
-}
-
-func (g *Group) String() string {
-	s := fmt.Sprintf("group %s %d", g.Name, g.K)
-	for _, m := range g.Members {
-		s += " " + m.Name()
-	}
-	if g.Signed {
-		s += " signed"
-	}
-	return s
 }
 
 func plural(n int, what string) string {
