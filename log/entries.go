@@ -63,9 +63,8 @@ func (c *Client) Entries(ctx context.Context, cp *Checkpoint, from, to uint64) i
 		if from == to {
 			return
 		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		for b := range c.readAhead(ctx, cp, from/tileWidth, (to-1)/tileWidth) {
+		read := func(ctx context.Context, n uint64) bundle { return c.bundle(ctx, cp, n) }
+		for b := range ahead(ctx, from/tileWidth, (to-1)/tileWidth, read) {
 			if b.err != nil {
 				yield(Entry{}, b.err)
 				return
@@ -96,33 +95,6 @@ type bundle struct {
 	n      uint64
 	leaves [][]byte
 	err    error
-}
-
-// readAhead yields the bundles first to last in order while it fetches the next
-// ones.
-func (c *Client) readAhead(ctx context.Context, cp *Checkpoint, first, last uint64) iter.Seq[bundle] {
-	return func(yield func(bundle) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		queue := make(chan chan bundle, fetches)
-		go func() {
-			defer close(queue)
-			for n := first; n <= last; n++ {
-				out := make(chan bundle, 1)
-				select {
-				case queue <- out:
-				case <-ctx.Done():
-					return
-				}
-				go func() { out <- c.bundle(ctx, cp, n) }()
-			}
-		}()
-		for out := range queue {
-			if !yield(<-out) {
-				return
-			}
-		}
-	}
 }
 
 // bundle fetches bundle n as it is in the tree of cp and checks every entry of
