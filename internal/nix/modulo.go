@@ -57,6 +57,7 @@ type moduloKey struct {
 // NewModuloCache returns an empty cache that gets input derivations from
 // load. What load returns must have the path it was asked for; this is
 // checked, and is why derivations cannot depend on each other in a circle.
+// load may be called concurrently, and more than once for a path.
 func NewModuloCache(load func(StorePath) (*Derivation, error)) *ModuloCache {
 	return &ModuloCache{load: load, known: make(map[moduloKey]Hash)}
 }
