@@ -60,6 +60,10 @@ func newRootCmd(a *app) *cobra.Command {
 	})
 	root.AddCommand(
 		// one line per command, each in a file of its own
+		newLogCmd(a),
+		newKeyCmd(a),
+		newOperatorCmd(a),
+		newStatementCmd(a),
 		newPolicyCmd(a),
 		newVerifyCmd(a),
 	)

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/statement"
+)
+
+func newOperatorCmd(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "operator",
+		Short: "Say who answers for keys",
+		Long: `An operator is somebody who answers for statements: a person or a group with
+identity keys and build keys. Verdicts count operators, not keys.`,
+	}
+	c.AddCommand(newOperatorRegisterCmd(a), newOperatorShowCmd(a), newOperatorVouchCmd(a))
+	return c
+}
+
+// signFlags are shared by the commands that sign a statement about people.
+type signFlags struct {
+	log      logFlags
+	identity string
+	login    bool
+	wait     time.Duration
+	json     bool
+}
+
+func (f *signFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	f.log.add(flags)
+	flags.StringVar(&f.identity, "identity", "", "identity `KEY` that signs")
+	flags.BoolVar(&f.login, "use-login-key", false, "allow keys that also log you in somewhere")
+	flags.DurationVar(&f.wait, "wait", 5*time.Second, "how long to wait for the proof that the log has it")
+	flags.BoolVar(&f.json, "json", false, "write one JSON object")
+}
+
+// open opens the identity key and the log.
+func (f *signFlags) open(ctx context.Context, a *app) (statement.Signer, *log.Client, error) {
+	if f.identity == "" {
+		return nil, nil, failf(exitUsage, "`firn key new FILE` makes one", "name your identity key with --identity KEY")
+	}
+	identity, err := a.openSigner(ctx, f.identity, f.login)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := a.openLog(&f.log)
+	return identity, client, err
+}
+
+type registerFlags struct {
+	signFlags
+	keys, identities         []string
+	name, contact, url, home string
+}
+
+func newOperatorRegisterCmd(a *app) *cobra.Command {
+	var f registerFlags
+	c := &cobra.Command{
+		Use:   "register --identity KEY --key KEY... --name NAME --contact ADDRESS",
+		Short: "Introduce yourself, or a new key, to a log",
+		Long: `Register sends your first operator statement, signed by your identity key, and
+for each --key a statement that adds it as a build key. The operator id is
+printed: it is what others put into their policy.
+
+Run it again to add keys, to change what is said about you, or to introduce
+yourself to another log, which needs the same name, contact, url and home for
+the same operator id.
+
+` + keySpecHelp,
+		Example: `  firn operator register --log https://log.example --log-policy log.policy \
+      --identity ~/.config/firn/identity --key ~/.config/firn/build \
+      --name alice --contact alice@example.org`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.register(c.Context(), &f) },
+	}
+	f.add(c)
+	flags := c.Flags()
+	flags.StringArrayVar(&f.keys, "key", nil, "build `KEY` to add; may be repeated")
+	flags.StringArrayVar(&f.identities, "add-identity", nil, "another identity `KEY` to add, for instance one kept offline; may be repeated")
+	flags.StringVar(&f.name, "name", "", "a short name, without spaces")
+	flags.StringVar(&f.contact, "contact", "", "how to reach you, at most 128 bytes")
+	flags.StringVar(&f.url, "url", "", "a page about you")
+	flags.StringVar(&f.home, "home", "", "`ORIGIN` of your home log (default this one)")
+	return c
+}
+
+func (a *app) register(ctx context.Context, f *registerFlags) error {
+	identity, client, err := f.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	type newKey struct {
+		signer statement.Signer
+		role   statement.Role
+	}
+	var keys []newKey
+	seen := map[statement.KeyID]bool{identity.PublicKey().ID(): true}
+	for i, spec := range append(append([]string{}, f.identities...), f.keys...) {
+		s, err := a.openSigner(ctx, spec, f.login)
+		if err != nil {
+			return err
+		}
+		if id := s.PublicKey().ID(); seen[id] {
+			return failf(exitUsage, "an identity key says who you are, a build key signs claims on a machine: make one with `firn key new`", "%s names a key that is named already", spec)
+		} else {
+			seen[id] = true
+		}
+		role := statement.RoleBuild
+		if i < len(f.identities) {
+			role = statement.RoleIdentity
+		}
+		keys = append(keys, newKey{s, role})
+	}
+	batch, h, err := a.introduce(ctx, f, identity, client)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		id := k.signer.PublicKey().ID()
+		if known := h.keyOf(id); known != nil {
+			if known.role != k.role || known.revoked != nil {
+				return failf(exitFailed, "use a new key: a key has one role, and comes once", "the key %s is registered already, as a key that is %s", id, keyState(known))
+			}
+			continue
+		}
+		add, err := statement.ProveKey(ctx, k.signer, h.id, k.role)
+		if err != nil {
+			return failf(exitFailed, "", "proving the key %s: %w", id, err)
+		}
+		if err := batch.sign(ctx, add); err != nil {
+			return err
+		}
+	}
+	return batch.send(ctx, a, client, &f.signFlags, h.id)
+}
+
+// introduce starts a batch with the operator's first statement, or with an
+// update if the log knows the operator and something else is said.
+func (a *app) introduce(ctx context.Context, f *registerFlags, identity statement.Signer, client *log.Client) (*batch, *history, error) {
+	own := identity.PublicKey()
+	id, err := operatorOfKey(ctx, client, own.ID())
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &batch{signer: identity}
+	if id.IsZero() {
+		if f.name == "" || f.contact == "" {
+			return nil, nil, failf(exitUsage, "for instance: --name alice --contact alice@example.org", "a new operator needs --name and --contact")
+		}
+		op := &statement.Operator{Name: f.name, Contact: f.contact, URL: f.url, HomeLog: f.home, Identity: own}
+		if op.HomeLog == "" {
+			op.HomeLog = client.Origin()
+		}
+		if err := b.sign(ctx, op); err != nil {
+			return nil, nil, err
+		}
+		return b, &history{id: *b.prev, profile: op, keys: []*operatorKey{{key: own, role: statement.RoleIdentity}}}, nil
+	}
+	h, err := readHistory(ctx, client, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := h.mayGoOn(own.ID()); err != nil {
+		return nil, nil, err
+	}
+	b.prev = &h.head
+	update := *h.profile
+	change := func(field *string, flag string) bool {
+		if flag == "" || flag == *field {
+			return false
+		}
+		*field = flag
+		return true
+	}
+	name, contact, url, home := change(&update.Name, f.name), change(&update.Contact, f.contact), change(&update.URL, f.url), change(&update.HomeLog, f.home)
+	if name || contact || url || home {
+		update.OperatorID, update.Identity = &h.id, own
+		if err := b.sign(ctx, &update); err != nil {
+			return nil, nil, err
+		}
+	}
+	return b, h, nil
+}
+
+func keyState(k *operatorKey) string {
+	if k.revoked != nil {
+		return "revoked (" + string(k.revoked.Reason) + ")"
+	}
+	return "for " + string(k.role)
+}
