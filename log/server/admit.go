@@ -32,9 +32,21 @@ func subjectsOf(s *statement.Statement) []string { return index.Subjects(s) }
 func (s *Server) admit(ctx context.Context, leaves [][]byte) []submission {
 	subs := make([]submission, len(leaves))
 	s.verifyAll(leaves, subs)
-	for i := range subs {
-		if subs[i].err == nil {
-			subs[i].err = s.admitOne(ctx, &subs[i])
+	for rest := subs; len(rest) > 0; {
+		n, before, err := s.admitSome(ctx, rest[:min(len(rest), admitAtOnce)])
+		rest = rest[n:]
+		if before != nil {
+			// What the next one needs may be in flight: only statements about
+			// people change who may sign what, and they are judged one by one.
+			if _, e := before.wait(ctx); errors.Is(e, errUnknown) {
+				err = e
+			}
+		}
+		if err != nil {
+			for i := range rest {
+				rest[i].err = err
+			}
+			return subs
 		}
 	}
 	return subs
@@ -86,55 +98,108 @@ func (s *Server) verify(sub *submission) error {
 	return nil
 }
 
-// admitOne puts one leaf in line, or says why not.
-func (s *Server) admitOne(ctx context.Context, sub *submission) error {
-	for {
-		before, err := s.tryAdmit(ctx, sub)
-		if before == nil {
-			return err
-		}
-		// What this one needs may be in flight: only statements about people
-		// change who may sign what, and they are judged one after the other.
-		if _, err := before.wait(ctx); errors.Is(err, errUnknown) {
-			return err
-		}
-	}
+// admitAtOnce is how many leaves of a request are judged under one lock, after
+// one look into the index for all of them.
+const admitAtOnce = 256
+
+// known is what the index says about some submissions.
+type known struct {
+	indexes map[statement.ID]uint64
+	claims  map[claimKey]uint64
 }
 
-// tryAdmit is one attempt; it returns an entry that must be through first.
-func (s *Server) tryAdmit(ctx context.Context, sub *submission) (before *entry, err error) {
-	if !sub.verified {
-		if err := s.verify(sub); err != nil && !s.mayChange(err) {
-			return nil, err
-		}
-	}
+// admitSome judges leaves in their order, and puts those that are admitted in
+// line. It returns how many it judged, and an entry that must be through
+// before the next can be. An error is the log's, and about all that are left.
+func (s *Server) admitSome(ctx context.Context, subs []submission) (n int, before *entry, err error) {
 	s.seq.mu.Lock()
 	defer s.seq.mu.Unlock()
 	if s.seq.closed != nil {
-		return nil, &closedError{s.seq.closed}
+		return 0, nil, &closedError{s.seq.closed}
 	}
+	k, err := s.lookUp(ctx, subs)
+	if err != nil {
+		return 0, nil, &storageError{err}
+	}
+	for i := range subs {
+		sub := &subs[i]
+		if sub.err != nil {
+			continue
+		}
+		if before, sub.err = s.judge(sub, k); before != nil {
+			return i, before, nil
+		}
+	}
+	return len(subs), nil, nil
+}
+
+// lookUp asks the index about all of subs. The caller holds seq.mu, so that no
+// entry leaves flight, and is forgotten there, before it is found here.
+func (s *Server) lookUp(ctx context.Context, subs []submission) (known, error) {
+	k := known{claims: make(map[claimKey]uint64)}
+	var ids []statement.ID
+	subjects := make(map[statement.KeyID][]string)
+	for i := range subs {
+		if sub := &subs[i]; sub.err == nil {
+			ids = append(ids, sub.s.ID())
+			subjects[sub.s.Signer] = append(subjects[sub.s.Signer], subjectsOf(sub.s)...)
+		}
+	}
+	var err error
+	if k.indexes, err = s.db.IndexesOf(ctx, ids); err != nil {
+		return k, err
+	}
+	for signer, about := range subjects {
+		counts, err := s.db.Claims(ctx, signer, about)
+		if err != nil {
+			return k, err
+		}
+		for subject, n := range counts {
+			k.claims[claimKey{signer, subject}] = n
+		}
+	}
+	return k, nil
+}
+
+// judge decides about one leaf; it returns an entry that must be through first.
+// The caller holds seq.mu.
+func (s *Server) judge(sub *submission, k known) (before *entry, err error) {
 	id := sub.s.ID()
+	if !sub.verified {
+		// Its key may have been registered a moment ago; this is rare, and 0.1 ms.
+		if err := s.verify(sub); err != nil {
+			return s.firstOrLast(err)
+		}
+	}
 	if e, ok := s.seq.inflight[id]; ok {
 		sub.e, sub.repeated = e, true
 		return nil, nil
 	}
-	i, ok, err := s.db.IndexOf(ctx, id)
-	if err != nil {
-		return nil, &storageError{err}
-	}
-	if ok {
+	if i, ok := k.indexes[id]; ok {
 		sub.index, sub.repeated = i, true
 		return nil, nil
 	}
-	err = s.permit(ctx, sub)
-	if sub.e == nil && s.seq.people != nil && (err == nil || s.mayChange(err)) {
+	vouched, err := s.registry.Check(sub.s)
+	if err != nil {
+		return s.firstOrLast(err)
+	}
+	if s.seq.people != nil && sub.s.Kind.Class() == statement.People {
+		return s.seq.people, nil
+	}
+	return nil, s.takeIn(sub, vouched, k)
+}
+
+// firstOrLast returns the statement about people in flight if it can make err
+// go away, and otherwise err.
+func (s *Server) firstOrLast(err error) (before *entry, last error) {
+	if s.seq.people != nil && mayChange(err) {
 		return s.seq.people, nil
 	}
 	return nil, err
 }
 
 // mayChange reports whether a statement about people can make err go away.
-func (s *Server) mayChange(err error) bool {
+func mayChange(err error) bool {
 	switch codeOf(err) {
 	case admission.CodeUnknownKey, admission.CodeUnknownPrev, admission.CodeUnknownOperator, admission.CodeUnknownTarget,
 		admission.CodeUnlistedCache, admission.CodeNotListed:
@@ -143,53 +208,24 @@ func (s *Server) mayChange(err error) bool {
 	return false
 }
 
-// permit asks the registry and the budgets, and puts the leaf in line if they
-// allow it. The caller holds seq.mu.
-func (s *Server) permit(ctx context.Context, sub *submission) error {
-	if !sub.verified {
-		if _, err := s.registry.Key(sub.s); err != nil {
-			return err
-		}
-		// Its key was registered a moment ago; this is rare, and 0.1 ms.
-		if err := s.verify(sub); err != nil {
-			return err
-		}
-	}
-	vouched, err := s.registry.Check(sub.s)
-	if err != nil {
-		return err
-	}
-	if s.seq.people != nil && sub.s.Kind.Class() == statement.People {
-		return nil
-	}
-	rules := s.registry.Rules()
+// takeIn counts a leaf against the budgets and puts it in line. The caller
+// holds seq.mu.
+func (s *Server) takeIn(sub *submission, vouched bool, k known) error {
+	budgets := s.registry.Rules().Budgets
 	subjects := subjectsOf(sub.s)
 	for _, subject := range subjects {
-		if err := s.checkClaims(ctx, sub.s, subject, rules.Budgets.ClaimsPerSubject); err != nil {
-			return err
+		c := claimKey{sub.s.Signer, subject}
+		if k.claims[c]+s.seq.claims[c] >= budgets.ClaimsPerSubject {
+			return &admission.Error{Code: admission.CodeTooManyClaims, Msg: "this key has made as many claims about " + subject + " as one key may"}
 		}
 	}
-	r, err := s.budget.Reserve(sub.s, vouched, len(sub.leaf), rules.Budgets)
+	r, err := s.budget.Reserve(sub.s, vouched, len(sub.leaf), budgets)
 	if err != nil {
 		return err
 	}
 	sub.e = newEntry(sub.s, sub.leaf)
 	sub.e.reserved = r
 	s.seq.enqueue(sub.e, subjects)
-	return nil
-}
-
-// checkClaims returns an error if the signer has made as many claims about
-// subject as it may, those in flight included.
-func (s *Server) checkClaims(ctx context.Context, st *statement.Statement, subject string, limit uint64) error {
-	inflight := s.seq.claims[claimKey{st.Signer, subject}]
-	n, err := s.db.Claims(ctx, subject, st.Signer, limit)
-	if err != nil {
-		return &storageError{err}
-	}
-	if n+inflight >= limit {
-		return &admission.Error{Code: admission.CodeTooManyClaims, Msg: "this key has made as many claims about " + subject + " as one key may"}
-	}
 	return nil
 }
 

@@ -31,7 +31,8 @@ type Usage struct {
 
 // statements are prepared once: preparing costs more than running.
 type statements struct {
-	id, claims, list           *sql.Stmt // reading
+	id, claim, list            *sql.Stmt // reading one
+	ids, claims                *sql.Stmt // reading chunk at once
 	addIDs, addLists           *sql.Stmt // writing chunk rows at once
 	addID, addList             *sql.Stmt // writing one row
 	addSigner, addPeople, meta *sql.Stmt
@@ -48,8 +49,10 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 		stmt **sql.Stmt
 		sql  string
 	}{
-		{read, &s.id, "SELECT idx FROM ids WHERE id = ?"},
-		{read, &s.claims, "SELECT count(*) FROM (SELECT 1 FROM lists WHERE k = ? AND sid = ? LIMIT ?)"},
+		{read, &s.id, "SELECT id, idx FROM ids WHERE id = ?"},
+		{read, &s.ids, "SELECT id, idx FROM ids WHERE id IN (" + many("?") + ")"},
+		{read, &s.claim, "SELECT k, count(*) FROM lists WHERE sid = ? AND k = ? GROUP BY k"},
+		{read, &s.claims, "SELECT k, count(*) FROM lists WHERE sid = ? AND k IN (" + many("?") + ") GROUP BY k"},
 		{read, &s.list, "SELECT idx, sid FROM lists WHERE k = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT ?"},
 		{write, &s.addIDs, "INSERT OR IGNORE INTO ids VALUES" + many("(?,?)")},
 		{write, &s.addLists, "INSERT INTO lists VALUES" + many("(?,?,?)")},

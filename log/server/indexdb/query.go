@@ -13,32 +13,90 @@ import (
 // IndexOf returns the index of the entry with this statement id, and whether
 // there is one.
 func (db *DB) IndexOf(ctx context.Context, id statement.ID) (uint64, bool, error) {
-	var index int64
-	err := db.stmts.id.QueryRowContext(ctx, id[:]).Scan(&index)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, false, nil
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("reading the index: %w", err)
-	}
-	return uint64(index), true, nil
+	found, err := db.IndexesOf(ctx, []statement.ID{id})
+	index, ok := found[id]
+	return index, ok, err
 }
 
-// Claims returns how many entries under an index key are signer's, counting no
-// further than limit.
-func (db *DB) Claims(ctx context.Context, key string, signer statement.KeyID, limit uint64) (uint64, error) {
+// IndexesOf is IndexOf for many ids at once; those that are not there are
+// missing in what it returns.
+func (db *DB) IndexesOf(ctx context.Context, ids []statement.ID) (map[statement.ID]uint64, error) {
+	found := make(map[statement.ID]uint64)
+	err := db.chunks(ctx, db.stmts.ids, db.stmts.id, len(ids), nil, func(i int) any { return ids[i][:] }, func(rows *sql.Rows) error {
+		var id []byte
+		var index int64
+		if err := rows.Scan(&id, &index); err != nil {
+			return err
+		}
+		found[statement.ID(id)] = uint64(index)
+		return nil
+	})
+	return found, err
+}
+
+// Claims returns how many entries under each index key are signer's; keys
+// without any are missing in what it returns.
+func (db *DB) Claims(ctx context.Context, signer statement.KeyID, keys []string) (map[string]uint64, error) {
+	counts := make(map[string]uint64)
 	db.mu.RLock()
 	sid, ok := db.sids[signer]
 	db.mu.RUnlock()
 	if !ok {
-		return 0, nil
+		return counts, nil
 	}
-	var n int64
-	h := sha256.Sum256([]byte(key))
-	if err := db.stmts.claims.QueryRowContext(ctx, h[:], sid, int64(limit)).Scan(&n); err != nil {
-		return 0, fmt.Errorf("reading the index: %w", err)
+	names := make(map[[32]byte]string, len(keys))
+	hashes := make([][32]byte, len(keys))
+	for i, k := range keys {
+		hashes[i] = sha256.Sum256([]byte(k))
+		names[hashes[i]] = k
 	}
-	return uint64(n), nil
+	err := db.chunks(ctx, db.stmts.claims, db.stmts.claim, len(keys), []any{sid}, func(i int) any { return hashes[i][:] }, func(rows *sql.Rows) error {
+		var k []byte
+		var n int64
+		if err := rows.Scan(&k, &n); err != nil {
+			return err
+		}
+		counts[names[[32]byte(k)]] = uint64(n)
+		return nil
+	})
+	return counts, err
+}
+
+// chunks runs many for n parameters, chunk of them at a time after the fixed
+// ones, and calls scan with each row; one does the same for a single one.
+// Missing parameters are NULL, which nothing equals.
+//
+// The context is not handed on: it would cost SQLite's driver a goroutine per
+// query, and each takes microseconds.
+func (db *DB) chunks(ctx context.Context, many, one *sql.Stmt, n int, fixed []any, param func(int) any, scan func(*sql.Rows) error) error {
+	stmt, width := many, chunk
+	if n == 1 {
+		stmt, width = one, 1
+	}
+	args := make([]any, len(fixed)+width)
+	copy(args, fixed)
+	for from := 0; from < n; from += width {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		for j := range width {
+			args[len(fixed)+j] = nil
+			if from+j < n {
+				args[len(fixed)+j] = param(from + j)
+			}
+		}
+		rows, err := stmt.QueryContext(context.WithoutCancel(ctx), args...)
+		if err == nil {
+			for err == nil && rows.Next() {
+				err = scan(rows)
+			}
+			err = errors.Join(err, rows.Err(), rows.Close())
+		}
+		if err != nil {
+			return fmt.Errorf("reading the index: %w", err)
+		}
+	}
+	return nil
 }
 
 // An Entry is one entry of the list under a key.
@@ -51,7 +109,7 @@ type Entry struct {
 // order, at most limit of them, and whether there are more.
 func (db *DB) List(ctx context.Context, key string, from, to uint64, limit int) (entries []Entry, more bool, err error) {
 	h := sha256.Sum256([]byte(key))
-	rows, err := db.stmts.list.QueryContext(ctx, h[:], int64(from), int64(to), limit+1)
+	rows, err := db.stmts.list.QueryContext(context.WithoutCancel(ctx), h[:], int64(from), int64(to), limit+1)
 	if err != nil {
 		return nil, false, fmt.Errorf("reading the index: %w", err)
 	}
