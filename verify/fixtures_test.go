@@ -1,11 +1,13 @@
 package verify
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"testing"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -52,4 +54,13 @@ func caBuild(t testing.TB, name, what, implementation string) (*statement.Build,
 		t.Fatal(err)
 	}
 	return b, RealisationKey(b.Modulo, "out")
+}
+
+func mustCheckpoint(t testing.TB, w *world) *log.Checkpoint {
+	t.Helper()
+	cp, err := w.logs[0].Client("").Checkpoint(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cp
 }
