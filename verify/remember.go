@@ -140,8 +140,12 @@ func (m *memory) encode() []byte {
 			e.record(key, rec, m.signers)
 		}
 	}
-	sum := sha256.Sum256(e.b)
-	return append(e.b, sum[:]...)
+	return append(e.b, checksum(e.b)...)
+}
+
+func checksum(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:]
 }
 
 type encoder struct{ b []byte }
@@ -175,7 +179,7 @@ func decodeMemory(data []byte) (*memory, error) {
 		return nil, errors.New("it is not a file of this version")
 	}
 	body, sum := data[:len(data)-sha256.Size], data[len(data)-sha256.Size:]
-	if want := sha256.Sum256(body); !bytes.Equal(sum, want[:]) {
+	if !bytes.Equal(sum, checksum(body)) {
 		return nil, errors.New("its checksum is wrong")
 	}
 	d := &decoder{b: body[len(stateMagic):]}

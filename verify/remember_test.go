@@ -1,0 +1,297 @@
+package verify
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// lookups records the lookups that a log answers.
+type lookups struct {
+	mu     sync.Mutex
+	bodies int // leaves sent
+	n      int
+}
+
+func watch(l *logtest.Log) *lookups {
+	seen := &lookups{}
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Edit = func(path string, status int, body []byte) (int, []byte) {
+			if path == "v1/lookup" {
+				var a struct{ Leaves map[string]any }
+				if json.Unmarshal(body, &a) == nil {
+					seen.mu.Lock()
+					seen.n++
+					seen.bodies += len(a.Leaves)
+					seen.mu.Unlock()
+				}
+			}
+			return status, body
+		}
+	})
+	return seen
+}
+
+func stateFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "verify", "*.answers"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+func TestASecondRunAsksOnlyForWhatIsNew(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a b")
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g all a b")
+	seen := watch(w.logs[0])
+	w.expect(pol, helloSubject(t), Untrusted, "1 found")
+	if seen.bodies == 0 {
+		t.Fatal("nothing was asked for")
+	}
+	seen.bodies = 0
+	w.expect(pol, helloSubject(t), Untrusted, "1 found")
+	if seen.bodies != 0 {
+		t.Errorf("%d bodies were sent again", seen.bodies)
+	}
+	ps["b"].builds("hello", "hello")
+	w.expect(pol, helloSubject(t), Trusted, "2 found")
+	if seen.bodies != 1 {
+		t.Errorf("%d bodies were sent for one new statement", seen.bodies)
+	}
+	// Another path is asked from the start, and the first stays known.
+	ps["a"].builds("other", "other")
+	ps["b"].builds("other", "other")
+	seen.bodies = 0
+	r := w.verify(pol, helloSubject(t), subject(t, "other", "other"))
+	if r.Paths[0].Verdict != Trusted || r.Paths[1].Verdict != Trusted || seen.bodies != 2 {
+		t.Errorf("%v %v, %d bodies", r.Paths[0].Verdict, r.Paths[1].Verdict, seen.bodies)
+	}
+}
+
+func TestAKeyAddedLaterIsAskedForFromTheStart(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a")
+	fresh := signer(t, "fresh")
+	w.put(0, w.sign(fresh, buildOf(t, "hello", "hello"), nil))
+	pol := w.policy(ps, "group g 1 a")
+	w.expect(pol, helloSubject(t), Untrusted, "0 found")
+	w.verify(pol, subject(t, "other", "other"))
+	ps["a"].addKey(fresh, statement.RoleBuild)
+	w.expect(pol, helloSubject(t), Trusted, "1 found")
+	w.put(0, w.sign(fresh, buildOf(t, "other", "other"), nil))
+	w.expect(pol, subject(t, "other", "other"), Trusted, "1 found")
+}
+
+func TestARevocationReachesRememberedClaims(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a")
+	claim := ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g 1 a")
+	w.expect(pol, helloSubject(t), Trusted, "")
+	ps["a"].say(&statement.Retract{OperatorID: ps["a"].id, Statement: claim.ID(), Reason: "no"})
+	w.expect(pol, helloSubject(t), Untrusted, "0 found")
+}
+
+func TestRememberedAnswersCountWithinMaxAgeOnly(t *testing.T) {
+	start := time.Unix(1_800_000_000, 0)
+	now := start
+	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1)))
+	w.now = func() time.Time { return now }
+	w.logs[0].SetTime(start)
+	w.lines = []string{"max-age 24h"}
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g 1 a")
+	w.expect(pol, helloSubject(t), Trusted, "")
+
+	down(w.logs[0], true)
+	now = start.Add(24 * time.Hour)
+	r := w.verify(pol, helloSubject(t), subject(t, "other", "other"))
+	if r.Paths[0].Verdict != Trusted || r.Logs[0].Answered != Remembered || r.Logs[0].Age != 24*time.Hour {
+		t.Errorf("%v %s, %+v", r.Paths[0].Verdict, r.Paths[0].Reason, r.Logs[0])
+	}
+	if p := r.Paths[1]; p.Verdict != Inconclusive || !strings.Contains(p.Reason, "nothing is remembered about this path") {
+		t.Errorf("a path that was never asked for: %v %s", p.Verdict, p.Reason)
+	}
+	now = start.Add(24*time.Hour + time.Minute)
+	w.expect(pol, helloSubject(t), Inconclusive, "log log0 did not answer and what is remembered is 24.0h old; the policy allows 24h")
+
+	down(w.logs[0], false) // it answers, with the same old checkpoint
+	w.expect(pol, helloSubject(t), Inconclusive, "the newest checkpoint of log log0 is 24.0h old; the policy allows 24h")
+	w.logs[0].SetTime(now)
+	w.logs[0].Publish()
+	w.expect(pol, helloSubject(t), Trusted, "")
+
+	// Without max-age nothing says how old is too old.
+	w.lines = nil
+	down(w.logs[0], true)
+	w.expect(w.policy(ps, "group g 1 a"), helloSubject(t), Inconclusive, "remembered answers count only if the policy gives the log a max-age")
+}
+
+func TestWithoutWitnessesRememberedAnswersHaveNoAge(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g 1 a")
+	r := w.verify(pol, helloSubject(t))
+	if !strings.Contains(r.Logs[0].State(), "without witnesses, so nothing says how old that is") {
+		t.Error(r.Logs[0].State())
+	}
+	down(w.logs[0], true)
+	w.expect(pol, helloSubject(t), Inconclusive, "remembered answers do not count without witnesses who say how old they are")
+}
+
+func TestRememberedAnswersNeedEveryKeyOfTheOperators(t *testing.T) {
+	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1)))
+	w.lines = []string{"max-age 1h"}
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	w.expect(w.policy(ps, "group g 1 a"), helloSubject(t), Trusted, "")
+	other := w.person("b")
+	down(w.logs[0], true)
+	w.expect(w.policy(ps, "group g 1 a"), helloSubject(t), Trusted, "")
+	ps["b"] = other
+	w.expect(w.policy(ps, "group g 1 a b"), helloSubject(t), Inconclusive, "log log0 did not answer and nothing is remembered")
+}
+
+func TestDamagedStateIsThrownAwayWithAWarning(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g 1 a")
+	w.verify(pol, helloSubject(t))
+	files := stateFiles(t, w.state)
+	if len(files) != 1 {
+		t.Fatalf("state files: %v", files)
+	}
+	if st, err := os.Stat(files[0]); err != nil || st.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", st.Mode(), err)
+	}
+	good, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last claim is turned into one for other content: only the checksum shows it.
+	flipped := bytes.Clone(good)
+	flipped[len(flipped)-70] ^= 1
+	for name, bad := range map[string][]byte{"flipped": flipped, "cut": good[:len(good)-1], "empty": {}, "longer": append(bytes.Clone(good), 0)} {
+		if err := os.WriteFile(files[0], bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := w.verify(pol, helloSubject(t))
+		if r.Paths[0].Verdict != Trusted || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "remembered answers are damaged: "+files[0]) {
+			t.Errorf("%s: %v %v", name, r.Paths[0].Verdict, r.Warnings)
+		}
+		if again, err := os.ReadFile(files[0]); err != nil || !bytes.Equal(again, good) {
+			t.Errorf("%s: the file was not written again: %v", name, err)
+		}
+	}
+}
+
+// Answers remembered from another history of the log must not count, even if
+// the remembered checkpoints were lost.
+func TestAnswersOfAnotherHistoryAreEvidence(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	w.verify(w.policy(ps, "group g 1 a"), helloSubject(t))
+	if err := os.RemoveAll(filepath.Join(w.state, "checkpoints")); err != nil {
+		t.Fatal(err)
+	}
+	other := newWorld(t, logtest.New(t))
+	others := other.people("x a")
+	others["a"].builds("hello", "evil")
+	others["a"].builds("more", "more")
+	w.logs[0] = other.logs[0]
+	r := w.verify(w.policy(ps, "group g 1 a"), helloSubject(t))
+	if r.ExitStatus() != 5 {
+		t.Errorf("exit %d, %v, %+v", r.ExitStatus(), r.Paths[0].Judgement, r.Logs[0])
+	}
+}
+
+func TestStateThatCannotBeWrittenIsAWarning(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	if err := os.WriteFile(filepath.Join(w.state, "verify"), nil, 0o600); err != nil { // a file where the folder goes
+		t.Fatal(err)
+	}
+	r := w.verify(w.policy(ps, "group g 1 a"), helloSubject(t))
+	if r.Paths[0].Verdict != Trusted || !slices.ContainsFunc(r.Warnings, func(s string) bool { return strings.Contains(s, "could not be remembered") }) {
+		t.Errorf("%v, %v", r.Paths[0].Verdict, r.Warnings)
+	}
+}
+
+func TestOtherOperatorsHaveOtherState(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a b")
+	one := w.policy(map[string]*person{"a": ps["a"]}, "group g 1 a")
+	renamed := w.policy(map[string]*person{"z": ps["a"]}, "group g 1 z")
+	both := w.policy(ps, "group g 1 a b")
+	if stateFile("d", one, one.Logs[0]) != stateFile("d", renamed, renamed.Logs[0]) {
+		t.Error("a new name for an operator forgets what is known")
+	}
+	if stateFile("d", one, one.Logs[0]) == stateFile("d", both, both.Logs[0]) {
+		t.Error("other operators share answers that were not asked for them")
+	}
+}
+
+// sampleMemory is a memory with everything in it.
+func sampleMemory(t testing.TB) *memory {
+	m := newMemory()
+	m.note, m.size = []byte("note\n"), 7
+	m.signers = []statement.KeyID{{1}, {2}}
+	m.people["operator:x"] = remembered[leaf]{upTo: 7, entries: []leaf{{Index: 1, Leaf: []byte("leaf")}}}
+	s := subject(t, "hello", "hello")
+	other := s.Fingerprint()
+	other.Path = mustPath("/nix/store/11111111111111111111111111111111-f")
+	m.claims[s.keys()[0]] = remembered[record]{upTo: 7, entries: []record{{
+		Index: 3, Signer: statement.KeyID{2}, ID: statement.ID{4}, Class: Built, Implementation: "nix", About: s.Fingerprint(),
+	}}}
+	m.claims["real:sha256:00!out"] = remembered[record]{upTo: 5, entries: []record{{Signer: statement.KeyID{1}, Class: Signed, About: other}}}
+	return m
+}
+
+func TestMemoryReadsBack(t *testing.T) {
+	m := sampleMemory(t)
+	got, err := decodeMemory(m.encode())
+	if err != nil || !reflect.DeepEqual(got, m) {
+		t.Errorf("%v\n%+v\n%+v", err, got, m)
+	}
+	missing, err := loadMemory(filepath.Join(t.TempDir(), "none"))
+	if err != nil || missing.note != nil {
+		t.Errorf("a missing file: %+v, %v", missing, err)
+	}
+	if _, err := loadMemory(t.TempDir()); err == nil {
+		t.Error("a folder was read as a file")
+	}
+}
+
+func FuzzMemory(f *testing.F) {
+	good := sampleMemory(f).encode()
+	f.Add(good[len(stateMagic) : len(good)-32])
+	f.Fuzz(func(t *testing.T, body []byte) {
+		m, err := decodeMemory(sealed(body))
+		if err == nil && !bytes.Equal(m.encode(), sealed(body)) {
+			t.Error("it is written in another way than it was read")
+		}
+	})
+}
+
+func sealed(body []byte) []byte {
+	e := append([]byte(stateMagic), body...)
+	return append(e, checksum(e)...)
+}
