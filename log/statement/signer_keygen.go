@@ -30,7 +30,11 @@ func openKeygen(_ context.Context, path string, opts *SignerOptions) (*keySigner
 	}
 	k := &keySigner{pub: pub}
 	k.sshsig = func(ctx context.Context, namespace string, msg []byte) ([]byte, error) {
-		cmd := exec.CommandContext(ctx, program, "-Y", "sign", "-n", namespace, "-f", path)
+		args := []string{"-Y", "sign", "-n", namespace, "-f", path}
+		if !pub.isSK() {
+			args = append(args, "-q") // would also silence the request to touch a security key
+		}
+		cmd := exec.CommandContext(ctx, program, args...)
 		if opts.AgentSocket != "" {
 			cmd.Env = append(cmd.Environ(), "SSH_AUTH_SOCK="+opts.AgentSocket)
 		}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/firn-log/firn/log/logtest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"firn": main})
+}
+
+// TestScripts runs testdata/script/*.txtar. Each has a log of its own at $LOG
+// with the origin $ORIGIN, its policy in $WORK/log.policy, and a HOME that is
+// empty.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
+			t.Parallel()
+			l := logtest.New(t)
+			testscript.Run(t, testscript.Params{
+				Files:               []string{file},
+				RequireExplicitExec: true,
+				Setup: func(env *testscript.Env) error {
+					home := filepath.Join(env.WorkDir, "home")
+					env.Setenv("HOME", home)
+					env.Setenv("LOG", l.URL())
+					env.Setenv("ORIGIN", l.Origin())
+					if err := os.MkdirAll(home, 0o700); err != nil {
+						return err
+					}
+					return os.WriteFile(filepath.Join(env.WorkDir, "log.policy"), []byte(l.PolicyText()), 0o644)
+				},
+			})
+		})
+	}
+}
