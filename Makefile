@@ -9,6 +9,8 @@ TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 PROGRAMS := $(notdir $(wildcard cmd/*))
 # FUZZTIME is how long `make fuzz` gives each target.
 FUZZTIME ?= 1m
+# REKOR is the version of the peer that `make bench` measures beside firn-log.
+REKOR    := v2.3.0
 
 .PHONY: help
 help: ## list these commands
@@ -60,7 +62,9 @@ soak: ## the long crash and load tests
 
 .PHONY: bench
 bench: build ## measure, beside peers and limits; writes bench/RESULTS.md
-	$(GO) run ./bench
+	@deploy/apt.sh
+	GOBIN=$(CURDIR)/bench/out $(GO) install github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@$(REKOR)
+	$(GO) run ./bench -rekor bench/out/posix
 
 .PHONY: clean
 clean: ## remove what was built

@@ -1,0 +1,82 @@
+// Command bench measures firn against its targets, beside peers and limits of
+// this machine in the same run, prints a table and writes it to
+// bench/RESULTS.md.
+//
+// It runs the programs in -bin, on loopback and in a temporary folder, and ends
+// everything that it started. Absolute numbers depend on the machine and on
+// its other guests, so every row is also given as a fraction of a calibration
+// line or of a peer.
+package main
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	bin := flag.String("bin", "bin", "folder with the programs")
+	rekor := flag.String("rekor", "", "Rekor's POSIX server, measured beside firn-log; empty leaves it out")
+	only := flag.String("only", "", "run only this part: submit, verify, hash or hook; writes no file")
+	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *bin, *rekor, *out, *only); err != nil {
+		fmt.Fprintf(os.Stderr, "bench: error: %v\n", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, bin, rekor, out, only string) error {
+	dir, err := os.MkdirTemp("", "firn-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	step := func(what string) { fmt.Fprintf(os.Stderr, "bench: %s\n", what) }
+
+	step("calibrating")
+	cal, err := calibrate(dir)
+	if err != nil {
+		return err
+	}
+	rows := []row{
+		{what: "calibration: ed25519 verify, one core", value: count(cal.verifyPerSecond) + "/s"},
+		{what: "calibration: 4 KiB write and fsync", value: count(cal.fsyncPerSecond) + "/s"},
+		{what: "calibration: SHA-256, one core", value: count(cal.hashPerSecond) + "B/s"},
+	}
+	for _, part := range []struct {
+		what string
+		run  func() ([]row, error)
+	}{
+		{"submit", func() ([]row, error) { return benchSubmit(ctx, dir, bin, rekor, cal) }},
+		{"verify", func() ([]row, error) { return benchVerify(ctx, dir, bin) }},
+		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
+		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},
+	} {
+		if only != "" && only != part.what {
+			continue
+		}
+		step(part.what)
+		r, err := part.run()
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.what, err)
+		}
+		rows = append(rows, r...)
+	}
+	var text bytes.Buffer
+	fmt.Fprintln(&text, heading(time.Now()))
+	writeTable(&text, rows)
+	os.Stdout.Write(text.Bytes())
+	if out == "" || only != "" {
+		return nil
+	}
+	return os.WriteFile(out, text.Bytes(), 0o644)
+}
