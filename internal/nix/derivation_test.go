@@ -92,6 +92,10 @@ func TestFixedDerivations(t *testing.T) {
 			t.Errorf("%s: %v", algo, err)
 			continue
 		}
+		upper := strings.Replace(text, hexHash, strings.ToUpper(hexHash), 1)
+		if _, err := ParseDerivation(DefaultStoreDir, "n", []byte(upper)); !errors.Is(err, ErrDerivation) {
+			t.Errorf("%s in upper case: %v", algo, err)
+		}
 		if got, ok := d.ContentAddress(); !ok || got.String() != ca.String() {
 			t.Errorf("%s: declares %v", algo, got)
 		}

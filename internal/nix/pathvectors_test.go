@@ -99,7 +99,7 @@ func TestPublishPaths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, dir := range []StoreDir{DefaultStoreDir, "/home/user/store"} {
+		for _, dir := range []StoreDir{DefaultStoreDir, "/srv/other/store"} {
 			var refs []string
 			r := Refs{Self: tt.refs.Self}
 			for _, p := range tt.refs.Others {
