@@ -69,15 +69,12 @@ func OpenPOSIX(ctx context.Context, c POSIXConfig) (Store, error) {
 }
 
 func (p *posixStore) Append(ctx context.Context, leaves [][]byte) (uint64, error) {
-	if len(leaves) == 0 || len(leaves) > MaxBatch {
-		return 0, fmt.Errorf("appending %d leaves at once, want 1 to %d", len(leaves), MaxBatch)
+	if err := checkBatch(leaves); err != nil {
+		return 0, err
 	}
 	// Hashing comes first, so that all of them are added within BatchAge.
 	entries := make([]*tessera.Entry, len(leaves))
 	for i, leaf := range leaves {
-		if len(leaf) == 0 || len(leaf) > MaxEntry {
-			return 0, fmt.Errorf("appending a leaf of %d bytes, want 1 to %d", len(leaf), MaxEntry)
-		}
 		entries[i] = tessera.NewEntry(leaf)
 	}
 	p.mu.Lock()
