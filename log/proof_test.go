@@ -259,6 +259,7 @@ func FuzzParseProof(f *testing.F) {
 	f.Add(p.Marshal())
 	p.Extra = []byte("extra")
 	f.Add(p.Marshal())
+	eachVector(f, ".tlog-proof", func(_ string, b []byte) { f.Add(b) })
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, err := log.ParseProof(b); err == nil && !bytes.Equal(p.Marshal(), b) {
 			t.Errorf("%q became %q", b, p.Marshal())
@@ -272,6 +273,7 @@ func FuzzParseFork(f *testing.F) {
 	l.Add([]byte("x"))
 	b := l.Publish()
 	f.Add((&log.Fork{Small: a, Large: b}).Marshal())
+	eachVector(f, ".firn-fork", func(_ string, b []byte) { f.Add(b) })
 	f.Add((&log.Fork{Small: a, Large: b, Proof: make([]tlog.Hash, 2)}).Marshal())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if fork, err := log.ParseFork(b); err == nil && !bytes.Equal(fork.Marshal(), b) {

@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -176,4 +177,28 @@ func idOf(t testing.TB, leaf []byte) string {
 		t.Fatal(err)
 	}
 	return s.ID().String()
+}
+
+// want returns v to a test that fails on err: want(f())(t).
+func want[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// changeIndex runs SQL on the index of a closed log.
+func changeIndex(t testing.TB, path, query string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(query); err != nil {
+		t.Fatal(err)
+	}
 }
