@@ -18,6 +18,7 @@ import (
 	"github.com/firn-log/firn/internal/nixdb"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/verify"
+	"github.com/firn-log/firn/verify/closure"
 )
 
 // currentSystem is what `firn verify` checks if nothing is named.
@@ -69,18 +70,18 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
 	if args, err = f.targets(args); err != nil {
 		return err
 	}
-	store, err := verify.OpenStore(ctx, f.store, nix.StoreDir(f.storeDir))
+	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
 	if err != nil {
 		return failf(exitFailed, "firn reads the database of a Nix store on this machine; name another one with --store", "opening the Nix store: %w", err)
 	}
 	defer store.Source.Close()
-	subjects, err := store.Closure(ctx, args)
+	subjects, err := store.Subjects(ctx, args)
 	if err != nil {
 		return closureFailure(err)
 	}
 	progress := a.progress()
 	if f.rehash {
-		err := verify.Rehash(ctx, store, subjects, func(done, total uint64) { progress.show("reading content", done, total) })
+		err := store.Rehash(ctx, subjects, func(done, total uint64) { progress.show("reading content", done, total) })
 		progress.clear()
 		if err != nil {
 			return failf(exitFailed, "", "rehashing: %w", err)
@@ -168,7 +169,7 @@ func closureFailure(err error) error {
 	switch {
 	case errors.Is(err, nixdb.ErrNotValid):
 		hint = "build it or fetch it first; firn verifies what is in the store"
-	case errors.Is(err, verify.ErrNotInStore), errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, closure.ErrNotInStore), errors.Is(err, os.ErrNotExist):
 		hint = "name a store path, a link to one, or a .drv; a private store is named with --store"
 	}
 	return failf(exitFailed, hint, "finding what to verify: %w", err)

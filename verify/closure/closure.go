@@ -1,4 +1,9 @@
-package verify
+// Package closure finds what is to be verified: the paths of a Nix store on
+// this machine that something needs, with what the store's database says about
+// them, and, if asked, whether that is still what is on disk.
+//
+// It implements spec/policy.md#what-is-judged.
+package closure
 
 import (
 	"context"
@@ -12,6 +17,7 @@ import (
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
+	"github.com/firn-log/firn/verify"
 )
 
 // Store is a Nix store on this machine. Root is where it is rooted: "" or "/"
@@ -22,9 +28,9 @@ type Store struct {
 	Root   string
 }
 
-// OpenStore opens the store rooted at root, whose paths lie in dir. It falls
+// Open opens the store rooted at root, whose paths lie in dir. It falls
 // back to nix-store for the usual root where the database cannot be read.
-func OpenStore(ctx context.Context, root string, dir nix.StoreDir) (*Store, error) {
+func Open(ctx context.Context, root string, dir nix.StoreDir) (*Store, error) {
 	nixStore := "nix-store"
 	if root != "" && root != "/" {
 		nixStore = ""
@@ -41,10 +47,10 @@ func (s *Store) Physical(p nix.StorePath) string {
 	return filepath.Join("/", s.Root, p.String())
 }
 
-// Closure returns the subjects reachable from what args name, sorted by path:
+// Subjects returns the paths reachable from what args name, sorted by path:
 // a store path or anything in it, a link to one (also ./result), or a
 // derivation, which stands for its outputs.
-func (s *Store) Closure(ctx context.Context, args []string) ([]Subject, error) {
+func (s *Store) Subjects(ctx context.Context, args []string) ([]verify.Subject, error) {
 	var roots []nix.StorePath
 	for _, arg := range args {
 		p, err := s.resolve(arg)
@@ -65,10 +71,10 @@ func (s *Store) Closure(ctx context.Context, args []string) ([]Subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	subjects := make([]Subject, len(infos))
+	subjects := make([]verify.Subject, len(infos))
 	modulo := nix.NewModuloCache(s.derivation)
 	for i, info := range infos {
-		subjects[i] = Subject{Info: info}
+		subjects[i] = verify.Subject{Info: info}
 		if subjects[i].Realisations, err = s.realisations(ctx, modulo, info); err != nil {
 			return nil, err
 		}
@@ -210,7 +216,7 @@ func (s *Store) realisations(ctx context.Context, modulo *nix.ModuloCache, info 
 		}
 		for name, p := range outs {
 			if p == info.Path {
-				keys = append(keys, RealisationKey(m.Hash, name))
+				keys = append(keys, verify.RealisationKey(m.Hash, name))
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package verify
+package closure
 
 import (
 	"context"
@@ -10,16 +10,17 @@ import (
 	"sync/atomic"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/verify"
 )
 
 // Rehash reads the content of every subject, as many at a time as there are
 // processors, and sets Differs where it is not what the database says.
 // progress may be nil; it is called from several goroutines with the bytes done
 // and all bytes expected.
-func Rehash(ctx context.Context, store *Store, subjects []Subject, progress func(done, total uint64)) error {
+func (s *Store) Rehash(ctx context.Context, subjects []verify.Subject, progress func(done, total uint64)) error {
 	var total uint64
-	for _, s := range subjects {
-		total += s.Info.NarSize
+	for _, p := range subjects {
+		total += p.Info.NarSize
 	}
 	var done, next atomic.Uint64
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -28,8 +29,8 @@ func Rehash(ctx context.Context, store *Store, subjects []Subject, progress func
 	for range min(runtime.GOMAXPROCS(0), len(subjects)) {
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < uint64(len(subjects)); i = next.Add(1) - 1 {
-				s := &subjects[i]
-				err := s.rehash(ctx, store.Physical(s.Info.Path), func(n int64) {
+				p := &subjects[i]
+				err := rehash(ctx, p, s.Physical(p.Info.Path), func(n int64) {
 					if now := done.Add(uint64(n)); progress != nil {
 						progress(min(now, total), total)
 					}
@@ -45,7 +46,7 @@ func Rehash(ctx context.Context, store *Store, subjects []Subject, progress func
 	return context.Cause(ctx)
 }
 
-func (s *Subject) rehash(ctx context.Context, file string, progress func(int64)) error {
+func rehash(ctx context.Context, s *verify.Subject, file string, progress func(int64)) error {
 	hash, size, err := nix.HashPath(ctx, file, progress)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
