@@ -1,0 +1,306 @@
+package server
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/firn-log/firn/internal/durable"
+)
+
+// copyDir copies a log's directory, as a backup does.
+func copyDir(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from+"/.", to).CombinedOutput(); err != nil {
+		t.Fatalf("cp: %v: %s", err, out)
+	}
+}
+
+// grow adds n builds of a new operator.
+func (l *testLog) grow(name string, n int) {
+	l.t.Helper()
+	o := l.operator(name)
+	l.must(o.Builds(0, n)...)
+}
+
+// refused opens the log and wants a RollbackError that says something.
+func (l *testLog) refused(say string) *RollbackError {
+	l.t.Helper()
+	err := l.tryOpen()
+	if err == nil {
+		l.t.Fatal("the log started")
+	}
+	var rollback *RollbackError
+	if !errors.As(err, &rollback) || !strings.Contains(err.Error(), say) {
+		l.t.Fatalf("refused with %v, want a RollbackError about %q", err, say)
+	}
+	return rollback
+}
+
+func TestRestartKeepsEverything(t *testing.T) {
+	l := newTestLog(t, nil)
+	o := l.operator("alice")
+	leaves := o.Builds(0, 10)
+	first := l.must(leaves...)
+	vkey := l.VKey()
+	l.close()
+	l.open()
+	if l.VKey() != vkey {
+		t.Error("another key after a restart")
+	}
+	_, a := l.post("", append(leaves, o.Builds(10, 11)...)...)
+	for i := range leaves {
+		if r := a.Results[i]; r.Status != statusDuplicate || *r.Index != *first.Results[i].Index {
+			t.Errorf("leaf %d after a restart: %+v", i, r)
+		}
+	}
+	if a.Results[10].Status != statusAccepted {
+		t.Errorf("alice's key is not known after a restart: %+v", a.Results[10])
+	}
+}
+
+func TestSecondServerIsRefusedAndNamesTheFirst(t *testing.T) {
+	l := newTestLog(t, nil)
+	_, err := New(t.Context(), Options{Dir: l.dir})
+	var locked *durable.LockedError
+	if !errors.As(err, &locked) || locked.PID != os.Getpid() {
+		t.Fatalf("%v, want it refused with this process named", err)
+	}
+}
+
+// An older copy of only a part of the directory contradicts the rest.
+func TestRestoredOlderTreeIsRefused(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.grow("alice", 3)
+	l.close()
+	backup := t.TempDir()
+	copyDir(t, l.dir, backup)
+	l.open()
+	l.grow("bob", 300)
+	l.close()
+	if err := os.RemoveAll(filepath.Join(l.dir, treeName)); err != nil {
+		t.Fatal(err)
+	}
+	copyDir(t, filepath.Join(backup, treeName), mkdir(t, filepath.Join(l.dir, treeName)))
+	r := l.refused("the record knows 308 entries of this log, and the tree here has only 6")
+	if r.Overridable {
+		t.Error("a known larger checkpoint can be overridden")
+	}
+	l.o.NoWitnessCheck = true
+	l.refused("the record knows 308")
+
+	// Without the record the index still knows, without both the checkpoint.
+	remove(t, l.dir, recordName)
+	l.refused("the index index.db knows 308")
+	remove(t, l.dir, indexName)
+	l.refused("the file public/checkpoint")
+}
+
+func mkdir(t *testing.T, path string) string {
+	t.Helper()
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func remove(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRestoredWholeDirectoryIsRefused(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.grow("alice", 3)
+	l.close()
+	original := l.dir
+	l.dir = t.TempDir()
+	copyDir(t, original, l.dir)
+	r := l.refused("changed since this log signed last")
+	if !r.Overridable || !strings.Contains(r.Hint, "--no-witness-check") {
+		t.Errorf("hint %q", r.Hint)
+	}
+	l.o.NoWitnessCheck = true
+	l.open() // the operator says that it moved
+	l.grow("bob", 1)
+	l.close()
+	l.o.NoWitnessCheck = false
+	l.open()
+}
+
+func TestMissingRecordIsRefused(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.grow("alice", 3)
+	l.close()
+	remove(t, l.dir, recordName)
+	l.refused("is missing")
+	l.o.NoWitnessCheck = true
+	l.open()
+	l.close()
+	r := want(readRecord(filepath.Join(l.dir, recordName)))(t)
+	if r.head.Size != 6 {
+		t.Errorf("the new record begins at %d, want what is there: 6", r.head.Size)
+	}
+}
+
+// A checkpoint this log signed that is larger, or of another tree, is enough,
+// wherever it is; what it did not sign never stops anything.
+func TestCheckpointsElsewhereAreAsked(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.grow("alice", 3)
+	l.close()
+	backup := t.TempDir()
+	copyDir(t, l.dir, backup)
+	l.open()
+	l.grow("bob", 5)
+	_, _, newer := l.get("/checkpoint")
+	l.close()
+
+	var shown []byte
+	mirror := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/copy/checkpoint" || shown == nil {
+			http.NotFound(w, r)
+			return
+		}
+		w.Write(shown)
+	}))
+	defer mirror.Close()
+	// The whole directory is rolled back in place, record and index too: no
+	// sign of it is left here.
+	for _, name := range []string{treeName, publicName, recordName, indexName} {
+		remove(t, l.dir, name)
+		if out, err := exec.Command("cp", "-a", filepath.Join(backup, name), l.dir).CombinedOutput(); err != nil {
+			t.Fatalf("cp: %v: %s", err, out)
+		}
+	}
+	config := want(LoadConfig(l.dir))(t)
+	config.Rollback.Mirrors = []string{mirror.URL + "/copy/"}
+	l.o.Config = config
+	shown = newer
+	l.refused(mirror.URL)
+
+	shown = []byte(strings.Replace(string(newer), "\n13\n", "\n99\n", 1)) // no longer signed
+	l.open()
+	l.close()
+	shown = nil // unreachable
+	l.open()
+}
+
+func TestIndexIsMadeAnew(t *testing.T) {
+	for name, damage := range map[string]func(t *testing.T, path string){
+		"missing": func(t *testing.T, path string) { remove(t, filepath.Dir(path), indexName) },
+		"garbage": func(t *testing.T, path string) {
+			if err := os.WriteFile(path, []byte(strings.Repeat("not a database", 1000)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"empty": func(t *testing.T, path string) {
+			if err := os.Truncate(path, 0); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newTestLog(t, nil)
+			o := l.operator("alice")
+			b := o.Builds(0, 3)
+			l.must(b...)
+			l.close()
+			damage(t, filepath.Join(l.dir, indexName))
+			l.open()
+			_, a := l.post("", append(b, o.Builds(3, 4)...)...)
+			if a.Results[0].Status != statusDuplicate || a.Results[3].Status != statusAccepted {
+				t.Errorf("after the index was %s: %+v", name, a.Results)
+			}
+		})
+	}
+}
+
+func TestIndexOfAnotherTreeIsRefused(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.grow("alice", 3)
+	l.close()
+	path := filepath.Join(l.dir, indexName)
+	changeIndex(t, path, "UPDATE meta SET value = zeroblob(32) WHERE name = 'root'")
+	l.refused("has the root")
+}
+
+func TestChangedRulesBecomeALogConfig(t *testing.T) {
+	l := newTestLog(t, nil)
+	size := l.db.State().Size
+	l.close()
+	l.open()
+	if l.db.State().Size != size {
+		t.Error("a restart without a change added something")
+	}
+	l.close()
+	path := filepath.Join(l.dir, ConfigName)
+	b := want(os.ReadFile(path))(t)
+	b = []byte(strings.Replace(string(b), "mode = 'vouched'", "mode = 'listed'", 1))
+	if err := os.WriteFile(path, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l.open()
+	if got := l.registry.Rules().Mode; got != "listed" || l.db.State().Size != size+1 {
+		t.Errorf("mode %s and size %d, want listed and one more entry", got, l.db.State().Size)
+	}
+}
+
+func TestStrayFilesAreSweptAtStart(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.grow("alice", 3)
+	l.close()
+	stray := []string{
+		"tessera/tile/0/0001234567", "tessera/tile/0/000.p/61234567", "tessera/tile/entries/000.p/5987", "tessera/tile/x001/junk",
+		"tessera/.state/treeState42", "tessera/checkpoint7", "public/.firn-tmp-1", ".firn-tmp-2",
+	}
+	for _, name := range stray {
+		path := filepath.Join(l.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.open()
+	for _, name := range stray {
+		if _, err := os.Stat(filepath.Join(l.dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s is still there: %v", name, err)
+		}
+	}
+	l.grow("bob", 1)
+}
+
+func TestKeyThatOthersMayReadIsRefused(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.close()
+	if err := os.Chmod(filepath.Join(l.dir, "log.key"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.tryOpen(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("%v, want it refused with what to do", err)
+	}
+}
+
+func TestForeignTreeIsRefused(t *testing.T) {
+	l, other := newTestLog(t, nil), newTestLog(t, nil)
+	l.close()
+	other.close()
+	remove(t, l.dir, treeName, indexName, publicName, recordName)
+	copyDir(t, filepath.Join(other.dir, treeName), mkdir(t, filepath.Join(l.dir, treeName)))
+	l.o.NoWitnessCheck = true
+	if err := l.tryOpen(); err == nil || !strings.Contains(err.Error(), "first entry") {
+		t.Errorf("%v, want the first entry named", err)
+	}
+}
