@@ -40,7 +40,7 @@ func newWorld(t *testing.T, floating bool) *world {
 	if floating {
 		text = `Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("out","y")])`
 	}
-	for _, d := range []string{string(dir), filepath.Join(w.state, "gcroots", "auto")} {
+	for _, d := range []string{string(dir), filepath.Join(w.state, "gcroots")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
 		}

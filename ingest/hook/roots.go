@@ -27,6 +27,10 @@ func (s Spool) addRoots(stateDir, name string, paths []nix.StorePath) error {
 		return err
 	}
 	auto := filepath.Join(stateDir, "gcroots", "auto")
+	// Nix makes this folder when it is first used, as we do.
+	if err := os.Mkdir(auto, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
 	for i, p := range paths {
 		link := filepath.Join(dir, name+"-"+strconv.Itoa(i))
 		if err := os.Symlink(p.String(), link); err != nil && !errors.Is(err, fs.ErrExist) {

@@ -99,8 +99,8 @@ func (s Spool) addProblem(unix int64, text string) {
 
 // Problem is one line of ProblemFile.
 type Problem struct {
-	Time int64 // seconds since 1970
-	Text string
+	Time int64  `json:"time"` // seconds since 1970
+	Text string `json:"text"`
 }
 
 // Problems returns what hooks could not spool, oldest first; lines that are not

@@ -1,0 +1,85 @@
+package submit
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/firn-log/firn/ingest/hook"
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// builder says which Nix executed a build: as configured; or as the path of the
+// program that called the hook says; or as `nix-store --version` says now.
+func (s *Submitter) builder(rec *hook.Record) statement.Builder {
+	impl, version, err := parseBuilder(s.conf.Builder)
+	if err != nil {
+		impl, version, err = programName(rec.Nix)
+	}
+	if err != nil {
+		impl, version = installedNix()
+	}
+	return statement.Builder{Implementation: impl, Version: version}
+}
+
+// parseBuilder reads "nix 2.8.0".
+func parseBuilder(text string) (impl, version string, err error) {
+	impl, version, ok := strings.Cut(text, " ")
+	if !ok || !isToken(impl) || !isToken(version) {
+		return "", "", fmt.Errorf("%q is not an implementation, a space and a version", text)
+	}
+	return impl, version, nil
+}
+
+func isToken(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._+-") == ""
+}
+
+// programName reads the name and version out of a path in a store,
+// "/nix/store/<hash>-nix-2.24.9/bin/nix".
+func programName(program string) (impl, version string, err error) {
+	dir, rest := program, ""
+	for dir != "/" && dir != "." {
+		if p, err := nix.ParseStorePath(dir); err == nil && rest != "" {
+			name := p.Name()
+			for i := range len(name) - 1 {
+				if name[i] == '-' && name[i+1] >= '0' && name[i+1] <= '9' {
+					return parseBuilder(name[:i] + " " + name[i+1:])
+				}
+			}
+			break
+		}
+		dir, rest = filepath.Dir(dir), dir
+	}
+	return "", "", fmt.Errorf("%q does not say its version", program)
+}
+
+// installedNix asks the installed Nix, once.
+var installedNix = sync.OnceValues(func() (impl, version string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, "nix-store", "--version").Output()
+	return parseVersion(string(out))
+})
+
+// parseVersion reads "nix-store (Nix) 2.8.0", "nix-store (Lix, like Nix) 2.91.1"
+// or "nix-store (Determinate Nix 3.8.5) 2.30.2".
+func parseVersion(text string) (impl, version string) {
+	impl, version = "nix", "unknown"
+	line, _, _ := strings.Cut(text, "\n")
+	switch {
+	case strings.Contains(line, "(Lix"):
+		impl = "lix"
+	case strings.Contains(line, "(Determinate"):
+		impl = "determinate"
+	}
+	if fields := strings.Fields(line); len(fields) > 1 && isToken(fields[len(fields)-1]) {
+		version = fields[len(fields)-1]
+	}
+	return impl, version
+}

@@ -1,0 +1,128 @@
+package submit
+
+import (
+	"crypto/sha256"
+	"strings"
+	"testing"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/statement"
+)
+
+func TestOnlyPublicDerivationsLeave(t *testing.T) {
+	w := newWorld(t)
+	root, _ := w.drv("root", "out")
+	dep, _ := w.drv("dep", "out")
+	private, _ := w.drv("private", "out")
+	also, _ := w.drv("also", "out")
+	w.src.infos[root].References = []nix.StorePath{dep}
+	missing := pathOf(t, "missing.drv")
+	w.public(root, missing)
+	names := map[string]string{"root": w.spooled(root), "dep": w.spooled(dep), "private": w.spooled(private), "also": w.spooled(also)}
+	var said strings.Builder
+	opts := w.options()
+	opts.Also, opts.Said = []string{also.String()}, &said
+	if out := w.once(opts); out.Sent != 3 || out.Waiting != 0 {
+		t.Errorf("%+v", out)
+	}
+	for _, n := range []string{"root", "dep", "also"} {
+		if state, _ := w.where(names[n]); state != Sent {
+			t.Errorf("%s is %s", n, state)
+		}
+		w.checkProof(names[n])
+	}
+	if state, why := w.where(names["private"]); state != Held || !strings.HasPrefix(why, "private: ") {
+		t.Errorf("private is %s: %s", state, why)
+	}
+	for _, b := range w.logged() {
+		if b.DrvPath == private {
+			t.Error("the private derivation is in the log")
+		}
+	}
+	if !strings.Contains(said.String(), "warning: "+missing.String()) {
+		t.Errorf("said %q, want a warning about the missing root", said.String())
+	}
+	w.public(root, private)
+	if out := w.once(w.options()); out.Sent != 1 {
+		t.Errorf("a held build that became public: %+v", out)
+	}
+}
+
+func TestNothingLeavesWithoutPublicFrom(t *testing.T) {
+	w := newWorld(t)
+	w.conf.PublicFrom = nil
+	drv, _ := w.drv("a", "out")
+	name := w.spooled(drv)
+	if out := w.once(w.options()); out.Sent != 0 || w.log.Size() != 0 || w.signer.calls != 0 {
+		t.Errorf("%+v, %d in the log", out, w.log.Size())
+	}
+	if state, _ := w.where(name); state != Held {
+		t.Errorf("it is %s", state)
+	}
+}
+
+func TestPublicFromAClosureStatement(t *testing.T) {
+	w := newWorld(t)
+	root, _ := w.drv("root", "out")
+	byOutput, outs := w.drv("by-output", "out")
+	private, _ := w.drv("private", "out")
+	paths := []nix.StorePath{root, outs[0]}
+	slicesSort(paths)
+	body := &statement.Closure{Name: "channel", StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(paths), Count: 2, Paths: paths}
+	w.conf.PublicFrom = []string{closurePrefix + body.Digest.Hex()}
+	names := []string{w.spooled(root), w.spooled(byOutput), w.spooled(private)}
+	if out := w.once(w.options()); out.Sent != 0 {
+		t.Errorf("before the statement is in the log: %+v", out)
+	}
+	w.log.Add(logtest.Leaf(t, logtest.Signer(t, "anybody"), body))
+	w.log.Publish()
+	if out := w.once(w.options()); out.Sent != 2 {
+		t.Errorf("%+v", out)
+	}
+	for i, want := range []State{Sent, Sent, Held} {
+		if state, why := w.where(names[i]); state != want {
+			t.Errorf("%d is %s (%s), want %s", i, state, why, want)
+		}
+	}
+}
+
+// A list in the spool that does not have its digest makes nothing public.
+func TestAlteredClosureIsRefused(t *testing.T) {
+	w := newWorld(t)
+	drv, _ := w.drv("a", "out")
+	digest := nix.Hash(sha256.Sum256(nil))
+	w.conf.PublicFrom = []string{closurePrefix + digest.Hex()}
+	w.spooled(drv)
+	s := w.open(w.options())
+	defer s.Close()
+	if err := s.spool.writeClosure([]nix.StorePath{drv}, digest.Hex()); err == nil {
+		t.Error("a list with another digest was written")
+	}
+	if err := s.spool.writeClosure(nil, digest.Hex()); err != nil {
+		t.Fatal(err)
+	}
+	w.write("spool/closures/"+digest.Hex(), drv.Base()+"\n")
+	if err := s.Resolve(t.Context()); err == nil || !strings.Contains(err.Error(), "does not have this digest") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestReadSourceRefuses(t *testing.T) {
+	w := newWorld(t)
+	for name, text := range map[string]string{
+		"an output":     pathOf(t, "x").String() + "\n",
+		"another store": "/other/store/" + pathOf(t, "x.drv").Base() + "\n",
+		"words":         "hello\n",
+	} {
+		w.write("list", text)
+		if _, err := readSource(w.root+"/list", nix.DefaultStoreDir); err == nil || !strings.Contains(err.Error(), "line 1") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, from := range []string{w.root + "/none", closurePrefix + "00", closurePrefix + strings.Repeat("A0", 32)} {
+		if _, err := readSource(from, nix.DefaultStoreDir); err == nil {
+			t.Errorf("%s: accepted", from)
+		}
+	}
+}

@@ -1,0 +1,183 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// sender is the log as the submitter needs it.
+type sender interface {
+	// Signer returns the key that signs.
+	Signer(ctx context.Context) (statement.Signer, error)
+	// Submit is that of log.Client.
+	Submit(ctx context.Context, leaves [][]byte, wait time.Duration) (*log.SubmitResult, error)
+	// Closure returns the paths of the closure statement with this digest.
+	Closure(ctx context.Context, digest string) (*statement.Closure, error)
+}
+
+// later are the codes of rejections that may end without a change to the
+// statement: the budget of a day, a key that somebody still has to register.
+var later = []string{
+	"budget-unvouched", "budget-key", "unknown-key", "not-listed", "depends-on-failed", statement.CodeInternalError,
+}
+
+// Outcome sums up what one call of Send left.
+type Outcome struct {
+	Sent     int   // statements that the log has, with proofs on disk
+	Rejected int   // set aside for good
+	Waiting  int   // still to send
+	Why      error // why the Waiting ones wait; nil if there are none
+}
+
+// Send signs and sends what is in unsigned/, waiting up to wait for proofs. It
+// tries once: see Run for patience. The error is one of the spool; one of the
+// log or key is Outcome.Why.
+func (s *Submitter) Send(ctx context.Context, wait time.Duration) (Outcome, error) {
+	var out Outcome
+	names, err := s.spool.list(unsignedDir)
+	if err != nil {
+		return out, err
+	}
+	for len(names) > 0 && out.Why == nil {
+		batch, leaves, err := s.sign(ctx, names)
+		if err != nil {
+			out.Why = err
+			break
+		}
+		if len(batch) == 0 {
+			names = names[min(len(names), log.MaxSubmitLeaves):]
+			continue
+		}
+		res, err := s.client.Submit(ctx, leaves, wait)
+		if res == nil {
+			out.Why = err
+			break
+		}
+		if err := s.settle(batch, leaves, res, err, &out); err != nil {
+			return out, err
+		}
+		names = names[slices.Index(names, batch[len(batch)-1])+1:]
+	}
+	left, err := s.spool.list(unsignedDir)
+	out.Waiting = len(left)
+	if out.Waiting > 0 && out.Why == nil {
+		out.Why = errors.New("they came while the others were being sent")
+	}
+	return out, err
+}
+
+// sign returns the first leaves of names that fit in one request, signed and on
+// disk. A name whose file is not a statement is set aside.
+func (s *Submitter) sign(ctx context.Context, names []string) (batch []string, leaves [][]byte, err error) {
+	signer, err := s.client.Signer(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	size := 0
+	for _, name := range names[:min(len(names), log.MaxSubmitLeaves)] {
+		leaf, err := s.leaf(ctx, signer, name)
+		var reason *Reason
+		if errors.As(err, &reason) {
+			if err := s.fail(unsignedDir, name, reason); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if size += len(leaf) + 2; size > log.MaxSubmitBytes {
+			break
+		}
+		batch, leaves = append(batch, name), append(leaves, leaf)
+	}
+	return batch, leaves, nil
+}
+
+// leaf returns the signed leaf of a statement. It is on disk before it is sent,
+// so that it is never sent again with another signature.
+func (s *Submitter) leaf(ctx context.Context, signer statement.Signer, name string) ([]byte, error) {
+	_, payload, err := s.spool.readPayload(unsignedDir, name)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return nil, err
+		}
+		return nil, &Reason{CodeBadRecord, "the file is not a statement: " + err.Error()}
+	}
+	if leaf, err := os.ReadFile(s.spool.path(signedDir, name)); err == nil {
+		st, err := statement.Parse(leaf)
+		if err == nil && st.Signer == signer.PublicKey().ID() && string(st.Payload) == string(payload) {
+			return leaf, nil
+		}
+	}
+	leaf, err := signer.Sign(ctx, payload)
+	if err != nil {
+		if statement.CodeOf(err) != "" {
+			return nil, asReason(err)
+		}
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	return leaf, s.spool.write(signedDir, name, leaf)
+}
+
+// settle deals with the log's answer to one batch. unproven is why some proofs
+// are missing, nil if the log only needs more time.
+func (s *Submitter) settle(batch []string, leaves [][]byte, res *log.SubmitResult, unproven error, out *Outcome) error {
+	for i, name := range batch {
+		r := &res.Results[i]
+		switch {
+		case r.Status == log.Rejected && slices.Contains(later, r.Code):
+			out.Why = &RejectedError{r.Code, r.Message}
+		case r.Status == log.Rejected:
+			out.Rejected++
+			if err := s.fail(unsignedDir, name, &Reason{r.Code, r.Message}); err != nil {
+				return err
+			}
+		case r.Proof == nil:
+			if out.Why == nil {
+				out.Why = unproven
+			}
+			if out.Why == nil {
+				out.Why = errors.New("the log has them, and has not proven it yet")
+			}
+		default:
+			leaf := r.Leaf
+			if leaf == nil {
+				leaf = leaves[i]
+			}
+			if err := s.keep(name, leaf, r); err != nil {
+				return err
+			}
+			out.Sent++
+		}
+	}
+	return nil
+}
+
+// keep stores a receipt: the proof, then the leaf that it proves, and then the
+// earlier states go.
+func (s *Submitter) keep(name string, leaf []byte, r *log.Submitted) error {
+	if err := s.spool.write(sentDir, name+proofSuffix, r.Proof.Marshal()); err != nil {
+		return err
+	}
+	if err := s.spool.write(sentDir, name, leaf); err != nil {
+		return err
+	}
+	s.say("%s %s: entry %d, statement %s", sentDir, name, r.Index, r.ID)
+	return errors.Join(s.spool.remove(unsignedDir, name), s.spool.remove(signedDir, name))
+}
+
+// RejectedError says that the log does not take a statement now, and may later.
+type RejectedError struct{ Code, Message string }
+
+func (e *RejectedError) Error() string {
+	return "the log refuses it for now: " + e.Code + ": " + e.Message
+}

@@ -1,0 +1,215 @@
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/statement"
+)
+
+func TestUnprovenStatementsStayUntilTheyAreProven(t *testing.T) {
+	for name, c := range map[string]struct {
+		lie  func(*logtest.Lies)
+		want string
+	}{
+		"log is down":            {func(l *logtest.Lies) { l.Down = true }, "503"},
+		"no checkpoint yet":      {func(l *logtest.Lies) { l.Late = true }, "not proven it yet"},
+		"inclusion proof is bad": {func(l *logtest.Lies) { l.WrongInclusion = true }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			drv, _ := w.drv("a", "out")
+			other, _ := w.drv("b", "out")
+			w.public(drv, other)
+			w.log.Add(logtest.Leaf(t, logtest.Signer(t, "x"), logtest.Closure("x")))
+			w.log.Publish()
+			build := w.spooled(drv)
+			w.log.Lie(c.lie)
+			out := w.once(w.options())
+			if out.Sent != 0 || out.Waiting != 1 || out.Why == nil || !strings.Contains(out.Why.Error(), c.want) {
+				t.Fatalf("%+v", out)
+			}
+			if state, why := w.where(build); state != Waiting || !strings.Contains(why, c.want) {
+				t.Errorf("status: %s, %q", state, why)
+			}
+			if _, err := os.Stat(filepath.Join(w.conf.Spool, "pending", build)); err == nil {
+				t.Error("it was not resolved though the store is here")
+			}
+			first, err := os.ReadFile(filepath.Join(w.conf.Spool, "signed", build))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.log.Lie(func(l *logtest.Lies) { *l = logtest.Lies{} })
+			if out := w.once(w.options()); out.Sent != 1 || out.Waiting != 0 || w.log.Size() != 2 {
+				t.Errorf("afterwards: %+v, log has %d", out, w.log.Size())
+			}
+			w.checkProof(build)
+			sent, err := os.ReadFile(filepath.Join(w.conf.Spool, "sent", build))
+			if err != nil || string(sent) != string(first) || w.signer.calls != 1 {
+				t.Errorf("sent again with other bytes, %d signatures, %v", w.signer.calls, err)
+			}
+		})
+	}
+}
+
+func TestRejections(t *testing.T) {
+	w := newWorld(t)
+	for code, want := range map[string]State{
+		"too-many-claims": Failed, "path-does-not-follow": Failed, "unlisted": Failed,
+		"budget-unvouched": Waiting, "unknown-key": Waiting, "internal-error": Waiting,
+	} {
+		drv, _ := w.drv("rejected-"+code, "out")
+		w.public(drv)
+		build := w.spooled(drv)
+		w.log.Lie(func(l *logtest.Lies) {
+			l.Edit = func(path string, status int, body []byte) (int, []byte) {
+				if path != "v1/statements" {
+					return status, body
+				}
+				return 202, fmt.Appendf(nil, `{"schema":1,"results":[{"status":"rejected","error":%q,"message":"No, because."}]}`, code)
+			}
+		})
+		out := w.once(w.options())
+		state, why := w.where(build)
+		if state != want || state == Failed && why != code || state == Waiting && !strings.Contains(why, code) {
+			t.Errorf("%s: %+v; it is %s: %s", code, out, state, why)
+		}
+		w.spooledAway(build)
+	}
+}
+
+// spooledAway forgets a build, so that the next one is alone.
+func (w *world) spooledAway(name string) {
+	os.Remove(filepath.Join(w.conf.Spool, "unsigned", name))
+}
+
+func TestMoreThanOneRequest(t *testing.T) {
+	w := newWorld(t)
+	drv, _ := w.drv("a", "out")
+	w.public(drv)
+	for range log.MaxSubmitLeaves + 3 {
+		w.spooled(drv)
+	}
+	if out := w.once(w.options()); out.Sent != log.MaxSubmitLeaves+3 || out.Waiting != 0 || w.log.Size() != log.MaxSubmitLeaves+3 {
+		t.Errorf("%+v, log has %d", out, w.log.Size())
+	}
+}
+
+func TestOneSubmitterAtATime(t *testing.T) {
+	w := newWorld(t)
+	s := w.open(w.options())
+	defer s.Close()
+	var locked *durable.LockedError
+	if _, err := Open(w.conf, w.options()); !errors.As(err, &locked) {
+		t.Errorf("a second submitter: %v", err)
+	}
+}
+
+// flaky is a sender that fails a number of times.
+type flaky struct {
+	sender
+	failures int
+	err      error
+	times    []time.Time
+}
+
+func (f *flaky) Submit(ctx context.Context, leaves [][]byte, wait time.Duration) (*log.SubmitResult, error) {
+	f.times = append(f.times, time.Now())
+	if len(f.times) <= f.failures {
+		return nil, f.err
+	}
+	res := &log.SubmitResult{}
+	for range leaves {
+		res.Results = append(res.Results, log.Submitted{Status: log.Accepted, Proof: &log.Proof{Note: []byte("n\n")}})
+	}
+	return res, nil
+}
+
+func (f *flaky) Signer(context.Context) (statement.Signer, error) { return f.sender.Signer(nil) }
+
+func TestPausesGrowAndRespectTheLog(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		wait time.Duration
+		sent int
+		min  []time.Duration
+	}{
+		"unreachable":         {log.ErrUnreachable, time.Hour, 1, []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}},
+		"log says when":       {&log.RequestError{Status: 503, RetryAfter: 7 * time.Second}, time.Hour, 1, []time.Duration{7 * time.Second, 7 * time.Second}},
+		"patience is over":    {log.ErrUnreachable, 2 * time.Second, 0, []time.Duration{500 * time.Millisecond}},
+		"a key that is wrong": {&ConfigError{errors.New("no such key")}, time.Hour, 0, nil},
+		"two histories":       {&log.ForkError{Origin: "x"}, time.Hour, 0, nil},
+	} {
+		w := newWorld(t)
+		drv, _ := w.drv("a", "out")
+		w.public(drv)
+		w.spooled(drv)
+		synctest.Test(t, func(t *testing.T) {
+			opts := w.options()
+			f := &flaky{sender: &logSender{conf: w.conf, open: opts.Signer}, failures: 5, err: c.err}
+			opts.client = f
+			s := w.open(opts)
+			defer s.Close()
+			out, err := s.Once(t.Context(), c.wait)
+			if err != nil || out.Sent != c.sent {
+				t.Errorf("%s: %+v, %v", name, out, err)
+			}
+			if c.min == nil && len(f.times) != 1 {
+				t.Errorf("%s: tried %d times, want once", name, len(f.times))
+			}
+			for i, least := range c.min {
+				if got := f.times[i+1].Sub(f.times[i]); got < least || got > 2*least+time.Millisecond {
+					t.Errorf("%s: pause %d is %v, want %v or up to twice that", name, i, got, least)
+				}
+			}
+			if last := f.times[len(f.times)-1].Sub(f.times[0]); last > c.wait {
+				t.Errorf("%s: still tried after %v", name, last)
+			}
+		})
+	}
+}
+
+func TestLoopResolvesAtOnceAndSendsWhenTheLogIsBack(t *testing.T) {
+	w := newWorld(t)
+	drv, _ := w.drv("a", "out")
+	w.public(drv)
+	build := w.spooled(drv)
+	synctest.Test(t, func(t *testing.T) {
+		opts := w.options()
+		opts.client = &flaky{sender: &logSender{conf: w.conf, open: opts.Signer}, failures: 3, err: log.ErrUnreachable}
+		s := w.open(opts)
+		defer s.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- s.Loop(ctx) }()
+		synctest.Wait()
+		if !s.spool.exists(unsignedDir, build) {
+			t.Error("not resolved at once")
+		}
+		late := w.spooled(drv)
+		<-time.After(6 * time.Second)
+		synctest.Wait()
+		if s.spool.exists("pending", late) {
+			t.Error("a build that came later is not resolved after one interval")
+		}
+		<-time.After(5 * time.Minute)
+		synctest.Wait()
+		if !s.spool.exists(sentDir, build) || !s.spool.exists(sentDir, late) {
+			t.Error("not sent after the log came back")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,223 @@
+// Package submit turns what the post-build hook spooled into statements and
+// sends them to a log.
+//
+// It works in two halves that meet on disk. *Resolving* needs the derivation and
+// Nix's database and no network: it fixes, for one spooled build, the exact
+// statement to be made, and then gives up the garbage collector roots. *Sending*
+// needs a key and a log and no store. Whatever stops one half, the other goes on,
+// and nothing is lost: a build is sent, held back because its derivation is not
+// public, or kept with the reason why it cannot be sent.
+//
+// It claims only what this machine built: outputs that Nix's database calls
+// ultimate. It finds them through the derivation and the database, never through
+// OUT_PATHS. A statement leaves only if its derivation is public.
+//
+// The files and states are those of spec/spool.md.
+package submit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/firn-log/firn/ingest/hook"
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/nixdb"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// orphanAge is how old a root without a record is before it is given up.
+const orphanAge = time.Hour
+
+// Submitter works on one spool. Its methods may not be called concurrently, and
+// it holds the spool's lock from Open to Close.
+type Submitter struct {
+	conf  *Config
+	spool spool
+	lock  *durable.Lock
+	also  map[nix.StorePath]bool
+	said  io.Writer // one line for each thing that happens
+	now   func() time.Time
+
+	client sender
+	open   func(ctx context.Context) (*store, error)
+	back   backoff
+}
+
+// Options are what a Submitter needs beside its configuration.
+type Options struct {
+	Also   []string  // derivations to send although no root makes them public
+	Said   io.Writer // gets a line for each thing that happens; nil for none
+	Signer func(ctx context.Context, spec string) (statement.Signer, error)
+	Now    func() time.Time // nil is time.Now
+
+	step   func()                                    // see spool
+	client sender                                    // instead of the log; may be nil
+	store  func(ctx context.Context) (*store, error) // instead of the store; may be nil
+}
+
+// Open locks the spool of conf, which another submitter may hold
+// (*durable.LockedError), and clears what a crash left half done.
+func Open(conf *Config, opts Options) (*Submitter, error) {
+	s := &Submitter{conf: conf, spool: spool{dir: conf.Spool, step: opts.step}, also: make(map[nix.StorePath]bool), said: opts.Said, now: opts.Now}
+	if s.said == nil {
+		s.said = io.Discard
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	for _, text := range opts.Also {
+		p, err := nix.StoreDir(conf.StoreDir).Parse(text)
+		if err != nil || !p.IsDerivation() {
+			return nil, &ConfigError{fmt.Errorf("--also %s: it is not a derivation in %s", text, conf.StoreDir)}
+		}
+		s.also[p] = true
+	}
+	s.client, s.open = opts.client, opts.store
+	if s.client == nil {
+		s.client = &logSender{conf: conf, open: opts.Signer}
+	}
+	if s.open == nil {
+		s.open = s.openStore
+	}
+	if err := s.spool.prepare(); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.lock, err = durable.Acquire(filepath.Join(conf.Spool, lockFile)); err != nil {
+		return nil, err
+	}
+	if err := s.spool.recover(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// Close gives the spool up.
+func (s *Submitter) Close() error { return s.lock.Unlock() }
+
+// say writes one line about the file called name.
+func (s *Submitter) say(format string, args ...any) {
+	fmt.Fprintf(s.said, format+"\n", args...)
+}
+
+// Resolve turns every record in pending/ into a statement or a failure, and
+// releases statements in held/ that have become public. An error says that the
+// store could not be read; what was not resolved stays.
+func (s *Submitter) Resolve(ctx context.Context) error {
+	records, err := s.spool.list(hook.PendingDir)
+	if err != nil {
+		return err
+	}
+	held, err := s.spool.list(heldDir)
+	if err != nil {
+		return err
+	}
+	err = s.sweep(records)
+	if len(records)+len(held) == 0 {
+		return err
+	}
+	store, err2 := s.open(ctx)
+	if err2 != nil {
+		return errors.Join(err, err2)
+	}
+	defer store.src.Close()
+	public, err2 := s.findPublic(ctx, store)
+	if err2 != nil {
+		return errors.Join(err, err2)
+	}
+	for _, name := range records {
+		if err := s.resolveOne(ctx, store, public, name); err != nil {
+			return err
+		}
+	}
+	for _, name := range held {
+		if err := s.release(ctx, store, public, name); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+func (s *Submitter) sweep(records []string) error {
+	live := make(map[string]bool, len(records))
+	for _, name := range records {
+		live[name] = true
+	}
+	return s.spool.hook().SweepRoots(func(name string) bool { return live[name] }, orphanAge)
+}
+
+// openStore opens the store's database. Without knowing what was built here
+// there is nothing that could be claimed.
+func (s *Submitter) openStore(ctx context.Context) (*store, error) {
+	dir := nix.StoreDir(s.conf.StoreDir)
+	src, err := nixdb.OpenStore(ctx, filepath.Join(s.conf.Store, s.conf.StateDir), dir, "")
+	if err != nil {
+		return nil, fmt.Errorf("reading Nix's database: %w", err)
+	}
+	return newStore(src, s.conf.Store), nil
+}
+
+// resolveOne deals with one record. An error is one of the machine; what is
+// wrong with the record goes to failed/.
+func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet, name string) error {
+	b, err := os.ReadFile(s.spool.path(hook.PendingDir, name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	rec, err := hook.ParseRecord(b)
+	if err == nil && rec.Name() != name {
+		err = errors.New("it is another build's")
+	}
+	if err != nil {
+		return s.fail(hook.PendingDir, name, &Reason{CodeBadRecord, "the file is not a record of the hook: " + err.Error()})
+	}
+	build, payload, err := st.resolve(ctx, rec, s.builder(rec))
+	var reason *Reason
+	if errors.As(err, &reason) {
+		return s.fail(hook.PendingDir, name, reason)
+	}
+	if err != nil {
+		return fmt.Errorf("resolving %s: %w", rec.Drv, err)
+	}
+	to, why := unsignedDir, ""
+	if ok, err := public.has(ctx, st, build); err != nil {
+		return err
+	} else if !ok {
+		to, why = heldDir, ": private, no root of public-from needs it"
+	}
+	if err := s.spool.write(to, name, payload); err != nil {
+		return err
+	}
+	s.say("%s %s%s", to, build.DrvPath.Name(), why)
+	return s.spool.removePending(name)
+}
+
+// release moves a held statement on if it has become public.
+func (s *Submitter) release(ctx context.Context, st *store, public *publicSet, name string) error {
+	build, _, err := s.spool.readPayload(heldDir, name)
+	if err != nil {
+		return s.fail(heldDir, name, &Reason{CodeBadRecord, "the file is not a statement: " + err.Error()})
+	}
+	ok, err := public.has(ctx, st, build)
+	if err != nil || !ok {
+		return err
+	}
+	s.say("%s %s: it is public now", unsignedDir, build.DrvPath.Name())
+	return s.spool.move(heldDir, unsignedDir, name)
+}
+
+// fail sets a file aside with its reason.
+func (s *Submitter) fail(from, name string, reason *Reason) error {
+	s.say("%s %s: %s", failedDir, name, strings.TrimSpace(reason.Error()))
+	return s.spool.fail(from, name, reason)
+}
