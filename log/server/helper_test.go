@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
 
 	"github.com/firn-log/firn/log/server/sample"
@@ -194,6 +195,31 @@ func want[T any](v T, err error) func(testing.TB) T {
 func changeIndex(t testing.TB, path, query string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(query); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// postRaw submits leaves and returns the answer as text.
+func (l *testLog) postRaw(query string, leaves ...[]byte) (int, http.Header, string) {
+	l.t.Helper()
+	resp, err := http.Post(l.http.URL+"/v1/statements"+query, leavesType, bytes.NewReader(frame(leaves)))
+	if err != nil {
+		return 0, nil, err.Error()
+	}
+	defer resp.Body.Close()
+	b, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, resp.Header, string(b)
+}
+
+// changeIndexNow runs SQL on the index of an open log, from outside.
+func changeIndexNow(t testing.TB, l *testLog, query string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", filepath.Join(l.dir, indexName)+"?_pragma=busy_timeout(5000)")
 	if err != nil {
 		t.Fatal(err)
 	}

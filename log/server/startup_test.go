@@ -44,6 +44,7 @@ func (l *testLog) refused(say string) *RollbackError {
 }
 
 func TestRestartKeepsEverything(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	o := l.operator("alice")
 	leaves := o.Builds(0, 10)
@@ -66,6 +67,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 }
 
 func TestSecondServerIsRefusedAndNamesTheFirst(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	_, err := New(t.Context(), Options{Dir: l.dir})
 	var locked *durable.LockedError
@@ -76,6 +78,7 @@ func TestSecondServerIsRefusedAndNamesTheFirst(t *testing.T) {
 
 // An older copy of only a part of the directory contradicts the rest.
 func TestRestoredOlderTreeIsRefused(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	l.grow("alice", 3)
 	l.close()
@@ -120,6 +123,7 @@ func remove(t *testing.T, dir string, names ...string) {
 }
 
 func TestRestoredWholeDirectoryIsRefused(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	l.grow("alice", 3)
 	l.close()
@@ -139,6 +143,7 @@ func TestRestoredWholeDirectoryIsRefused(t *testing.T) {
 }
 
 func TestMissingRecordIsRefused(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	l.grow("alice", 3)
 	l.close()
@@ -156,6 +161,7 @@ func TestMissingRecordIsRefused(t *testing.T) {
 // A checkpoint this log signed that is larger, or of another tree, is enough,
 // wherever it is; what it did not sign never stops anything.
 func TestCheckpointsElsewhereAreAsked(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	l.grow("alice", 3)
 	l.close()
@@ -197,6 +203,7 @@ func TestCheckpointsElsewhereAreAsked(t *testing.T) {
 }
 
 func TestIndexIsMadeAnew(t *testing.T) {
+	t.Parallel()
 	for name, damage := range map[string]func(t *testing.T, path string){
 		"missing": func(t *testing.T, path string) { remove(t, filepath.Dir(path), indexName) },
 		"garbage": func(t *testing.T, path string) {
@@ -227,6 +234,7 @@ func TestIndexIsMadeAnew(t *testing.T) {
 }
 
 func TestIndexOfAnotherTreeIsRefused(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	l.grow("alice", 3)
 	l.close()
@@ -236,6 +244,7 @@ func TestIndexOfAnotherTreeIsRefused(t *testing.T) {
 }
 
 func TestChangedRulesBecomeALogConfig(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	size := l.db.State().Size
 	l.close()
@@ -257,6 +266,7 @@ func TestChangedRulesBecomeALogConfig(t *testing.T) {
 }
 
 func TestStrayFilesAreSweptAtStart(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	l.grow("alice", 3)
 	l.close()
@@ -283,6 +293,7 @@ func TestStrayFilesAreSweptAtStart(t *testing.T) {
 }
 
 func TestKeyThatOthersMayReadIsRefused(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	l.close()
 	if err := os.Chmod(filepath.Join(l.dir, "log.key"), 0o640); err != nil {
@@ -294,6 +305,7 @@ func TestKeyThatOthersMayReadIsRefused(t *testing.T) {
 }
 
 func TestForeignTreeIsRefused(t *testing.T) {
+	t.Parallel()
 	l, other := newTestLog(t, nil), newTestLog(t, nil)
 	l.close()
 	other.close()

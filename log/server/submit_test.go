@@ -44,6 +44,7 @@ func checkInclusion(t *testing.T, l *testLog, a *submitAnswer, i int, leaf []byt
 }
 
 func TestSubmitAnswersWithProofs(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	o := sample.NewOperator("alice", l.Origin())
 	leaves := slices.Concat(o.Registration(), o.Builds(0, 300))
@@ -57,6 +58,7 @@ func TestSubmitAnswersWithProofs(t *testing.T) {
 }
 
 func TestDuplicateHasItsExistingIndex(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	o := l.operator("alice")
 	b := o.Builds(0, 3)
@@ -81,6 +83,7 @@ func TestDuplicateHasItsExistingIndex(t *testing.T) {
 }
 
 func TestConcurrentDuplicatesBecomeOneEntry(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	o := l.operator("alice")
 	leaf := o.Builds(0, 1)[0]
@@ -109,6 +112,7 @@ func TestConcurrentDuplicatesBecomeOneEntry(t *testing.T) {
 }
 
 func TestWithoutWaitTheAcknowledgementComesFirst(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, func(c *Config) { c.CheckpointInterval.Duration = 3e9 })
 	o := sample.NewOperator("alice", l.Origin())
 	status, a := l.post("?wait=0s", o.Registration()...)
@@ -126,6 +130,7 @@ func TestWithoutWaitTheAcknowledgementComesFirst(t *testing.T) {
 }
 
 func TestOneBadLeafDoesNotTouchTheRest(t *testing.T) {
+	t.Parallel()
 	l := newTestLog(t, nil)
 	o, stranger := l.operator("alice"), sample.NewOperator("stranger", l.Origin())
 	good := o.Builds(0, 4)
