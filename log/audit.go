@@ -137,6 +137,10 @@ func (a *audit) add(s auditStatement) {
 	}
 	switch b := s.s.Body.(type) {
 	case *statement.KeyAdd:
+		if err := b.VerifyProof(); err != nil {
+			a.fault(s.index, err)
+			return
+		}
 		a.learn(b.Key)
 	case *statement.Genesis:
 		a.learn(b.LogKey)

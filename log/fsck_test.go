@@ -251,10 +251,21 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A key-add whose proof was made for another operator brings no key in.
+	proof, err := statement.ProveKey(t.Context(), b, statement.ID{1}, statement.RoleBuild)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof.OperatorID = statement.ID{2}
+	prev := statement.ID{2}
+	add, err := statement.Sign(t.Context(), a, proof, "", &prev)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, leaf := range [][]byte{
 		before, early, operator(a), good, bad, []byte("junk"),
 		logtest.Leaf(t, b, logtest.Closure("unknown")),
-		logtest.Leaf(t, log1, logtest.Closure("by-the-log-itself")),
+		logtest.Leaf(t, log1, logtest.Closure("by-the-log-itself")), add.Leaf(),
 	} {
 		l.Add(leaf)
 	}
@@ -268,7 +279,7 @@ func TestAudit(t *testing.T) {
 	for _, f := range res.Faults {
 		faults = append(faults, f.Index)
 	}
-	if !slices.Equal(faults, []uint64{1, 4, 5}) || res.Verified != 4 || res.Entries != 8 || res.Kinds[statement.KindClosure] != 6 {
+	if !slices.Equal(faults, []uint64{1, 4, 5, 8}) || res.Verified != 5 || res.Entries != 9 || res.Kinds[statement.KindClosure] != 6 {
 		t.Errorf("%+v", res)
 	}
 	if len(res.Unknown) != 1 || res.Unknown[b.PublicKey().ID()] != 1 {
