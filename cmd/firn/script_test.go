@@ -12,7 +12,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"firn": main})
+	testscript.Main(m, map[string]func(){"firn": main, "firn-fixture": verifyWorld})
 }
 
 // TestScripts runs testdata/script/*.txtar. Each has a log of its own at $LOG

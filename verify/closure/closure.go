@@ -20,9 +20,9 @@ import (
 	"github.com/firn-log/firn/verify"
 )
 
-// Store is a Nix store on this machine. Root is where it is rooted: "" or "/"
-// for the usual one; otherwise store paths are files below Root, while their
-// names do not mention it.
+// Store is a Nix store on this machine. Root is where it is rooted, an absolute
+// path: "/" for the usual one; otherwise store paths are files below Root, while
+// their names do not mention it.
 type Store struct {
 	Source nixdb.Source
 	Root   string
@@ -31,11 +31,15 @@ type Store struct {
 // Open opens the store rooted at root, whose paths lie in dir. It falls
 // back to nix-store for the usual root where the database cannot be read.
 func Open(ctx context.Context, root string, dir nix.StoreDir) (*Store, error) {
-	nixStore := "nix-store"
-	if root != "" && root != "/" {
-		nixStore = ""
+	nixStore := ""
+	if root == "" || root == "/" {
+		root, nixStore = "/", "nix-store"
 	}
-	src, err := nixdb.OpenStore(ctx, filepath.Join("/", root, "nix/var/nix"), dir, nixStore)
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return nil, err
+	}
+	src, err := nixdb.OpenStore(ctx, filepath.Join(root, "nix/var/nix"), dir, nixStore)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,7 @@ func Open(ctx context.Context, root string, dir nix.StoreDir) (*Store, error) {
 
 // Physical returns the file that holds p.
 func (s *Store) Physical(p nix.StorePath) string {
-	return filepath.Join("/", s.Root, p.String())
+	return filepath.Join(s.Root, p.String())
 }
 
 // Subjects returns the paths reachable from what args name, sorted by path:
@@ -89,7 +93,7 @@ var ErrNotInStore = errors.New("not in the Nix store")
 // is where its paths say it is.
 func (s *Store) resolve(arg string) (nix.StorePath, error) {
 	dir := string(s.Source.StoreDir())
-	physical := filepath.Join("/", s.Root, dir)
+	physical := filepath.Join(s.Root, dir)
 	at, err := filepath.Abs(arg)
 	if err != nil {
 		return nix.StorePath{}, err
