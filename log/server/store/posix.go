@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
-	"golang.org/x/sys/unix"
 )
 
 // POSIXConfig is how OpenPOSIX opens a folder.
@@ -121,16 +119,15 @@ func skipRepeated(err, e error) error {
 	return e
 }
 
-// writable asks before Tessera does, because Tessera panics where it cannot
-// open its lock file, and retries nothing.
+// writable does first what Tessera does first, because Tessera panics where it
+// cannot open its lock file. No batch is on its way, so closing the file takes
+// no lock away.
 func (p *posixStore) writable() error {
-	for _, name := range []string{".state/treeState.lock", ".state", "tile"} {
-		path := filepath.Join(p.dir, name)
-		if err := unix.Access(path, unix.W_OK); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return &fs.PathError{Op: "writing", Path: path, Err: err}
-		}
+	f, err := os.OpenFile(filepath.Join(p.dir, ".state", "treeState.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
 	}
-	return nil
+	return f.Close()
 }
 
 func (p *posixStore) Size(ctx context.Context) (uint64, error) {
