@@ -81,23 +81,28 @@ func (s *Submitter) sign(ctx context.Context, names []string) (batch []string, l
 	if err != nil {
 		return nil, nil, err
 	}
-	size := 0
-	for _, name := range names[:min(len(names), log.MaxSubmitLeaves)] {
-		leaf, err := s.leaf(ctx, signer, name)
+	names = names[:min(len(names), log.MaxSubmitLeaves)]
+	signed := make([][]byte, len(names))
+	err = s.spool.each(len(names), func(i int) error {
+		leaf, err := s.leaf(ctx, signer, names[i])
 		var reason *Reason
 		if errors.As(err, &reason) {
-			if err := s.fail(unsignedDir, name, reason); err != nil {
-				return nil, nil, err
-			}
-			continue
+			return s.fail(unsignedDir, names[i], reason)
 		}
-		if err != nil {
-			return nil, nil, err
-		}
+		signed[i] = leaf
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	size := 0
+	for i, leaf := range signed {
 		if size += len(leaf) + 2; size > log.MaxSubmitBytes {
 			break
 		}
-		batch, leaves = append(batch, name), append(leaves, leaf)
+		if leaf != nil {
+			batch, leaves = append(batch, names[i]), append(leaves, leaf)
+		}
 	}
 	return batch, leaves, nil
 }
@@ -131,40 +136,39 @@ func (s *Submitter) leaf(ctx context.Context, signer statement.Signer, name stri
 // settle deals with the log's answer to one batch. unproven is why some proofs
 // are missing, nil if the log only needs more time.
 func (s *Submitter) settle(batch []string, leaves [][]byte, res *log.SubmitResult, unproven error, out *Outcome) error {
-	for i, name := range batch {
+	for i := range batch {
 		r := &res.Results[i]
 		switch {
 		case r.Status == log.Rejected && slices.Contains(later, r.Code):
 			out.Why = &RejectedError{r.Code, r.Message}
 		case r.Status == log.Rejected:
 			out.Rejected++
-			if err := s.fail(unsignedDir, name, &Reason{r.Code, r.Message}); err != nil {
-				return err
-			}
-		case r.Proof == nil:
-			if out.Why == nil {
-				out.Why = unproven
-			}
-			if out.Why == nil {
-				out.Why = errors.New("the log has them, and has not proven it yet")
-			}
-		default:
-			leaf := r.Leaf
-			if leaf == nil {
-				leaf = leaves[i]
-			}
-			if err := s.keep(name, leaf, r); err != nil {
-				return err
-			}
+		case r.Proof != nil:
 			out.Sent++
+		case unproven != nil:
+			out.Why = unproven
+		default:
+			out.Why = errors.New("the log has them, and has not proven it yet")
 		}
 	}
-	return nil
+	return s.spool.each(len(batch), func(i int) error {
+		r := &res.Results[i]
+		switch {
+		case r.Status == log.Rejected && !slices.Contains(later, r.Code):
+			return s.fail(unsignedDir, batch[i], &Reason{r.Code, r.Message})
+		case r.Status != log.Rejected && r.Proof != nil:
+			return s.keep(batch[i], leaves[i], r)
+		}
+		return nil
+	})
 }
 
 // keep stores a receipt: the proof, then the leaf that it proves, and then the
 // earlier states go.
 func (s *Submitter) keep(name string, leaf []byte, r *log.Submitted) error {
+	if r.Leaf != nil {
+		leaf = r.Leaf // the same statement, signed another time
+	}
 	if err := s.spool.write(sentDir, name+proofSuffix, r.Proof.Marshal()); err != nil {
 		return err
 	}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/firn-log/firn/ingest/hook"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/statement"
@@ -117,6 +119,26 @@ func (s spool) remove(dir, name string) error {
 		return err
 	}
 	return nil
+}
+
+// together is how many files are written at once: file systems put syncs that
+// come together into one.
+const together = 32
+
+// each calls f for 0 to n-1, several at a time, and returns the first error.
+func (s spool) each(n int, f func(i int) error) error {
+	var g errgroup.Group
+	g.SetLimit(together)
+	for i := range n {
+		if s.step != nil { // one place to crash at a time
+			if err := f(i); err != nil {
+				return err
+			}
+			continue
+		}
+		g.Go(func() error { return f(i) })
+	}
+	return g.Wait()
 }
 
 // removePending gives up a record and its roots, once there is something that

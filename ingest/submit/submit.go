@@ -22,7 +22,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/firn-log/firn/ingest/hook"
@@ -42,7 +44,8 @@ type Submitter struct {
 	spool spool
 	lock  *durable.Lock
 	also  map[nix.StorePath]bool
-	said  io.Writer // one line for each thing that happens
+	mu    sync.Mutex // guards said
+	said  io.Writer  // one line for each thing that happens
 	now   func() time.Time
 
 	client sender
@@ -102,8 +105,10 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 // Close gives the spool up.
 func (s *Submitter) Close() error { return s.lock.Unlock() }
 
-// say writes one line about the file called name.
+// say writes one line.
 func (s *Submitter) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	fmt.Fprintf(s.said, format+"\n", args...)
 }
 
@@ -132,8 +137,16 @@ func (s *Submitter) Resolve(ctx context.Context) error {
 	if err2 != nil {
 		return errors.Join(err, err2)
 	}
-	for _, name := range records {
-		if err := s.resolveOne(ctx, store, public, name); err != nil {
+	for chunk := range slices.Chunk(records, together) {
+		var done []func() error
+		for _, name := range chunk {
+			write, err := s.resolveOne(ctx, store, public, name)
+			if err != nil {
+				return err
+			}
+			done = append(done, write)
+		}
+		if err := s.spool.each(len(done), func(i int) error { return done[i]() }); err != nil {
 			return err
 		}
 	}
@@ -164,42 +177,45 @@ func (s *Submitter) openStore(ctx context.Context) (*store, error) {
 	return newStore(src, s.conf.Store), nil
 }
 
-// resolveOne deals with one record. An error is one of the machine; what is
-// wrong with the record goes to failed/.
-func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet, name string) error {
+// resolveOne finds out what becomes of one record and returns what writes that
+// down. An error is one of the machine; what is wrong with the record goes to
+// failed/.
+func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet, name string) (func() error, error) {
 	b, err := os.ReadFile(s.spool.path(hook.PendingDir, name))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	rec, err := hook.ParseRecord(b)
 	if err == nil && rec.Name() != name {
 		err = errors.New("it is another build's")
 	}
+	var build *statement.Build
+	var payload []byte
 	if err != nil {
-		return s.fail(hook.PendingDir, name, &Reason{CodeBadRecord, "the file is not a record of the hook: " + err.Error()})
+		err = &Reason{CodeBadRecord, "the file is not a record of the hook: " + err.Error()}
+	} else {
+		build, payload, err = st.resolve(ctx, rec, s.builder(rec))
 	}
-	build, payload, err := st.resolve(ctx, rec, s.builder(rec))
 	var reason *Reason
 	if errors.As(err, &reason) {
-		return s.fail(hook.PendingDir, name, reason)
+		return func() error { return s.fail(hook.PendingDir, name, reason) }, nil
 	}
 	if err != nil {
-		return fmt.Errorf("resolving %s: %w", rec.Drv, err)
+		return nil, fmt.Errorf("resolving %s: %w", name, err)
 	}
 	to, why := unsignedDir, ""
 	if ok, err := public.has(ctx, st, build); err != nil {
-		return err
+		return nil, err
 	} else if !ok {
 		to, why = heldDir, ": private, no root of public-from needs it"
 	}
-	if err := s.spool.write(to, name, payload); err != nil {
-		return err
-	}
-	s.say("%s %s%s", to, build.DrvPath.Name(), why)
-	return s.spool.removePending(name)
+	return func() error {
+		if err := s.spool.write(to, name, payload); err != nil {
+			return err
+		}
+		s.say("%s %s%s", to, build.DrvPath.Name(), why)
+		return s.spool.removePending(name)
+	}, nil
 }
 
 // release moves a held statement on if it has become public.

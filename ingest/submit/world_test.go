@@ -184,7 +184,12 @@ func (w *world) spooled(drv nix.StorePath) string {
 	w.t.Helper()
 	w.time++
 	rec := &hook.Record{Drv: drv.String(), Time: w.time, BuildID: [16]byte{byte(w.time), byte(w.time >> 8)}}
-	if err := hook.Spool(w.conf.Spool).Add(rec); err != nil {
+	dir := filepath.Join(w.conf.Spool, hook.PendingDir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	// Without the syncs of hook.Spool.Add, for tests with many.
+	if err := os.WriteFile(filepath.Join(dir, rec.Name()), rec.Marshal(), 0o640); err != nil {
 		w.t.Fatal(err)
 	}
 	return rec.Name()
