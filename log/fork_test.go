@@ -161,3 +161,28 @@ func TestForgedEvidenceConvictsNobody(t *testing.T) {
 		t.Error("a fork convicts under a policy that does not know the log")
 	}
 }
+
+// Two keys under one origin are not one key that signed two histories.
+func TestTwoKeysOfOneOriginConvictNobody(t *testing.T) {
+	a, b := logtest.New(t), logtest.New(t, logtest.OtherKey())
+	one, two := grow(a, 0, 5, "one"), grow(b, 0, 5, "two")
+	both, err := policy.Parse([]byte("log " + a.VKey() + "\nlog " + b.VKey() + "\nquorum none\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if (&log.Fork{Small: one, Large: two}).Verify(both) == nil {
+		t.Error("two keys convict")
+	}
+	dir := t.TempDir()
+	for i, l := range []*logtest.Log{a, b} {
+		c, err := log.NewClient(l.URL(), both, log.Options{Memory: log.NewMemory(dir)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fork *log.ForkError
+		_, err = c.Checkpoint(t.Context())
+		if i == 0 && err != nil || i == 1 && (!errors.Is(err, log.ErrUnproven) || errors.As(err, &fork)) {
+			t.Errorf("log %d: %v", i, err)
+		}
+	}
+}

@@ -58,6 +58,9 @@ type Option func(*Log)
 // Origin sets the origin.
 func Origin(origin string) Option { return func(l *Log) { l.origin = origin } }
 
+// OtherKey makes the log sign with another key than its origin has by default.
+func OtherKey() Option { return func(l *Log) { l.key = seeded("other key of " + l.origin) } }
+
 // Witnesses makes n witnesses, w1 to wn, all of which cosign, and a quorum of k
 // of them. Without it the policy says `quorum none`.
 func Witnesses(n, k int) Option {
@@ -71,14 +74,16 @@ func Witnesses(n, k int) Option {
 
 // New makes an empty log with a published checkpoint of size 0. Its keys follow
 // from its origin, so that two logs of one origin are one log with two
-// histories.
+// histories. Options apply in order.
 func New(t testing.TB, opts ...Option) *Log {
 	t.Helper()
 	l := &Log{t: t, dir: t.TempDir(), origin: DefaultOrigin, ids: make(map[statement.ID]uint64)}
 	for _, o := range opts {
 		o(l)
 	}
-	l.key = seeded("log " + l.origin)
+	if l.key == nil {
+		l.key = seeded("log " + l.origin)
+	}
 	l.Publish()
 	return l
 }

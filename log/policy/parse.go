@@ -138,7 +138,7 @@ func (r *reader) witness(args []string) error {
 
 func (r *reader) group(args []string) error {
 	if len(args) < 3 {
-		return errors.New("want: group NAME all|any|K MEMBER...")
+		return errors.New("want: group NAME all|any|K MEMBER [MEMBER]")
 	}
 	name, k, members := args[0], args[1], args[2:]
 	for _, m := range members {
