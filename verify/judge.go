@@ -10,7 +10,7 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
-// Verdict is the answer about one path (spec/policy.md#verdicts).
+// Verdict is the answer about one path (spec/policy.md#how-a-verdict-is-found).
 type Verdict uint8
 
 // The verdicts, worst first.
