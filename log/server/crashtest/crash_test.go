@@ -1,6 +1,7 @@
 package crashtest
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -65,6 +66,7 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 	for round := range n {
 		l, reached := startLoad(p, o, &next, 30+round*37%400)
 		<-reached
+		seen := p.size(t)
 		d = d.cut()
 		p.kill()
 		acks = append(acks, l.wait()...)
@@ -72,6 +74,9 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 		dir, unmount = mount(t, d)
 		p = serve(t, dir+"/log")
 		checkAcks(t, p, acks)
+		if now := p.size(t); now < seen {
+			t.Errorf("a checkpoint of size %d was public before the cut, and %d is now", seen, now)
+		}
 	}
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
@@ -87,7 +92,6 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 func TestFullAndReadOnlyDisk(t *testing.T) {
 	d := newDisk()
 	dir, unmount := mount(t, d)
-	defer func() { unmount() }()
 	initLog(t, dir+"/log")
 	p := serve(t, dir+"/log")
 	o := register(t, p)
@@ -127,6 +131,21 @@ func TestFullAndReadOnlyDisk(t *testing.T) {
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}
+}
+
+// size returns the size of the public checkpoint.
+func (p *process) size(t *testing.T) int {
+	t.Helper()
+	resp, err := http.Get(p.url + "/checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var size int
+	if _, err := fmt.Fscanf(resp.Body, p.origin+"\n%d\n", &size); err != nil {
+		t.Fatalf("reading the checkpoint: %v", err)
+	}
+	return size
 }
 
 // waitOpen asks until the log is ready.

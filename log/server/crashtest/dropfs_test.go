@@ -131,10 +131,12 @@ func mount(t *testing.T, d *disk) (dir string, unmount func()) {
 	if err != nil {
 		testreq.Missing(t, "fuse", err.Error())
 	}
-	return dir, func() {
+	unmount = sync.OnceFunc(func() {
 		if err := server.Unmount(); err != nil {
 			_ = syscall.Unmount(dir, syscall.MNT_DETACH)
 		}
 		server.Wait()
-	}
+	})
+	t.Cleanup(unmount)
+	return dir, unmount
 }
