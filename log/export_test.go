@@ -33,3 +33,6 @@ func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) error {
 	}
 	return c.checkLookup(&Answers{lists: make(map[string][]Found)}, cp, &lookupRequest{Keys: keys}, answer)
 }
+
+// Keep writes evidence as if another process had found it at the same moment.
+func (m *Memory) Keep(c *Client, fork *ForkError) error { return m.keep(c.pol, fork) }

@@ -189,18 +189,19 @@ func checkConsistency(size1 uint64, root1 tlog.Hash, size2 uint64, root2 tlog.Ha
 	return tlog.CheckTree(hashes, int64(size2), root2, int64(size1), root1)
 }
 
-// keep writes the evidence of a fork and returns the fork with its path.
-func (m *Memory) keep(fork *ForkError) error {
+// keep writes the evidence of a fork and returns the fork with its path. If
+// enough that convicts is there, by other processes at this moment, it names
+// that instead.
+func (m *Memory) keep(pol *policy.Policy, fork *ForkError) error {
 	if m.dir == "" {
 		return fork
 	}
-	held, err := m.Evidence(fork.Origin)
+	held, err := m.convicting(pol, fork.Origin)
 	if err != nil {
 		return errors.Join(fork, err)
 	}
 	if len(held) >= maxEvidence {
-		fork.Path = held[0]
-		return fork
+		return held[0]
 	}
 	dir := filepath.Join(m.dir, "evidence")
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
@@ -231,22 +232,33 @@ func globQuote(s string) string {
 // convicted returns a *ForkError if evidence is held that convicts the log of
 // origin. Somebody who knows better moves the file away.
 func (m *Memory) convicted(pol *policy.Policy, origin string) error {
+	held, err := m.convicting(pol, origin)
+	if err == nil && len(held) > 0 {
+		return held[0]
+	}
+	return err
+}
+
+// convicting returns the evidence that is held against origin and convicts a log
+// of pol.
+func (m *Memory) convicting(pol *policy.Policy, origin string) ([]*ForkError, error) {
 	paths, err := m.Evidence(origin)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var held []*ForkError
 	for _, path := range paths {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return fmt.Errorf("reading evidence: %w", err)
+			return nil, fmt.Errorf("reading evidence: %w", err)
 		}
 		f, err := ParseFork(b)
 		if err != nil || f.Verify(pol) != nil {
 			continue // not evidence under this policy
 		}
 		if v, err := pol.VerifyLog(f.Small); err == nil && v.Origin == origin {
-			return &ForkError{Origin: origin, Old: f.Small, New: f.Large, Evidence: b, Path: path}
+			held = append(held, &ForkError{Origin: origin, Old: f.Small, New: f.Large, Evidence: b, Path: path})
 		}
 	}
-	return nil
+	return held, nil
 }

@@ -2,10 +2,12 @@ package log_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/firn-log/firn/log"
@@ -90,18 +92,44 @@ func TestAtMostFourFilesOfEvidence(t *testing.T) {
 	a, _ := twoHistories(t, 0)
 	dir := t.TempDir()
 	grow(a, 0, 3, "one")
-	checkpoint(t, a.Client(dir))
+	mem := log.NewMemory(dir)
 	for i := range 7 {
+		// Files that are not evidence are neither counted nor named.
+		name := fmt.Sprintf("%x-junk%d.firn-fork", sha256.Sum256([]byte(a.Origin())), i)
+		if err := os.MkdirAll(filepath.Join(dir, "evidence"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "evidence", name), []byte("junk"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 		b := logtest.New(t, logtest.Witnesses(3, 2))
 		grow(b, 0, 3, fmt.Sprint("other ", i))
-		var fork *log.ForkError
-		if _, err := b.Client(dir).Checkpoint(t.Context()); !errors.As(err, &fork) || fork.Path == "" {
-			t.Fatalf("%v", err)
+		alone := log.NewMemory("")
+		for _, l := range []*logtest.Log{a, b} {
+			c, err := log.NewClient(l.URL(), l.Policy(), log.Options{Memory: alone})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = c.Checkpoint(t.Context())
+			var fork *log.ForkError
+			if l == a && err != nil || l == b && !errors.As(err, &fork) {
+				t.Fatal(err)
+			}
+			if fork == nil {
+				continue
+			}
+			if err := mem.Keep(c, fork); !errors.As(err, &fork) || fork.Path == "" || strings.Contains(fork.Path, "junk") {
+				t.Errorf("%v, in %q", err, fork.Path)
+			}
 		}
-		held, err := log.NewMemory(dir).Evidence(a.Origin())
-		if err != nil || len(held) < 1 || len(held) > 4 {
-			t.Errorf("%d files, %v", len(held), err)
+		held, err := mem.Evidence(a.Origin())
+		if want := i + 1 + min(i+1, 4); err != nil || len(held) != want {
+			t.Errorf("%d files, want %d, %v", len(held), want, err)
 		}
+	}
+	var fork *log.ForkError
+	if _, err := a.Client(dir).Checkpoint(t.Context()); !errors.As(err, &fork) || strings.Contains(fork.Path, "junk") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -138,7 +138,7 @@ func (m *Memory) admit(ctx context.Context, c *Client, cp *Checkpoint) error {
 		if note != nil {
 			newer, err := c.goesOn(ctx, note, cp)
 			if fork := (*ForkError)(nil); errors.As(err, &fork) {
-				return m.keep(fork)
+				return m.keep(c.pol, fork)
 			}
 			if err != nil || !newer {
 				return err
