@@ -226,7 +226,17 @@ func TestKindIsPartOfWhatIsSigned(t *testing.T) {
 	if !ed25519.Verify(k.pub.Ed25519(), sigStructure(algEdDSA, k.pub.ID(), vouch.Payload), vouch.Sig) {
 		t.Error("the signature is not a plain Ed25519 signature over the Sig_structure")
 	}
-	if _, err := k.Sign(context.Background(), []byte("firn-key-proof-v1\n")); err == nil {
-		t.Error("a signer signs what is not a payload")
+	asked := false
+	oracle := &keySigner{pub: k.pub, raw: func(context.Context, []byte) ([]byte, error) {
+		asked = true
+		return make([]byte, 64), nil
+	}}
+	for _, junk := range [][]byte{nil, []byte("firn-key-proof-v1\n"), other[:len(other)-1]} {
+		if _, err := oracle.Sign(context.Background(), junk); err == nil || asked {
+			t.Errorf("the key was asked to sign %q, which is no payload", junk)
+		}
+	}
+	if _, err := oracle.Sign(context.Background(), vouch.Payload); CodeOf(err) != CodeBadSignature {
+		t.Errorf("a signature that does not verify was handed out: %v", err)
 	}
 }

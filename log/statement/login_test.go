@@ -2,6 +2,7 @@ package statement
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"os"
 	"path/filepath"
@@ -145,5 +146,20 @@ func TestNixSecretKeySignsCOSE(t *testing.T) {
 	pub, err := ReadPublicKey(path)
 	if err != nil || pub.ID() != s.Signer {
 		t.Errorf("reading the public half: %v", err)
+	}
+}
+
+// Signing with somebody else's public half gives the private key away, so it
+// is computed and not taken from the file.
+func TestPublicHalfInAKeyFileIsNotBelieved(t *testing.T) {
+	key := testEd25519("build")
+	wrong := append(append([]byte{}, key.Seed()...), testEd25519("identity")[32:]...)
+	k := memorySigner(t, ed25519.PrivateKey(wrong))
+	if k.pub.ID() != edSigner(t, "build").pub.ID() {
+		t.Error("the key is named after the public half in the file")
+	}
+	a, b := signSample(t, k, sampleBuild(), "", nil), signSample(t, edSigner(t, "build"), sampleBuild(), "", nil)
+	if string(a.Sig) != string(b.Sig) {
+		t.Error("the signature depends on the public half in the file")
 	}
 }

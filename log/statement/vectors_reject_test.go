@@ -129,6 +129,7 @@ func rejectForms(r *rejecter) {
 	r.leaf("form-triple", CodeBadForm, "an array of three", append(appendBytes(appendBytes([]byte{0x83}, payload), sig), 0x40))
 	r.leaf("form-pair-of-text", CodeBadForm, "the payload is text instead of bytes", append(append(appendHead([]byte{0x82}, majorText, uint64(len(payload))), payload...), appendBytes(nil, sig)...))
 	r.leaf("cose-unprotected", CodeBadForm, "an unprotected header: it would not be signed", cose(header, []byte{0xa1, 0x05, 0x41, 0x00}, payload, sig))
+	r.leaf("cose-unprotected-list", CodeBadForm, "an empty array in place of the empty map", cose(header, []byte{0x80}, payload, sig))
 	r.leaf("cose-detached", CodeBadForm, "the payload is null", slices.Concat(appendBytes([]byte{0xd2, 0x84}, header), []byte{0xa0, 0xf6}, appendBytes(nil, sig)))
 	r.leaf("cose-signature-63", CodeBadForm, "a short signature", cose(header, []byte{0xa0}, payload, sig[:63]))
 	r.leaf("cose-no-header", CodeBadForm, "empty protected headers", cose(nil, []byte{0xa0}, payload, sig))
@@ -227,7 +228,7 @@ func rejectEnvelope(r *rejecter) {
 	r.leaf("oversize-build", CodeOversize, "a build whose leaf is larger than 16 KiB and otherwise good: its references belong in a digest", rawCOSE(r.t, k, big))
 }
 
-// bigInt is the group order of edwards25519.
+// orderL is the group order of edwards25519.
 var orderL, _ = new(big.Int).SetString("7237005577332262213973186563042994240857116359379907606001950938285454250989", 10)
 
 // plusL returns the signature with L added to S, which lenient verifiers accept too.
@@ -260,6 +261,7 @@ func rejectSignatures(r *rejecter) {
 	verify("other-key", CodeWrongKey, "a good signature, and a key that did not make it", edSigner(r.t, "identity").pub, good)
 	p := memorySigner(r.t, testP256("build"))
 	verify("alg-of-another-key", CodeBadSignature, "an Ed25519 key under the name of ES256", k.pub, coseLeaf(algES256, kid, payload, sig))
+	verify("alg-signed", CodeBadSignature, "an Ed25519 key that signed the header of ES256", k.pub, coseLeaf(algES256, kid, payload, rawSignature(r.t, k, sigStructure(algES256, kid, payload))))
 	verify("p256-zero", CodeBadSignature, "r and s are zero", p.pub, coseLeaf(algES256, p.pub.ID(), payload, make([]byte, 64)))
 	pGood := rawCOSE(r.t, p, payload)
 	verify("p256-altered", CodeBadSignature, "", p.pub, coseLeaf(algES256, p.pub.ID(), altered, pGood[len(pGood)-64:]))
