@@ -71,8 +71,8 @@ func importFault(pkg, imported string) string {
 		return "nobody imports " + toTop
 	case from != toTop && !slices.Contains(allowed, toTop):
 		return from + " may not import " + toTop
-	case serverOf(to) != "" && from != "cmd" && !within(pkg, serverOf(to)):
-		return "a server is only for its program in cmd"
+	case serverOf(to) != "" && from != "cmd" && from != "bench" && !within(pkg, serverOf(to)):
+		return "a server is only for its program in cmd, and for bench"
 	case slices.Contains(testHelpers, to) && !slices.Contains(testHelpers, pkg):
 		return to + " is only for tests"
 	}
