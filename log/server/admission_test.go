@@ -69,7 +69,7 @@ func TestRefusedStatementsHaveDistinctCodes(t *testing.T) {
 		{"revoked key", sign(revoked, sample.Build(1), nil), "revoked-key"},
 		{"operator statement by a registered key", sign(alice.Identity, &statement.Operator{Name: "mallory", Contact: "m", HomeLog: l.Origin(), Identity: alice.Identity.PublicKey()}, nil), "key-taken"},
 		{"key of another operator", bob.People(taken), "key-taken"},
-		{"own key again", addKey(alice.Build), "key-taken"},
+		{"own key again", alice.AddKey(alice.Build, statement.RoleBuild), "key-taken"},
 		{"revoked key again", addKey(revoked), "key-taken"},
 		{"in another operator's name", sign(bob.Identity, vouch, &alice.ID), "wrong-operator"},
 		{"prev that is not here", sign(alice.Identity, vouch, &someID), "unknown-prev"},
