@@ -99,8 +99,8 @@ func (a *app) keyNew(f *keyNewFlags, path string) error {
 	}
 	fmt.Fprintln(a.Stdout, key.ID())
 	fmt.Fprintf(a.Stderr, `wrote the private key to %[1]s and the public key to %[1]s.pub
-to register as an operator with it:  firn operator register --log URL --identity %[1]s --key BUILD-KEY --name NAME --contact ADDRESS
-to sign builds with it:              name it with --key when you register, then run firn submit --key %[1]s
+as your identity key:  firn operator register --identity %[1]s --key BUILD-KEY --name NAME --contact ADDRESS --log URL --log-policy FILE
+as a build key:        name it with --key in that command, and then to firn submit
 `, path)
 	return nil
 }

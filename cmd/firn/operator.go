@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -94,49 +95,72 @@ func (a *app) register(ctx context.Context, f *registerFlags) error {
 	if err != nil {
 		return err
 	}
-	type newKey struct {
-		signer statement.Signer
-		role   statement.Role
-	}
-	var keys []newKey
-	seen := map[statement.KeyID]bool{identity.PublicKey().ID(): true}
-	for i, spec := range append(append([]string{}, f.identities...), f.keys...) {
-		s, err := a.openSigner(ctx, spec, f.login)
-		if err != nil {
-			return err
-		}
-		if id := s.PublicKey().ID(); seen[id] {
-			return failf(exitUsage, "an identity key says who you are, a build key signs claims on a machine: make one with `firn key new`", "%s names a key that is named already", spec)
-		} else {
-			seen[id] = true
-		}
-		role := statement.RoleBuild
-		if i < len(f.identities) {
-			role = statement.RoleIdentity
-		}
-		keys = append(keys, newKey{s, role})
+	keys, err := a.openNewKeys(ctx, f, identity.PublicKey().ID())
+	if err != nil {
+		return err
 	}
 	batch, h, err := a.introduce(ctx, f, identity, client)
 	if err != nil {
 		return err
 	}
 	for _, k := range keys {
-		id := k.signer.PublicKey().ID()
-		if known := h.keyOf(id); known != nil {
-			if known.role != k.role || known.revoked != nil {
-				return failf(exitFailed, "use a new key: a key has one role, and comes once", "the key %s is registered already, as a key that is %s", id, keyState(known))
-			}
-			continue
-		}
-		add, err := statement.ProveKey(ctx, k.signer, h.id, k.role)
-		if err != nil {
-			return failf(exitFailed, "", "proving the key %s: %w", id, err)
-		}
-		if err := batch.sign(ctx, add); err != nil {
+		if err := batch.addKey(ctx, client, h, k); err != nil {
 			return err
 		}
 	}
 	return batch.send(ctx, a, client, &f.signFlags, h.id)
+}
+
+type newKey struct {
+	signer statement.Signer
+	role   statement.Role
+}
+
+// openNewKeys opens the keys to add; none may be named twice.
+func (a *app) openNewKeys(ctx context.Context, f *registerFlags, identity statement.KeyID) ([]newKey, error) {
+	var keys []newKey
+	seen := map[statement.KeyID]bool{identity: true}
+	for i, spec := range slices.Concat(f.identities, f.keys) {
+		s, err := a.openSigner(ctx, spec, f.login)
+		if err != nil {
+			return nil, err
+		}
+		id := s.PublicKey().ID()
+		if seen[id] {
+			return nil, failf(exitUsage, "an identity key says who you are, a build key signs claims on a machine: make one with `firn key new`", "%s names a key that is named already", spec)
+		}
+		seen[id] = true
+		role := statement.RoleBuild
+		if i < len(f.identities) {
+			role = statement.RoleIdentity
+		}
+		keys = append(keys, newKey{s, role})
+	}
+	return keys, nil
+}
+
+// addKey signs the key-add of k, unless the log knows the key as this
+// operator's already.
+func (b *batch) addKey(ctx context.Context, client *log.Client, h *history, k newKey) error {
+	id := k.signer.PublicKey().ID()
+	if known := h.keyOf(id); known != nil {
+		if known.role != k.role || known.revoked != nil {
+			return failf(exitFailed, "use a new key: a key has one role, and comes once", "the key %s is registered already, as a key that is %s", id, keyState(known))
+		}
+		return nil
+	}
+	op, err := operatorOfKey(ctx, client, id)
+	if err != nil {
+		return err
+	}
+	if !op.IsZero() {
+		return failf(exitFailed, "a key belongs to one operator: make a new one with `firn key new`", "the key %s is already registered for the operator %s", id, op)
+	}
+	add, err := statement.ProveKey(ctx, k.signer, h.id, k.role)
+	if err != nil {
+		return failf(exitFailed, "", "proving the key %s: %w", id, err)
+	}
+	return b.sign(ctx, add)
 }
 
 // introduce starts a batch with the operator's first statement, or with an

@@ -40,17 +40,21 @@ type sentJSON struct {
 }
 
 type statementJSON struct {
-	ID     string `json:"id"`
-	Kind   string `json:"kind"`
-	Says   string `json:"says"`
-	Status string `json:"status"`
-	Index  uint64 `json:"index"`
-	Proven bool   `json:"proven"`
+	ID      string `json:"id"`
+	Kind    string `json:"kind"`
+	Says    string `json:"says"`
+	Status  string `json:"status"`
+	Index   uint64 `json:"index"`  // unless rejected
+	Proven  bool   `json:"proven"` // false: durable, but in no checkpoint yet
+	Error   string `json:"error,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
-// send submits the batch and prints the operator's id, or a JSON object.
+// send submits the batch, says what became of every statement, and prints the
+// operator's id, or a JSON object.
 func (b *batch) send(ctx context.Context, a *app, client *log.Client, f *signFlags, operator statement.ID) error {
 	out := sentJSON{Schema: 1, Operator: operator.String(), Log: client.Origin(), Statements: []statementJSON{}}
+	var refused error
 	if len(b.statements) > 0 {
 		leaves := make([][]byte, len(b.statements))
 		for i, s := range b.statements {
@@ -62,27 +66,41 @@ func (b *batch) send(ctx context.Context, a *app, client *log.Client, f *signFla
 		}
 		for i, r := range res.Results {
 			s := b.statements[i]
-			if r.Status == log.Rejected {
-				return failf(exitFailed, rejectionHint(r.Code), "the log refuses the %s statement (%s): %s", s.Kind, r.Code, r.Message)
+			if r.Status == log.Rejected && refused == nil {
+				refused = failf(exitFailed, rejectionHint(r.Code), "the log refuses the %s statement (%s): %s", s.Kind, r.Code, r.Message)
 			}
-			out.Statements = append(out.Statements, statementJSON{s.ID().String(), string(s.Kind), describe(s.Body), string(r.Status), r.Index, r.Proof != nil})
+			out.Statements = append(out.Statements, statementJSON{s.ID().String(), string(s.Kind), describe(s.Body), string(r.Status), r.Index, r.Proof != nil, r.Code, r.Message})
 		}
 	}
 	if f.json {
-		return a.writeJSON(out)
+		if err := a.writeJSON(out); err != nil {
+			return err
+		}
+		return refused
 	}
+	a.showSent(&out)
+	if refused != nil {
+		return refused
+	}
+	_, err := fmt.Fprintln(a.Stdout, out.Operator)
+	return err
+}
+
+func (a *app) showSent(out *sentJSON) {
 	if len(out.Statements) == 0 {
 		fmt.Fprintf(a.Stderr, "nothing to do: the log %s knows all this already\n", out.Log)
 	}
 	for _, s := range out.Statements {
+		if s.Error != "" {
+			fmt.Fprintf(a.Stderr, "%s %s: %s\n", s.Status, s.Kind, s.Says)
+			continue
+		}
 		proven := "proven"
 		if !s.Proven {
 			proven = "durable, and not yet in a checkpoint"
 		}
 		fmt.Fprintf(a.Stderr, "%s %s at index %d of %s, %s: %s\n", s.Status, s.Kind, s.Index, out.Log, proven, s.Says)
 	}
-	_, err := fmt.Fprintln(a.Stdout, out.Operator)
-	return err
 }
 
 func rejectionHint(code string) string {
