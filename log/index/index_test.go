@@ -1,0 +1,194 @@
+package index_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/testreq"
+	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/statement"
+)
+
+var update = flag.Bool("update", false, "write spec/vectors/index again from the leaves of spec/vectors/statement")
+
+// A vector is one leaf and its keys (spec/index.md#vectors).
+type vector struct {
+	Name string   `json:"name"` // of the leaf in spec/vectors/statement
+	Leaf string   `json:"leaf"` // hex
+	Keys []string `json:"keys"`
+}
+
+func vectorFile() string {
+	return filepath.Join(testreq.Root(), "spec", "vectors", "index", "keys.json")
+}
+
+func TestVectors(t *testing.T) {
+	if *update {
+		writeVectors(t)
+	}
+	for _, v := range readVectors(t) {
+		leaf, err := hex.DecodeString(v.Leaf)
+		if err != nil {
+			t.Fatalf("%s: %v", v.Name, err)
+		}
+		if got := index.Keys(leaf); !slices.Equal(got, v.Keys) {
+			t.Errorf("%s: keys\n%s", v.Name, cmp.Diff(v.Keys, got))
+		}
+	}
+}
+
+func readVectors(t testing.TB) []vector {
+	t.Helper()
+	b, err := os.ReadFile(vectorFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var vectors []vector
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&vectors); err != nil || len(vectors) == 0 {
+		t.Fatalf("%s: %d vectors, %v", vectorFile(), len(vectors), err)
+	}
+	return vectors
+}
+
+func writeVectors(t *testing.T) {
+	t.Helper()
+	var vectors []vector
+	for _, sub := range []string{"accept", "reject"} {
+		files, err := filepath.Glob(filepath.Join(testreq.Root(), "spec", "vectors", "statement", sub, "*.json"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no statement vectors: %v", err)
+		}
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var s struct{ Leaf string }
+			if err := json.Unmarshal(b, &s); err != nil {
+				t.Fatal(err)
+			}
+			if len(s.Leaf) > 16<<10 {
+				continue // nothing is to be learnt from long ones
+			}
+			leaf, err := hex.DecodeString(s.Leaf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			keys := index.Keys(leaf)
+			if keys == nil {
+				keys = []string{}
+			}
+			vectors = append(vectors, vector{sub + "/" + strings.TrimSuffix(filepath.Base(f), ".json"), s.Leaf, keys})
+		}
+	}
+	b, err := json.MarshalIndent(vectors, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(vectorFile(), append(b, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The keys of each kind, written by hand from spec/index.md#keys.
+func TestKeysOfEachKind(t *testing.T) {
+	me := signer(t, 1)
+	key := "key:" + me.PublicKey().ID().String()
+	other := signer(t, 2).PublicKey()
+	op, op2 := statement.ID{1}, statement.ID{2}
+	hash := func(b byte) nix.Hash { return nix.Hash(bytes.Repeat([]byte{b}, 32)) }
+	hex32 := func(b string) string { return strings.Repeat(b, 32) }
+	for _, tt := range []struct {
+		name string
+		body statement.Body
+		prev *statement.ID
+		want []string
+	}{
+		{"build", build(t), nil, []string{"drv:" + drv, "out:" + outPath(t, "dev"), "out:" + outPath(t, "out"), key}},
+		{"build of a fixed output", fixed(t), nil, []string{
+			"digest:sha256:" + hex32("07"), "drv:" + drv, "out:" + fixed(t).Outputs[0].Path.String(), "real:sha256:" + hex32("09") + "!out", key,
+		}},
+		{"build-failed", &statement.BuildFailed{
+			DrvPath: storePath(t, drv), StoreDir: nix.DefaultStoreDir, System: "x86_64-linux", Outputs: []string{"out"},
+			Reason: statement.ReasonTimeout, Builder: builder,
+		}, nil, []string{"drv:" + drv, key}},
+		{"closure", &statement.Closure{Name: "c", StoreDir: nix.DefaultStoreDir, Digest: hash(5), Count: 3}, nil,
+			[]string{"digest:sha256:" + hex32("05"), key}},
+		{"key-revoke", &statement.KeyRevoke{OperatorID: op, KeyID: other.ID(), Reason: statement.Retired, Elsewhere: statement.Keep}, &op2,
+			[]string{"operator:" + op.String(), "key:" + other.ID().String(), key}},
+		{"vouch", &statement.Vouch{OperatorID: op, For: op2}, &op, []string{"operator:" + op.String(), "operator:" + op2.String(), key}},
+		{"retract", &statement.Retract{OperatorID: op, Statement: op2, Reason: "wrong"}, &op, []string{"operator:" + op.String(), key}},
+		{"operator, later", &statement.Operator{
+			Name: "a", Contact: "a", HomeLog: "log.example/01234567", Identity: me.PublicKey(), OperatorID: &op,
+		}, &op, []string{"operator:" + op.String(), key}},
+	} {
+		s, err := statement.Sign(context.Background(), me, tt.body, "", tt.prev)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		slices.Sort(tt.want)
+		if got := index.Keys(s.Leaf()); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: keys\n%s", tt.name, cmp.Diff(tt.want, got))
+		}
+	}
+}
+
+func TestFirstOperatorStatementHasItsOwnId(t *testing.T) {
+	me := signer(t, 1)
+	s, err := statement.Sign(context.Background(), me, &statement.Operator{
+		Name: "a", Contact: "a", HomeLog: "log.example/01234567", Identity: me.PublicKey(),
+	}, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"key:" + s.Signer.String(), "operator:" + s.ID().String()}
+	if got := index.Keys(s.Leaf()); !slices.Equal(got, want) {
+		t.Errorf("keys %q, want %q", got, want)
+	}
+}
+
+// The map verifies nothing: a leaf whose signature is wrong has the same keys.
+func TestKeysDoNotDependOnTheSignature(t *testing.T) {
+	s, err := statement.Sign(context.Background(), signer(t, 1), build(t), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := slices.Clone(s.Leaf())
+	forged[len(forged)-1] ^= 1
+	if !slices.Equal(index.Keys(forged), index.Keys(s.Leaf())) {
+		t.Error("keys depend on the signature")
+	}
+}
+
+func FuzzKeys(f *testing.F) {
+	for _, v := range readVectors(f) {
+		leaf, err := hex.DecodeString(v.Leaf)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(leaf)
+	}
+	f.Fuzz(func(t *testing.T, leaf []byte) {
+		keys := index.Keys(leaf)
+		if !slices.IsSorted(keys) || len(slices.Compact(slices.Clone(keys))) != len(keys) {
+			t.Errorf("not sorted, or repeated: %q", keys)
+		}
+		if _, err := statement.Parse(leaf); (err == nil) != (len(keys) > 0) {
+			t.Errorf("%d keys, and parsing says %v", len(keys), err)
+		}
+	})
+}
