@@ -223,6 +223,9 @@ func TestKindIsPartOfWhatIsSigned(t *testing.T) {
 	if err := s.Verify(k.pub); CodeOf(err) != CodeBadSignature {
 		t.Error(err)
 	}
+	if msg := []byte("x"); !ed25519.Verify(k.pub.Ed25519(), msg, neutralR(testEd25519("identity"), msg)) {
+		t.Error("the vector with R of small order does not satisfy the equation, so it tests nothing")
+	}
 	if !ed25519.Verify(k.pub.Ed25519(), sigStructure(algEdDSA, k.pub.ID(), vouch.Payload), vouch.Sig) {
 		t.Error("the signature is not a plain Ed25519 signature over the Sig_structure")
 	}
