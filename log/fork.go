@@ -136,7 +136,7 @@ func parseHashes(lines []string) ([]tlog.Hash, error) {
 	}
 	hashes := make([]tlog.Hash, len(lines))
 	for i, l := range lines {
-		b, err := base64.StdEncoding.Strict().DecodeString(l)
+		b, err := policy.DecodeBase64(l)
 		if err != nil || len(b) != tlog.HashSize {
 			return nil, fmt.Errorf("%w proof: %q is not the base64 of a hash", policy.ErrMalformed, l)
 		}

@@ -45,7 +45,7 @@ func ParseProof(b []byte) (*Proof, error) {
 	lines = lines[1:]
 	p := &Proof{Note: note}
 	if len(lines) > 0 && strings.HasPrefix(lines[0], "extra ") {
-		extra, err := base64.StdEncoding.Strict().DecodeString(lines[0][len("extra "):])
+		extra, err := policy.DecodeBase64(lines[0][len("extra "):])
 		if err != nil || len(extra) == 0 {
 			return nil, fmt.Errorf("%w proof: the extra line does not hold base64", policy.ErrMalformed)
 		}

@@ -54,6 +54,8 @@ func TestPF_MalformedProofsAreRefused(t *testing.T) {
 		"PF4 short hash":            strings.Replace(good, h, "AAAA\n", 1),
 		"PF4 not canonical":         strings.Replace(good, "uFU=\n", "uFV=\n", 1),
 		"PF4 64 hashes":             head + "index 1\n" + strings.Repeat(h, 64) + "\n" + note,
+		"PF2 return in extra":       strings.Replace(good, "AAAA", "AA\rAA", 1),
+		"PF4 return in a hash":      strings.Replace(good, h, "\r"+h, 1),
 		"PF5 no empty line":         strings.Replace(good, h+"\n", h, 1),
 		"PF5 no checkpoint":         head + "index 1\n" + h + "\n",
 		"PF5 note, no checkpoint":   head + "index 1\n" + h + "\nhello\n\n— a AAAAAAE=\n",

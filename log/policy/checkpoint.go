@@ -3,16 +3,20 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 )
 
+// MaxSize bounds the size of a tree: no log has so many entries, and arithmetic
+// on larger ones overflows in more than one library, golang.org/x/mod among them.
+const MaxSize = 1 << 60
+
 // A Head is what the text of a checkpoint says (c2sp.org/tlog-checkpoint).
 type Head struct {
 	Origin     string
-	Size       uint64 // at most 2^63 − 1
+	Size       uint64 // at most MaxSize
 	Root       [32]byte
 	Extensions []string // never written by firn, tolerated when read
 }
@@ -35,11 +39,11 @@ func ParseCheckpoint(text string) (Head, error) {
 		}
 	}
 	size, err := ParseDecimal(lines[1])
-	if err != nil || size > math.MaxInt64 {
+	if err != nil || size > MaxSize {
 		return Head{}, fmt.Errorf("%w checkpoint: %q is not a tree size", ErrMalformed, lines[1])
 	}
 	h := Head{Origin: lines[0], Size: size}
-	root, err := base64.StdEncoding.Strict().DecodeString(lines[2])
+	root, err := DecodeBase64(lines[2])
 	if err != nil || len(root) != len(h.Root) {
 		return Head{}, fmt.Errorf("%w checkpoint: the third line is not the base64 of 32 bytes", ErrMalformed)
 	}
@@ -59,6 +63,15 @@ func (h Head) Text() string {
 		h.Origin, strconv.FormatUint(h.Size, 10), base64.StdEncoding.EncodeToString(h.Root[:]),
 	}, h.Extensions...)
 	return strings.Join(lines, "\n") + "\n"
+}
+
+// DecodeBase64 reads padded base64 as RFC 4648 §4 writes it and in no other
+// form. encoding/base64 skips line breaks, even when it is strict.
+func DecodeBase64(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, errors.New("a line break in base64")
+	}
+	return base64.StdEncoding.Strict().DecodeString(s)
 }
 
 // ParseDecimal reads the only decimal form of an unsigned number: digits, no

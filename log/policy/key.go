@@ -64,8 +64,8 @@ func ParseKey(vkey string) (Key, error) {
 	if !ok {
 		return Key{}, errors.New("not a verifier key: want name+keyid+base64")
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(b64)
-	if err != nil || len(raw) < 2 || strings.ContainsAny(b64, "\r\n") {
+	raw, err := DecodeBase64(b64)
+	if err != nil || len(raw) < 2 {
 		return Key{}, fmt.Errorf("key of %q: its last part is not the base64 of a key", name)
 	}
 	k, err := NewKey(name, raw[0], raw[1:])

@@ -74,7 +74,7 @@ func parseSignature(line string) (Signature, error) {
 	if err := checkName(name); err != nil {
 		return Signature{}, fmt.Errorf("%w note: %w", ErrMalformed, err)
 	}
-	raw, err := base64.StdEncoding.Strict().DecodeString(b64)
+	raw, err := DecodeBase64(b64)
 	if err != nil || len(raw) < 5 {
 		return Signature{}, fmt.Errorf("%w note: the signature of %s is not the base64 of a key id and a signature", ErrMalformed, name)
 	}
