@@ -66,6 +66,8 @@ func newRootCmd(a *app) *cobra.Command {
 		newStatementCmd(a),
 		newPolicyCmd(a),
 		newVerifyCmd(a),
+		newSubmitCmd(a),
+		newHookCmd(a),
 	)
 	return root
 }

@@ -89,7 +89,7 @@ func (s Spool) addProblem(unix int64, text string) {
 	if st, err := os.Lstat(path); err == nil && st.Size() > maxProblems {
 		flags |= os.O_TRUNC
 	}
-	f, err := os.OpenFile(path, flags, fileMode)
+	f, err := os.OpenFile(path, flags, 0o644)
 	if err != nil {
 		return
 	}

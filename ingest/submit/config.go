@@ -66,8 +66,9 @@ type Config struct {
 	MaxPause Duration `toml:"max-pause"`
 }
 
-// Duration is a time.Duration written as "10s" or "5m".
-type Duration time.Duration
+// Duration is a time.Duration written as "10s" or "5m". It is a struct so that a
+// bare number, which would be nanoseconds, is refused.
+type Duration struct{ time.Duration }
 
 // UnmarshalText implements encoding.TextUnmarshaler; negative ones are refused.
 func (d *Duration) UnmarshalText(b []byte) error {
@@ -75,7 +76,7 @@ func (d *Duration) UnmarshalText(b []byte) error {
 	if err == nil && v <= 0 {
 		err = fmt.Errorf("%q is not longer than nothing", b)
 	}
-	*d = Duration(v)
+	d.Duration = v
 	return err
 }
 
@@ -114,9 +115,7 @@ func LoadConfig(path string, getenv func(string) string) (*Config, error) {
 			c.PublicFrom[i] = under(dir, p)
 		}
 	}
-	if path, ok := strings.CutPrefix(c.Key, "file:"); ok {
-		c.Key = "file:" + under(dir, path)
-	}
+	c.Key = keyUnder(dir, c.Key)
 	c.fill(getenv)
 	return &c, nil
 }
@@ -136,6 +135,19 @@ func under(dir, path string) string {
 	return filepath.Join(dir, path)
 }
 
+// keyUnder is under for the path in a key; a key of an agent is none.
+func keyUnder(dir, key string) string {
+	for _, prefix := range []string{"file:", "ssh-keygen:"} {
+		if path, ok := strings.CutPrefix(key, prefix); ok {
+			return prefix + under(dir, path)
+		}
+	}
+	if strings.HasPrefix(key, "agent:") {
+		return key
+	}
+	return under(dir, key)
+}
+
 func (c *Config) fill(getenv func(string) string) {
 	set := func(p *string, v string) {
 		if *p == "" {
@@ -145,11 +157,11 @@ func (c *Config) fill(getenv func(string) string) {
 	set(&c.Spool, string(hook.SpoolDir(getenv)))
 	set(&c.StoreDir, string(nix.DefaultStoreDir))
 	set(&c.StateDir, hook.StateDir(getenv))
-	if c.Interval == 0 {
-		c.Interval = Duration(5 * time.Second)
+	if c.Interval.Duration == 0 {
+		c.Interval = Duration{5 * time.Second}
 	}
-	if c.MaxPause == 0 {
-		c.MaxPause = Duration(5 * time.Minute)
+	if c.MaxPause.Duration == 0 {
+		c.MaxPause = Duration{5 * time.Minute}
 	}
 }
 

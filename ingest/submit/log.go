@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
@@ -114,9 +113,6 @@ func (s *Submitter) fetchClosures(ctx context.Context) (bool, error) {
 func (s spool) writeClosure(paths []nix.StorePath, digest string) error {
 	if statement.PathsDigest(paths).Hex() != digest {
 		return fmt.Errorf("closure %s: the list does not have this digest", digest)
-	}
-	if err := durable.MkdirAll(s.path(closureDir, ""), 0o770); err != nil {
-		return err
 	}
 	var b strings.Builder
 	for _, p := range paths {

@@ -59,7 +59,7 @@ func (s *Submitter) Loop(ctx context.Context) error {
 				s.back.reset()
 			}
 		}
-		if !sleep(ctx, time.Duration(s.conf.Interval)) {
+		if !sleep(ctx, s.conf.Interval.Duration) {
 			return nil
 		}
 	}
@@ -120,7 +120,7 @@ func (b *backoff) reset() { b.failures = 0 }
 // the last, up to max-pause, shortened at random by up to half so that machines
 // that failed together do not come back together; and as long as the log asks.
 func (b *backoff) next(c *Config, why error) time.Duration {
-	limit := time.Duration(c.MaxPause)
+	limit := c.MaxPause.Duration
 	pause := limit
 	if b.failures < 30 {
 		pause = min(limit, firstPause<<b.failures)

@@ -23,6 +23,9 @@ const (
 	sentDir     = "sent"
 	failedDir   = "failed"
 
+	// submitDir is where the submitter keeps word of itself. The spool's top
+	// folder may be closed to it, so that it cannot replace the hook's folders.
+	submitDir   = "submit"
 	lockFile    = "lock"
 	lastRunFile = "last-run"
 
@@ -49,9 +52,17 @@ func (s spool) changing() {
 	}
 }
 
+// Folders returns the folders of a spool, so that they can be made with the
+// rights that they need.
+func Folders() []string {
+	return []string{
+		hook.PendingDir, hook.RootsDir, unsignedDir, signedDir, heldDir, sentDir, failedDir, closureDir, submitDir,
+	}
+}
+
 // prepare makes the folders.
 func (s spool) prepare() error {
-	for _, dir := range []string{hook.PendingDir, hook.RootsDir, unsignedDir, signedDir, heldDir, sentDir, failedDir} {
+	for _, dir := range Folders() {
 		if err := durable.MkdirAll(filepath.Join(s.dir, dir), 0o770); err != nil {
 			return fmt.Errorf("preparing the spool: %w", err)
 		}
@@ -215,7 +226,7 @@ func (s spool) recover() error {
 			}
 		}
 	}
-	for _, dir := range []string{unsignedDir, signedDir, heldDir, sentDir, failedDir} {
+	for _, dir := range []string{unsignedDir, signedDir, heldDir, sentDir, failedDir, closureDir, submitDir} {
 		if err := durable.SweepTemp(filepath.Join(s.dir, dir)); err != nil {
 			return err
 		}

@@ -239,11 +239,11 @@ func (s spool) writeLastRun(now time.Time, why error) error {
 	if why != nil {
 		text = strings.Join(strings.Fields(strings.ToValidUTF8(why.Error(), "?")), " ")
 	}
-	return s.write("", lastRunFile, fmt.Appendf(nil, "%d %s\n", now.Unix(), text))
+	return s.write(submitDir, lastRunFile, fmt.Appendf(nil, "%d %s\n", now.Unix(), text))
 }
 
 func (s spool) readLastRun() (*LastRun, error) {
-	b, err := os.ReadFile(s.path("", lastRunFile))
+	b, err := os.ReadFile(s.path(submitDir, lastRunFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -253,7 +253,7 @@ func (s spool) readLastRun() (*LastRun, error) {
 	text, why, ok := strings.Cut(strings.TrimSuffix(string(b), "\n"), " ")
 	n, err := strconv.ParseInt(text, 10, 64)
 	if !ok || err != nil {
-		return nil, fmt.Errorf("%s is not in its form", s.path("", lastRunFile))
+		return nil, fmt.Errorf("%s is not in its form", s.path(submitDir, lastRunFile))
 	}
 	run := &LastRun{Time: time.Unix(n, 0).UTC(), OK: why == "ok"}
 	if !run.OK {

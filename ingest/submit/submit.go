@@ -93,7 +93,7 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 		return nil, err
 	}
 	var err error
-	if s.lock, err = durable.Acquire(filepath.Join(conf.Spool, lockFile)); err != nil {
+	if s.lock, err = durable.Acquire(s.spool.path(submitDir, lockFile)); err != nil {
 		return nil, err
 	}
 	if err := s.spool.recover(); err != nil {
