@@ -43,7 +43,11 @@ key, which readers put into their policy, is printed.`,
 				o.Change = func(c *server.Config) { c.Listen = listen }
 			}
 			vkey, err := server.Init(args[0], o)
-			if err != nil {
+			var wrong *server.ConfigError
+			switch {
+			case errors.As(err, &wrong):
+				return fail(exitUsage, "", wrong)
+			case err != nil:
 				return fail(exitFailed, "", fmt.Errorf("making a log in %s: %w", args[0], err))
 			}
 			fmt.Fprintln(a.Stdout, vkey)

@@ -169,8 +169,17 @@ func (c *Config) Check() error {
 	if _, err := c.Rules(); err != nil {
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return &ConfigError{errors.Join(errs...)}
+	}
+	return nil
 }
+
+// ConfigError holds every problem of a configuration.
+type ConfigError struct{ err error }
+
+func (e *ConfigError) Error() string { return e.err.Error() }
+func (e *ConfigError) Unwrap() error { return e.err }
 
 func (c *Config) checkpointURLs() []string {
 	if c.Rollback.PublicURL == "" {
@@ -206,7 +215,7 @@ func (c *Config) Rules() (statement.Rules, error) {
 	slices.SortFunc(r.CacheKeys, func(a, b statement.CacheKey) int { return bytes.Compare(a.Key[:], b.Key[:]) })
 	if len(errs) == 0 {
 		// The rules are checked as the statement that will carry them.
-		if err := (&statement.LogConfig{Origin: c.Origin, Rules: r}).Check(); err != nil {
+		if err := (&statement.LogConfig{Origin: "log.example/00000000", Rules: r}).Check(); err != nil {
 			errs = append(errs, fmt.Errorf("admission: %w", err))
 		}
 	}
