@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/firn-log/firn/log/logtest"
@@ -35,8 +36,20 @@ func (p people) operator(s statement.Signer, name string) *statement.ID {
 	return p.add(s, &statement.Operator{Name: name, Contact: name, HomeLog: p.l.Origin(), Identity: s.PublicKey()}, nil)
 }
 
-// show runs firn operator show --json.
-func (p people) show(id string) historyJSON {
+// show runs firn operator show --json, which must succeed.
+func (p people) show(id string) (h historyJSON) {
+	p.t.Helper()
+	code, out, words := p.run(id)
+	if code != exitOK {
+		p.t.Fatalf("status %d\n%s", code, words)
+	}
+	if err := json.Unmarshal([]byte(out), &h); err != nil {
+		p.t.Fatal(err)
+	}
+	return h
+}
+
+func (p people) run(id string) (code int, stdout, stderr string) {
 	p.t.Helper()
 	policy := filepath.Join(p.t.TempDir(), "log.policy")
 	if err := os.WriteFile(policy, []byte(p.l.PolicyText()), 0o600); err != nil {
@@ -45,14 +58,8 @@ func (p people) show(id string) historyJSON {
 	var out, words bytes.Buffer
 	a := &app{Stdin: &bytes.Buffer{}, Stdout: &out, Stderr: &words, Getenv: func(string) string { return "" }}
 	args := []string{"operator", "show", id, "--json", "--log", p.l.URL(), "--log-policy", policy, "--state", p.t.TempDir()}
-	if code := run(context.Background(), a, args); code != exitOK {
-		p.t.Fatalf("status %d\n%s", code, words.String())
-	}
-	var h historyJSON
-	if err := json.Unmarshal(out.Bytes(), &h); err != nil {
-		p.t.Fatal(err)
-	}
-	return h
+	code = run(context.Background(), a, args)
+	return code, out.String(), words.String()
 }
 
 func key(t *testing.T, name string) statement.Signer { return logtest.Signer(t, name) }
@@ -88,6 +95,13 @@ func TestOperatorShowBelievesIdentityKeysOnly(t *testing.T) {
 	head := p.add(alice, prove(build, statement.RoleBuild), op)
 	p.add(build, &statement.Vouch{OperatorID: *op, For: statement.ID{1}}, head)
 	p.add(mallory, prove(spare, statement.RoleIdentity), head)
+	forged, err := statement.Sign(ctx, alice, &statement.Vouch{OperatorID: *op, For: statement.ID{3}}, "", head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := forged.Leaf()
+	leaf[len(leaf)-1] ^= 1
+	p.l.Add(leaf)
 	stolen := prove(spare, statement.RoleBuild)
 	stolen.Key = mallory.PublicKey()
 	p.add(alice, stolen, head)
@@ -104,7 +118,7 @@ func TestOperatorShowBelievesIdentityKeysOnly(t *testing.T) {
 	for _, s := range h.Statements {
 		counts = append(counts, s.Counts)
 	}
-	if want := []bool{true, true, false, false, false, true, true, false}; !slices.Equal(counts, want) {
+	if want := []bool{true, true, false, false, false, false, true, true, false}; !slices.Equal(counts, want) {
 		t.Errorf("counts %v, want %v: %+v", counts, want, h.Statements)
 	}
 	var keys []string
@@ -114,5 +128,8 @@ func TestOperatorShowBelievesIdentityKeysOnly(t *testing.T) {
 	want := []string{alice.PublicKey().ID().String(), build.PublicKey().ID().String(), spare.PublicKey().ID().String()}
 	if !slices.Equal(keys, want) || h.Keys[0].Revoked != "compromised" {
 		t.Errorf("keys %v, want %v", h.Keys, want)
+	}
+	if code, _, words := p.run(mallory.PublicKey().ID().String()); code != exitFailed || !strings.Contains(words, "knows no operator") {
+		t.Errorf("a key that never proved itself belongs to an operator: %d %s", code, words)
 	}
 }
