@@ -33,8 +33,13 @@ type Modulo struct {
 	Variant Variant
 }
 
+// MaxDrvDepth bounds how many derivations may stand in a chain of inputs; the
+// longest of nixpkgs have hundreds.
+const MaxDrvDepth = 10_000
+
 // Errors of a ModuloCache.
 var (
+	ErrDrvDepth     = fmt.Errorf("more than %d derivations that need each other in turn", MaxDrvDepth)
 	ErrOutputPath   = errors.New("the output path does not follow from the derivation")
 	ErrWrongDrvPath = errors.New("the derivation does not have that path")
 )
@@ -46,7 +51,14 @@ type ModuloCache struct {
 	load func(StorePath) (*Derivation, error)
 
 	mu    sync.Mutex // guards known
-	known map[moduloKey]Hash
+	known map[moduloKey]knownModulo
+}
+
+// knownModulo is the hash of a derivation, and how many derivations its
+// longest chain of inputs has, itself included.
+type knownModulo struct {
+	hash  Hash
+	depth int
 }
 
 type moduloKey struct {
@@ -59,14 +71,15 @@ type moduloKey struct {
 // checked, and is why derivations cannot depend on each other in a circle.
 // load may be called concurrently, and more than once for a path.
 func NewModuloCache(load func(StorePath) (*Derivation, error)) *ModuloCache {
-	return &ModuloCache{load: load, known: make(map[moduloKey]Hash)}
+	return &ModuloCache{load: load, known: make(map[moduloKey]knownModulo)}
 }
 
 // Modulo returns the hash of d with its own output paths masked: that from
 // which output paths and the ids of realisations follow. Errors: those of
-// load, and ErrWrongDrvPath.
+// load, ErrWrongDrvPath, and ErrDrvDepth.
 func (c *ModuloCache) Modulo(d *Derivation, v Variant) (Hash, error) {
-	return c.hash(d, v, true)
+	m, err := c.hash(d, v, true, 1)
+	return m.hash, err
 }
 
 // Match finds the variant under which the output paths of an input-addressed
@@ -106,56 +119,66 @@ func follows(d *Derivation, h Hash) (bool, error) {
 	return true, nil
 }
 
-// hash computes one hash.
-func (c *ModuloCache) hash(d *Derivation, v Variant, mask bool) (Hash, error) {
+// hash computes one hash. level is how many derivations stand above d, itself
+// included, in the chain that led here.
+func (c *ModuloCache) hash(d *Derivation, v Variant, mask bool, level int) (knownModulo, error) {
+	if level > MaxDrvDepth {
+		return knownModulo{}, fmt.Errorf("%s.drv: %w", d.Name, ErrDrvDepth)
+	}
+	m := knownModulo{depth: 1}
 	if d.kind == Fixed {
 		o := d.Outputs[0]
-		return Hash(sha256Sum("fixed:out:" + o.HashAlgo + ":" + o.Hash + ":" + o.Path)), nil
+		m.hash = Hash(sha256Sum("fixed:out:" + o.HashAlgo + ":" + o.Hash + ":" + o.Path))
+		return m, nil
 	}
 	byHash := make(map[string][]string, len(d.InputDrvs))
 	for _, in := range d.InputDrvs {
-		h, err := c.input(in, v)
+		im, err := c.input(in, v, level+1)
 		if err != nil {
-			return Hash{}, err
+			return knownModulo{}, err
 		}
-		key := h.Hex()
-		outputs := in.Outputs
-		if v == Merge {
-			outputs = slices.Concat(byHash[key], outputs)
-			slices.Sort(outputs)
-			outputs = slices.Compact(outputs)
+		m.depth = max(m.depth, im.depth+1)
+		key := im.hash.Hex()
+		if v == Clobber {
+			delete(byHash, key)
 		}
-		byHash[key] = outputs
+		byHash[key] = append(byHash[key], in.Outputs...)
 	}
 	inputs := make([]modInput, 0, len(byHash))
 	for _, key := range slices.Sorted(maps.Keys(byHash)) {
-		inputs = append(inputs, modInput{key, byHash[key]})
+		outputs := byHash[key]
+		slices.Sort(outputs)
+		inputs = append(inputs, modInput{key, slices.Compact(outputs)})
 	}
-	return Hash(sha256.Sum256(d.unparse(inputs, mask))), nil
+	m.hash = Hash(sha256.Sum256(d.unparse(inputs, mask)))
+	return m, nil
 }
 
 // input returns the unmasked hash of an input derivation.
-func (c *ModuloCache) input(in InputDrv, v Variant) (Hash, error) {
+func (c *ModuloCache) input(in InputDrv, v Variant, level int) (knownModulo, error) {
 	key := moduloKey{in.Path, v}
 	c.mu.Lock()
-	h, ok := c.known[key]
+	m, ok := c.known[key]
 	c.mu.Unlock()
 	if ok {
-		return h, nil
+		// So that the answer does not depend on what was asked before.
+		if level+m.depth-1 > MaxDrvDepth {
+			return knownModulo{}, fmt.Errorf("%s: %w", in.Path, ErrDrvDepth)
+		}
+		return m, nil
 	}
 	d, err := c.load(in.Path)
 	if err != nil {
-		return Hash{}, fmt.Errorf("loading %s: %w", in.Path, err)
+		return knownModulo{}, fmt.Errorf("loading %s: %w", in.Path, err)
 	}
 	if d.DrvPath() != in.Path {
-		return Hash{}, fmt.Errorf("loading %s: %w", in.Path, ErrWrongDrvPath)
+		return knownModulo{}, fmt.Errorf("loading %s: %w", in.Path, ErrWrongDrvPath)
 	}
-	h, err = c.hash(d, v, false)
-	if err != nil {
-		return Hash{}, err
+	if m, err = c.hash(d, v, false, level); err != nil {
+		return knownModulo{}, err
 	}
 	c.mu.Lock()
-	c.known[key] = h
+	c.known[key] = m
 	c.mu.Unlock()
-	return h, nil
+	return m, nil
 }

@@ -201,6 +201,41 @@ func TestModuloRefuses(t *testing.T) {
 	}
 }
 
+// A chain of inputs may be as long as it may be, whatever was asked before.
+func TestModuloBoundsTheDepth(t *testing.T) {
+	s := store{}
+	var chain []*Derivation // from what needs nothing up
+	input := ""
+	for len(chain) <= MaxDrvDepth {
+		d := s.add(t, "x", []byte(`Derive([("out","","","")],[`+input+`],[],"s","b",[],[])`))
+		chain = append(chain, d)
+		input = `("` + d.DrvPath().String() + `",["out"])`
+	}
+	long, longest := chain[MaxDrvDepth], chain[MaxDrvDepth-1]
+	cache := NewModuloCache(s.load)
+	if _, err := cache.Modulo(long, Merge); !errors.Is(err, ErrDrvDepth) {
+		t.Errorf("one more than the bound: %v", err)
+	}
+	want, err := cache.Modulo(longest, Merge)
+	if err != nil {
+		t.Errorf("at the bound: %v", err)
+	}
+	if _, err := cache.Modulo(long, Merge); !errors.Is(err, ErrDrvDepth) {
+		t.Errorf("one more, when all the others are known: %v", err)
+	}
+	for _, d := range chain[:MaxDrvDepth] { // never deep
+		if _, err := cache.Modulo(d, Clobber); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := cache.Modulo(longest, Clobber); err != nil || got != want {
+		t.Errorf("step by step: %v, %v, want %v", got, err, want)
+	}
+	if _, err := cache.Modulo(long, Clobber); !errors.Is(err, ErrDrvDepth) {
+		t.Errorf("one more, step by step: %v", err)
+	}
+}
+
 func TestModuloCacheConcurrently(t *testing.T) {
 	s, byFile := hashModuloCorpus(t)
 	cache := NewModuloCache(s.load)

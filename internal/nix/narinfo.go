@@ -168,7 +168,7 @@ func (n *NarInfo) set(dir StoreDir, key, value string) (known bool, err error) {
 
 // parseReferences reads base names separated by spaces, in any order.
 func parseReferences(dir StoreDir, value string) ([]StorePath, error) {
-	bases := strings.Fields(value)
+	bases := strings.FieldsFunc(value, func(r rune) bool { return r == ' ' })
 	if len(bases) > MaxReferences {
 		return nil, fmt.Errorf("more than %d", MaxReferences)
 	}

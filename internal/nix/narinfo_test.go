@@ -146,12 +146,14 @@ func TestNarInfoRefuses(t *testing.T) {
 		"other store":            replace("/nix/store/", "/gnu/store/"),
 		"path below a path":      replace("-foo\n", "-foo/bar\n"),
 		"full path as reference": replace("References: ", "References: /nix/store/"),
+		"tab after a reference":  replace("-bar n5", "-bar\tn5"),
+		"no-break space":         replace("-bar n5", "-bar\u00a0n5"),
 		"bad reference":          replace("References: ", "References: .. "),
 		"bad deriver":            replace("Deriver: ", "Deriver: /nix/store/"),
 		"bad file hash":          replace("FileHash: sha256:", "FileHash: sha257:"),
 		"bad CA":                 replace("CA: fixed:r:", "CA: fixed:x:"),
 		"too long":               sampleNarInfo + "X: " + strings.Repeat("x", MaxNarInfoLen) + "\n",
-		"too many references":    replace("References: ", "References: "+strings.Repeat("x ", MaxReferences)),
+		"too many references":    replace("References: ", "References: "+strings.Repeat("n5wkd9frr45pa74if5gpz9j7mifg27fh-foo ", MaxReferences)),
 	}
 	for name, s := range bad {
 		if _, err := ParseNarInfo(DefaultStoreDir, []byte(s)); !errors.Is(err, ErrNarInfo) {

@@ -138,7 +138,7 @@ func checkBase(base string) error {
 }
 
 // CheckName refuses what cannot be the name of a store path: it must have 1
-// to MaxNameLen bytes of [0-9A-Za-z+-._?=], must not be "." or "..", and must
+// to MaxNameLen bytes of [0-9A-Za-z+._?=-], must not be "." or "..", and must
 // not begin with ".-" or "..-".
 func CheckName(name string) error {
 	if name == "" || len(name) > MaxNameLen {
