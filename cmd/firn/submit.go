@@ -79,7 +79,7 @@ configuration, 5 the log was caught with two histories.`,
 	flags.DurationVar(&f.wait, "wait", 0, "with --once: how long to try, for instance 60s")
 	flags.BoolVar(&f.status, "status", false, "say what was sent, what was not, and why, and do nothing")
 	flags.BoolVar(&f.all, "all", false, "with --status: list every build that was sent")
-	flags.BoolVar(&f.check, "check", false, "check the configuration and do nothing")
+	flags.BoolVar(&f.check, "check", false, "check the configuration and the key, and do nothing")
 	flags.BoolVar(&f.json, "json", false, "with --status or --once: write one JSON object")
 	return c
 }
@@ -109,6 +109,9 @@ func (a *app) submit(ctx context.Context, f *submitFlags, named bool) error {
 		return configFailure(f.config, err)
 	}
 	if f.check {
+		if _, err := a.openSigner(ctx, conf.Key, conf.UseLoginKey); err != nil {
+			return err
+		}
 		fmt.Fprintf(a.Stdout, "%s is good\n", f.config)
 		return nil
 	}

@@ -53,7 +53,7 @@ func (s *Submitter) Send(ctx context.Context, wait time.Duration) (Outcome, erro
 			break
 		}
 		if len(batch) == 0 {
-			names = names[min(len(names), log.MaxSubmitLeaves):]
+			names = names[min(len(names), s.most):]
 			continue
 		}
 		res, err := s.client.Submit(ctx, leaves, wait)
@@ -81,7 +81,7 @@ func (s *Submitter) sign(ctx context.Context, names []string) (batch []string, l
 	if err != nil {
 		return nil, nil, err
 	}
-	names = names[:min(len(names), log.MaxSubmitLeaves)]
+	names = names[:min(len(names), s.most)]
 	signed := make([][]byte, len(names))
 	err = s.spool.each(len(names), func(i int) error {
 		leaf, err := s.leaf(ctx, signer, names[i])

@@ -97,12 +97,79 @@ func TestMoreThanOneRequest(t *testing.T) {
 	w := newWorld(t)
 	drv, _ := w.drv("a", "out")
 	w.public(drv)
-	for range log.MaxSubmitLeaves + 3 {
+	for range 8 {
 		w.spooled(drv)
 	}
-	if out := w.once(w.options()); out.Sent != log.MaxSubmitLeaves+3 || out.Waiting != 0 || w.log.Size() != log.MaxSubmitLeaves+3 {
-		t.Errorf("%+v, log has %d", out, w.log.Size())
+	requests := 0
+	w.log.Lie(func(l *logtest.Lies) {
+		l.Edit = func(path string, status int, body []byte) (int, []byte) {
+			if path == "v1/statements" {
+				requests++
+			}
+			return status, body
+		}
+	})
+	opts := w.options()
+	opts.most = 3
+	if out := w.once(opts); out.Sent != 8 || out.Waiting != 0 || w.log.Size() != 8 || requests != 3 {
+		t.Errorf("%+v, log has %d, %d requests", out, w.log.Size(), requests)
 	}
+}
+
+// A batch of nothing but files that are no statements does not stop the rest.
+func TestDamagedStatementsAreSetAside(t *testing.T) {
+	w := newWorld(t)
+	drv, _ := w.drv("a", "out")
+	w.public(drv)
+	w.log.Lie(func(l *logtest.Lies) { l.Down = true })
+	names := []string{w.spooled(drv), w.spooled(drv), w.spooled(drv)}
+	opts := w.options()
+	opts.most = 2
+	w.once(opts)
+	for _, name := range names[:2] {
+		w.write("spool/unsigned/"+name, "junk")
+	}
+	w.log.Lie(func(l *logtest.Lies) { l.Down = false })
+	if out := w.once(opts); out.Sent != 1 || out.Waiting != 0 {
+		t.Errorf("%+v", out)
+	}
+	if state, code := w.where(names[0]); state != Failed || code != CodeBadRecord {
+		t.Errorf("%s %s", state, code)
+	}
+}
+
+func TestWithoutAKeyBuildsAreResolvedAndWait(t *testing.T) {
+	w := newWorld(t)
+	drv, _ := w.drv("a", "out")
+	w.public(drv)
+	name := w.spooled(drv)
+	opts := w.options()
+	opts.Signer = func(context.Context, string) (statement.Signer, error) { return nil, errors.New("no such key file") }
+	out := w.once(opts)
+	var wrong *ConfigError
+	if out.Waiting != 1 || !errors.As(out.Why, &wrong) {
+		t.Errorf("%+v", out)
+	}
+	if state, why := w.where(name); state != Waiting || !strings.Contains(why, "no such key file") {
+		t.Errorf("%s: %s", state, why)
+	}
+}
+
+// Another key is another signer: the statement is signed anew, and only then.
+func TestAnotherKeySignsAnew(t *testing.T) {
+	w := newWorld(t)
+	drv, _ := w.drv("a", "out")
+	w.public(drv)
+	name := w.spooled(drv)
+	w.log.Lie(func(l *logtest.Lies) { l.Down = true })
+	w.once(w.options())
+	w.log.Lie(func(l *logtest.Lies) { l.Down = false })
+	w.signer = &countingSigner{Signer: logtest.Signer(t, "another builder")}
+	if out := w.once(w.options()); out.Sent != 1 || w.signer.calls != 1 {
+		t.Errorf("%+v, signed %d times", out, w.signer.calls)
+	}
+	w.checkProof(name)
+	w.logged() // verifies with the new key
 }
 
 func TestOneSubmitterAtATime(t *testing.T) {

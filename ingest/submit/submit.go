@@ -31,6 +31,7 @@ import (
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -49,6 +50,7 @@ type Submitter struct {
 	now   func() time.Time
 
 	client sender
+	most   int // leaves in one request
 	open   func(ctx context.Context) (*store, error)
 	back   backoff
 }
@@ -61,6 +63,7 @@ type Options struct {
 	Now    func() time.Time // nil is time.Now
 
 	step   func()                                    // see spool
+	most   int                                       // leaves in one request; 0 is log.MaxSubmitLeaves
 	client sender                                    // instead of the log; may be nil
 	store  func(ctx context.Context) (*store, error) // instead of the store; may be nil
 }
@@ -82,7 +85,10 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 		}
 		s.also[p] = true
 	}
-	s.client, s.open = opts.client, opts.store
+	s.client, s.open, s.most = opts.client, opts.store, opts.most
+	if s.most == 0 {
+		s.most = log.MaxSubmitLeaves
+	}
 	if s.client == nil {
 		s.client = &logSender{conf: conf, open: opts.Signer}
 	}
