@@ -39,7 +39,7 @@ const MaxDrvDepth = 10_000
 
 // Errors of a ModuloCache.
 var (
-	ErrDrvDepth     = fmt.Errorf("more than %d derivations that need each other in turn", MaxDrvDepth)
+	ErrDrvDepth     = fmt.Errorf("%w: more than %d that need each other in turn", ErrDerivation, MaxDrvDepth)
 	ErrOutputPath   = errors.New("the output path does not follow from the derivation")
 	ErrWrongDrvPath = errors.New("the derivation does not have that path")
 )
