@@ -50,10 +50,13 @@ type BuildOutput struct {
 	CA         string // content address, for instance "fixed:r:sha256:…"; "" if input-addressed
 }
 
-// BuildInputs sums up the input closure of a [Build].
+// BuildInputs sums up the direct inputs of a [Build]: its sources, and the outputs
+// that it uses of its input derivations.
 type BuildInputs struct {
-	Digest      nix.Hash // [PathsDigest] of the closure of the inputs
-	Count       uint64   // paths in it
+	// Digest is the SHA-256 of a line for each, sorted, "<base name> <hexadecimal
+	// NAR hash>\n": two builders can tell whether they had the same bytes.
+	Digest      nix.Hash
+	Count       uint64 // direct inputs
 	Built       uint64   // of these, built on this machine
 	Substituted uint64   // of these, substituted
 }
