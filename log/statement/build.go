@@ -57,8 +57,8 @@ type BuildInputs struct {
 	// NAR hash>\n": two builders can tell whether they had the same bytes.
 	Digest      nix.Hash
 	Count       uint64 // direct inputs
-	Built       uint64   // of these, built on this machine
-	Substituted uint64   // of these, substituted
+	Built       uint64 // of these, built on this machine
+	Substituted uint64 // of these, substituted
 }
 
 // A Builder is the program that executed a build.
