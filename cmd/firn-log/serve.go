@@ -13,6 +13,7 @@ import (
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/server"
+	"github.com/firn-log/firn/log/server/store"
 )
 
 type serveFlags struct {
@@ -71,6 +72,7 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 		Dir: dir, Config: config, NoWitnessCheck: f.noWitnessCheck,
 		Logger: slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
 	}
+	store.LogTo(o.Logger)
 	if f.check {
 		if err := server.Check(o); err != nil {
 			return startFailure(err)

@@ -9,11 +9,11 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/transparency-dev/merkle/rfc6962"
 	"github.com/transparency-dev/tessera/api"
 	"github.com/transparency-dev/tessera/client"
 	"github.com/transparency-dev/tessera/fsck"
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // checkAcks submits every acknowledged leaf again: each has to be a duplicate
@@ -80,7 +80,8 @@ func checkTree(t *testing.T, dir string) {
 		}
 		var out [][]byte
 		for _, e := range b.Entries {
-			out = append(out, rfc6962.DefaultHasher.HashLeaf(e))
+			h := tlog.RecordHash(e)
+			out = append(out, h[:])
 		}
 		return out, nil
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/transparency-dev/tessera"
 	"github.com/transparency-dev/tessera/storage/posix"
 	"golang.org/x/mod/sumdb/note"
+	"k8s.io/klog/v2"
 )
 
 // POSIXConfig is how OpenPOSIX opens a folder.
@@ -30,6 +32,24 @@ type POSIXConfig struct {
 	// leaf. A batch that is gathered whole is written once.
 	BatchAge time.Duration
 }
+
+// LogTo leads what Tessera warns of into l, for the whole program: it has no
+// logger of its own that could be given to it.
+func LogTo(l *slog.Logger) {
+	l = slog.New(warnings{l.Handler()}).With("from", "tessera")
+	klog.SetSlogLogger(l)
+	slog.SetDefault(l)
+}
+
+// warnings drops what is less than a warning.
+type warnings struct{ slog.Handler }
+
+func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
+}
+
+func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler { return warnings{w.Handler.WithAttrs(attrs)} }
+func (w warnings) WithGroup(name string) slog.Handler       { return warnings{w.Handler.WithGroup(name)} }
 
 type posixStore struct {
 	dir      string
