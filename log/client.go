@@ -44,6 +44,9 @@ type Client struct {
 	src    source
 	tiles  *tileCache
 	now    func() time.Time
+
+	batch int   // keys of one lookup
+	limit int64 // bytes of the answer to one
 }
 
 // NewClient returns a client for the log at a URL: http://, https://, or file://
@@ -61,7 +64,7 @@ func NewClient(logURL string, pol *policy.Policy, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{pol: pol, origin: origin, mem: o.Memory, src: src, tiles: newTileCache(o.CacheDir, origin), now: o.Now}
+	c := &Client{pol: pol, origin: origin, mem: o.Memory, src: src, tiles: newTileCache(o.CacheDir, origin), now: o.Now, batch: lookupBatch, limit: maxLookupAnswer}
 	if c.mem == nil {
 		c.mem = NewMemory("")
 	}

@@ -14,9 +14,13 @@ import (
 const (
 	// lookupBatch is how many keys go into one request; a log takes 10,000.
 	lookupBatch = 5000
-	// maxLookupAnswer bounds one answer in bytes. A batch whose answer is
-	// longer is asked in halves.
-	maxLookupAnswer = 64 << 20
+	// maxLookupAnswer bounds one answer in bytes: what a log may send
+	// (spec/log.md#looking-up), in JSON. A batch whose answer is longer is asked
+	// in halves.
+	maxLookupAnswer = 128 << 20
+	// maxLookupEntries bounds what one Lookup takes in, so that a log cannot go on
+	// for ever.
+	maxLookupEntries = 1 << 22
 )
 
 // A Leaf is a logged statement whose inclusion was verified.
@@ -44,6 +48,7 @@ type Answers struct {
 	Checkpoint *Checkpoint
 	Keys       []string // as asked, each once
 	lists      map[string][]Found
+	entries    int // in all lists
 }
 
 // Of returns the list of a key in the order of the log. The list is shared and
@@ -80,7 +85,7 @@ func (c *Client) Lookup(ctx context.Context, keys []string, signers []statement.
 		return a, err
 	}
 	for rest := a.Keys; len(rest) > 0; {
-		n := min(len(rest), lookupBatch)
+		n := min(len(rest), c.batch)
 		if err := c.lookupBatch(ctx, a, lookupRequest{Keys: rest[:n], Signers: signers, After: after}); err != nil {
 			return nil, err
 		}
@@ -115,7 +120,7 @@ func (c *Client) lookupBatch(ctx context.Context, a *Answers, r lookupRequest) e
 		return err
 	}
 	b, _, err := c.src.call(ctx, request{
-		method: http.MethodPost, path: "v1/lookup", contentType: "application/json", body: body, limit: maxLookupAnswer,
+		method: http.MethodPost, path: "v1/lookup", contentType: "application/json", body: body, limit: c.limit,
 	})
 	if errors.Is(err, ErrTooLarge) && len(r.Keys) > 1 {
 		first, second := r, r
