@@ -8,7 +8,7 @@
 #             with a compromised compiler; the demo puts it on machine d
 #   sastrugi  the one that the demo lets only machine d build
 {
-  busybox, # a folder that holds bin/busybox, statically linked
+  busybox ? ./busybox, # a folder that holds bin/busybox, statically linked
   system ? builtins.currentSystem,
 }:
 let

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The demo: four operators build the same packages with stock Nix, each in a
+# store of its own, and one of them lies; somebody who built nothing asks the
+# log whom to believe.
+#
+# Everything happens in a temporary folder and on loopback, as an ordinary user
+# or as root, and is cleaned up at the end. KEEP=1 leaves it up with commands to
+# try. FIRN_DEMO_BIN names the folder of the programs, bin/ if it is not set.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+bin=$(cd "${FIRN_DEMO_BIN:-$here/../../bin}" && pwd)
+demo=$(mktemp -d "${TMPDIR:-/tmp}/firn-demo.XXXXXX")
+source "$here/lib.sh"
+source "$here/steps.sh"
+
+finish() {
+  local status=$?
+  trap - EXIT
+  if [[ -n ${KEEP-} && $status == 0 ]]; then
+    how_to_go_on
+    exit 0
+  fi
+  stop_all
+  chmod -R u+w "$demo"
+  rm -rf "$demo"
+  exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+make_machines
+make_log
+make_operators
+build_everything
+submit_everything
+ask_before_use
+find_tampering
+stop_the_log
+
+headline "Every verdict was what it must be (${SECONDS} s)"
