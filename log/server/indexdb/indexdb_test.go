@@ -1,0 +1,191 @@
+package indexdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/firn-log/firn/log/statement"
+)
+
+const origin = "log.example/0123abcd"
+
+func open(t *testing.T, path string) *DB {
+	t.Helper()
+	db, err := Open(context.Background(), path, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func row(i int, signer byte, keys ...string) Row {
+	return Row{ID: statement.ID{byte(i), byte(i >> 8), 1}, Signer: statement.KeyID{signer}, Keys: keys}
+}
+
+func state(size int) State { return State{Size: uint64(size), Root: tlog.Hash{byte(size)}} }
+
+func TestIngestAndRead(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "index.db")
+	db := open(t, path)
+	var rows []Row
+	for i := range 200 {
+		rows = append(rows, row(i, byte(1+i%3), "all", fmt.Sprintf("key %d", i)))
+	}
+	rows[7].Leaf = []byte("people")
+	rows[8] = Row{} // a leaf that could not be read
+	if err := db.Ingest(ctx, rows, state(200), []Usage{{Day: 5, Name: "unvouched", Statements: 3, Bytes: 400}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, path)
+	if db.State() != state(200) {
+		t.Errorf("state %v", db.State())
+	}
+	if i, ok, err := db.IndexOf(ctx, rows[150].ID); i != 150 || !ok || err != nil {
+		t.Errorf("index %d, %v, %v", i, ok, err)
+	}
+	if _, ok, err := db.IndexOf(ctx, statement.ID{9, 9, 9}); ok || err != nil {
+		t.Errorf("an unknown id: %v, %v", ok, err)
+	}
+	var ids []statement.ID
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
+	found, err := db.IndexesOf(ctx, append(ids, statement.ID{9, 9, 9}))
+	if err != nil || len(found) != 199 || found[rows[199].ID] != 199 {
+		t.Errorf("%d found, %v", len(found), err)
+	}
+	counts, err := db.Claims(ctx, statement.KeyID{1}, []string{"all", "key 0", "key 1", "none"})
+	if err != nil || counts["all"] != 67 || counts["key 0"] != 1 || counts["key 1"] != 0 {
+		t.Errorf("counts %v, %v", counts, err)
+	}
+	if counts, err := db.Claims(ctx, statement.KeyID{99}, []string{"all"}); err != nil || len(counts) != 0 {
+		t.Errorf("an unknown signer: %v, %v", counts, err)
+	}
+	checkList(t, db)
+	var people []uint64
+	if err := db.People(ctx, func(i uint64, leaf []byte) error { people = append(people, i); return nil }); err != nil || !slices.Equal(people, []uint64{7}) {
+		t.Errorf("people %v, %v", people, err)
+	}
+	usage, err := db.Usage(ctx, 5)
+	if err != nil || len(usage) != 1 || usage[0].Bytes != 400 {
+		t.Errorf("usage %v, %v", usage, err)
+	}
+	if usage, err := db.Usage(ctx, 6); err != nil || len(usage) != 0 {
+		t.Errorf("the next day: %v, %v", usage, err)
+	}
+}
+
+func checkList(t *testing.T, db *DB) {
+	t.Helper()
+	for _, tt := range []struct {
+		key         string
+		from, to    uint64
+		limit       int
+		first, n    int
+		more        bool
+		description string
+	}{
+		{"all", 0, 200, 1000, 0, 199, false, "everything"},
+		{"all", 0, 100, 1000, 0, 99, false, "below a size"},
+		{"all", 150, 200, 1000, 150, 50, false, "from an index"},
+		{"all", 0, 200, 10, 0, 10, true, "a limit"},
+		{"all", 190, 200, 10, 190, 10, false, "exactly a limit"},
+		{"key 5", 0, 200, 10, 5, 1, false, "a single one"},
+		{"nothing", 0, 200, 10, 0, 0, false, "an unknown key"},
+	} {
+		entries, more, err := db.List(context.Background(), tt.key, tt.from, tt.to, tt.limit)
+		if err != nil || len(entries) != tt.n || more != tt.more {
+			t.Errorf("%s: %d entries, more %v, %v", tt.description, len(entries), more, err)
+			continue
+		}
+		if tt.n > 0 && (entries[0].Index != uint64(tt.first) || entries[0].Signer != statement.KeyID{byte(1 + tt.first%3)}) {
+			t.Errorf("%s: begins with %v", tt.description, entries[0])
+		}
+		if !slices.IsSortedFunc(entries, func(a, b Entry) int { return int(a.Index) - int(b.Index) }) {
+			t.Errorf("%s: not in order", tt.description)
+		}
+	}
+}
+
+func TestIngestIsAllOrNothing(t *testing.T) {
+	ctx := context.Background()
+	db := open(t, filepath.Join(t.TempDir(), "index.db"))
+	if err := db.Ingest(ctx, []Row{row(0, 1, "a")}, state(5), nil); err == nil {
+		t.Error("a gap was taken")
+	}
+	// The same key twice in one row breaks the list in the middle of the batch.
+	if err := db.Ingest(ctx, []Row{row(0, 1, "a"), row(1, 2, "b", "b")}, state(2), nil); err == nil {
+		t.Error("a broken batch was taken")
+	}
+	if db.State().Size != 0 {
+		t.Errorf("state %v after a failure", db.State())
+	}
+	if err := db.Ingest(ctx, []Row{row(0, 2, "a"), row(1, 1, "b")}, state(2), nil); err != nil {
+		t.Fatalf("after a failure: %v", err)
+	}
+	if e, _, err := db.List(ctx, "a", 0, 2, 5); err != nil || len(e) != 1 || e[0].Signer != (statement.KeyID{2}) {
+		t.Errorf("%v, %v", e, err)
+	}
+}
+
+func TestDamageIsRecognized(t *testing.T) {
+	ctx := context.Background()
+	for name, damage := range map[string]func(path string) error{
+		"garbage": func(path string) error { return os.WriteFile(path, []byte(strings.Repeat("garbage ", 2000)), 0o600) },
+		"empty":   func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"a page overwritten": func(path string) error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			_, err = f.WriteAt([]byte(strings.Repeat("garbage ", 512)), 4096)
+			return err
+		},
+	} {
+		path := filepath.Join(t.TempDir(), "index.db")
+		db := open(t, path)
+		if err := db.Ingest(ctx, []Row{row(0, 1, "a")}, state(1), nil); err != nil {
+			t.Fatal(err)
+		}
+		db.read.Close()
+		db.write.Close() // not closed properly
+		if err := damage(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(ctx, path, origin); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%s: %v, want ErrDamaged", name, err)
+		}
+		if err := Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		if open(t, path).State().Size != 0 {
+			t.Errorf("%s: not empty after Remove", name)
+		}
+	}
+}
+
+func TestForeignOrUnreadableIsNotDamage(t *testing.T) {
+	ctx := context.Background()
+	path := filepath.Join(t.TempDir(), "index.db")
+	open(t, path).Close()
+	if _, err := Open(ctx, path, "other.example/01234567"); err == nil || errors.Is(err, ErrDamaged) {
+		t.Errorf("another log's index: %v, want an error that is not damage", err)
+	}
+	if _, err := Open(ctx, filepath.Join(t.TempDir(), "missing", "index.db"), origin); err == nil || errors.Is(err, ErrDamaged) {
+		t.Errorf("a folder that is not there: %v, want an error that is not damage", err)
+	}
+}
