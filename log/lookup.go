@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/firn-log/firn/log/statement"
@@ -84,12 +85,16 @@ func (c *Client) Lookup(ctx context.Context, keys []string, signers []statement.
 		a.Checkpoint = cp
 		return a, err
 	}
-	for rest := a.Keys; len(rest) > 0; {
-		n := min(len(rest), c.batch)
-		if err := c.lookupBatch(ctx, a, lookupRequest{Keys: rest[:n], Signers: signers, After: after}); err != nil {
+	var queue []lookupRequest
+	for keys := range slices.Chunk(a.Keys, c.batch) {
+		queue = append(queue, lookupRequest{Keys: keys, Signers: signers, After: after})
+	}
+	for len(queue) > 0 {
+		more, err := c.lookupBatch(ctx, a, queue[0])
+		if err != nil {
 			return nil, err
 		}
-		rest = rest[n:]
+		queue = append(more, queue[1:]...)
 	}
 	a.trim()
 	return a, nil
@@ -107,8 +112,9 @@ func (a *Answers) trim() {
 	}
 }
 
-// lookupBatch asks for one batch, in halves if the answer would be too large.
-func (c *Client) lookupBatch(ctx context.Context, a *Answers, r lookupRequest) error {
+// lookupBatch asks for one batch and returns what is still to be asked: halves of
+// it if the answer would be too large, or the rests of lists that were cut short.
+func (c *Client) lookupBatch(ctx context.Context, a *Answers, r lookupRequest) ([]lookupRequest, error) {
 	if r.Signers != nil {
 		r.Hex = make([]string, len(r.Signers))
 		for i, s := range r.Signers {
@@ -117,7 +123,7 @@ func (c *Client) lookupBatch(ctx context.Context, a *Answers, r lookupRequest) e
 	}
 	body, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	b, _, err := c.src.call(ctx, request{
 		method: http.MethodPost, path: "v1/lookup", contentType: "application/json", body: body, limit: c.limit,
@@ -125,23 +131,52 @@ func (c *Client) lookupBatch(ctx context.Context, a *Answers, r lookupRequest) e
 	if errors.Is(err, ErrTooLarge) && len(r.Keys) > 1 {
 		first, second := r, r
 		first.Keys, second.Keys = r.Keys[:len(r.Keys)/2], r.Keys[len(r.Keys)/2:]
-		if err := c.lookupBatch(ctx, a, first); err != nil {
-			return err
-		}
-		return c.lookupBatch(ctx, a, second)
+		return []lookupRequest{first, second}, nil
 	}
 	if err != nil {
-		return fmt.Errorf("looking up %d keys in %s: %w", len(r.Keys), c.origin, err)
+		return nil, fmt.Errorf("looking up %d keys in %s: %w", len(r.Keys), c.origin, err)
 	}
 	answer, err := c.parseLookup(b)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	cp, err := c.Accept(ctx, []byte(answer.Checkpoint))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.checkLookup(a, cp, &r, answer)
+	if err := c.checkLookup(a, cp, &r, answer); err != nil {
+		return nil, err
+	}
+	return c.cutShort(a, r, answer)
+}
+
+// cutShort returns the requests for the rests of the lists that a verified answer
+// to r has cut short. Lists of which it has nothing are asked for together.
+func (c *Client) cutShort(a *Answers, r lookupRequest, answer *lookupAnswer) ([]lookupRequest, error) {
+	var rests []lookupRequest
+	untouched := lookupRequest{Signers: r.Signers, After: r.After}
+	got := 0
+	for _, l := range answer.Answers {
+		got += len(l.Entries)
+		switch {
+		case !l.More:
+		case len(l.Entries) == 0:
+			untouched.Keys = append(untouched.Keys, l.Key)
+		default:
+			after := *l.Entries[len(l.Entries)-1].Index + 1
+			rests = append(rests, lookupRequest{Keys: []string{l.Key}, Signers: r.Signers, After: after})
+		}
+	}
+	if len(untouched.Keys) > 0 {
+		if got == 0 {
+			return nil, &ProofError{Origin: c.origin, Key: untouched.Keys[0], Reason: "its list is cut short before it begins"}
+		}
+		rests = append(rests, untouched)
+	}
+	if a.entries += got; len(rests) > 0 && a.entries > maxLookupEntries {
+		return nil, &ProofError{Origin: c.origin, Key: rests[0].Keys[0], Reason: fmt.Sprintf("the answer has more than %d entries", maxLookupEntries)}
+	}
+	return rests, nil
 }
 
 type lookupAnswer struct {
@@ -154,6 +189,7 @@ type lookupAnswer struct {
 			Index *uint64 `json:"index"`
 			KeyID string  `json:"key_id"`
 		} `json:"entries"`
+		More bool `json:"more"` // the list goes on after the last entry
 	} `json:"answers"`
 	Leaves map[string]struct {
 		Leaf      []byte   `json:"leaf"`

@@ -2,7 +2,9 @@ package log_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -112,12 +114,13 @@ func TestLookupInBatchesIsAboutOneTree(t *testing.T) {
 		}
 	})
 	keys := []string{index.Key(a)}
-	for i := range 12_000 {
+	for i := range 120 {
 		keys = append(keys, logtest.ClosureKey(fmt.Sprint(i)))
 	}
 	c := l.Client("")
+	c.Shrink(50, 64<<20)
 	answers, err := c.Lookup(t.Context(), keys, nil, 0)
-	if err != nil || requests != 3 || len(answers.Keys) != 12_001 {
+	if err != nil || requests != 3 || len(answers.Keys) != 121 {
 		t.Fatalf("%d requests, %d keys, %v", requests, len(answers.Keys), err)
 	}
 	// The log grows after every answer.
@@ -131,6 +134,7 @@ func TestLookupInBatchesIsAboutOneTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Shrink(50, 64<<20)
 	keys = append(keys[1:], index.Key(a))
 	answers, err = c.Lookup(t.Context(), keys, nil, 0)
 	if err != nil {
@@ -138,6 +142,71 @@ func TestLookupInBatchesIsAboutOneTree(t *testing.T) {
 	}
 	if got := indexes(answers.Of(index.Key(a))); got != "0+ 1+ 2+" || answers.Checkpoint.Size != 5 || l.Size() != 8 {
 		t.Errorf("%q at size %d of %d", got, answers.Checkpoint.Size, l.Size())
+	}
+}
+
+// An answer has bounds, and a log says where it cut a list short. Such a list is
+// not complete, and is asked for again from there.
+func TestLookupGoesOnWhereListsAreCutShort(t *testing.T) {
+	l, a, b := library(t)
+	keys := []string{logtest.ClosureKey("nothing"), logtest.ClosureKey("x"), index.Key(a), logtest.ClosureKey("y"), index.Key(b)}
+	want := []string{"", "0+ 4+", "0+ 1+ 2+", "1+", "4+"}
+	for cut := 1; cut < 9; cut++ {
+		requests := 0
+		l.Lie(func(lies *logtest.Lies) {
+			lies.Cut = cut
+			lies.Edit = func(path string, status int, body []byte) (int, []byte) {
+				if path == "v1/lookup" {
+					requests++
+				}
+				return status, body
+			}
+		})
+		answers, err := l.Client("").Lookup(t.Context(), keys, nil, 0)
+		if err != nil {
+			t.Errorf("%d entries in an answer: %v", cut, err)
+			continue
+		}
+		for i, k := range keys {
+			if got := indexes(answers.Of(k)); got != want[i] {
+				t.Errorf("%d entries in an answer: %s has %q, want %q", cut, k, got, want[i])
+			}
+		}
+		if cut < 7 == (requests == 1) {
+			t.Errorf("%d entries in an answer: %d requests", cut, requests)
+		}
+	}
+}
+
+func TestLookupThatNeverEndsIsRefused(t *testing.T) {
+	l, a, _ := library(t)
+	requests := 0
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Edit = func(path string, status int, body []byte) (int, []byte) {
+			if path != "v1/lookup" {
+				return status, body
+			}
+			var m map[string]any
+			if err := json.Unmarshal(body, &m); err != nil {
+				t.Error(err)
+			}
+			for _, a := range m["answers"].([]any) {
+				a.(map[string]any)["more"] = true
+			}
+			if requests++; requests > 100 {
+				t.Error("it was asked for ever")
+				return http.StatusBadRequest, nil
+			}
+			body, err := json.Marshal(m)
+			if err != nil {
+				t.Error(err)
+			}
+			return status, body
+		}
+	})
+	var bad *log.ProofError
+	if _, err := l.Client("").Lookup(t.Context(), []string{logtest.ClosureKey("x"), index.Key(a)}, nil, 0); !errors.As(err, &bad) || bad.Key == "" {
+		t.Errorf("%v, want a ProofError that names a key", err)
 	}
 }
 
@@ -150,12 +219,14 @@ func TestLookupThatIsTooLargeIsAskedInHalves(t *testing.T) {
 				Answers []json.RawMessage `json:"answers"`
 			}
 			if path == "v1/lookup" && json.Unmarshal(body, &a) == nil && len(a.Answers) > 1 {
-				return status, append(body, make([]byte, 64<<20)...)
+				return status, append(body, make([]byte, 128<<10)...)
 			}
 			return status, body
 		}
 	})
-	answers, err := l.Client("").Lookup(t.Context(), []string{x, y, z}, nil, 0)
+	c := l.Client("")
+	c.Shrink(100, 64<<10)
+	answers, err := c.Lookup(t.Context(), []string{x, y, z}, nil, 0)
 	if err != nil || indexes(answers.Of(x))+indexes(answers.Of(y))+indexes(answers.Of(z)) != "0+ 4+1+2+" {
 		t.Errorf("%v", err)
 	}

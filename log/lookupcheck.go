@@ -40,7 +40,7 @@ func (c *Client) checkLookup(a *Answers, cp *Checkpoint, r *lookupRequest, answe
 		if err != nil {
 			return err
 		}
-		a.lists[key] = list
+		a.lists[key] = append(a.lists[key], list...)
 	}
 	for _, l := range leaves {
 		if !l.used {

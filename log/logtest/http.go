@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -30,6 +31,9 @@ type Lies struct {
 	WrongInclusion bool
 	// Omit leaves these keys' lists empty.
 	Omit map[string]bool
+	// Cut is how many entries an answer to a lookup has at most; 0 is any number.
+	// That is no lie, but an honest log with small answers.
+	Cut int
 	// Late accepts submissions without a checkpoint: 202.
 	Late bool
 	// Edit sees every answer of the API, and every file, and may change it.
@@ -207,14 +211,40 @@ func (l *Log) lookup(r *http.Request) (int, []byte) {
 		}
 	}
 	answers := make([]any, len(q.Keys))
+	left := l.lies.Cut
 	for i, k := range q.Keys {
 		list := lists[k]
 		if list == nil {
 			list = []any{}
 		}
-		answers[i] = map[string]any{"key": k, "entries": list}
+		answer := map[string]any{"key": k}
+		if l.lies.Cut > 0 {
+			n := min(left, len(list))
+			if n < len(list) || left == 0 {
+				answer["more"] = true
+			}
+			list, left = list[:n], left-n
+		}
+		answer["entries"] = list
+		answers[i] = answer
 	}
+	dropUnlisted(bodies, answers)
 	return reply(http.StatusOK, map[string]any{"schema": 1, "size": l.size, "checkpoint": string(l.shown()), "answers": answers, "leaves": bodies})
+}
+
+// dropUnlisted removes the bodies of entries that were cut off.
+func dropUnlisted(bodies map[string]map[string]any, answers []any) {
+	listed := make(map[string]bool)
+	for _, a := range answers {
+		for _, e := range a.(map[string]any)["entries"].([]any) {
+			listed[fmt.Sprint(e.(map[string]any)["index"])] = true
+		}
+	}
+	for index := range bodies {
+		if !listed[index] {
+			delete(bodies, index)
+		}
+	}
 }
 
 func reply(status int, v any) (int, []byte) {
