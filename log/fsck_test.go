@@ -262,10 +262,12 @@ func TestAudit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	forged := bytes.Clone(operator(b)) // brings its key along, and is not signed by it
+	forged[len(forged)-1] ^= 1
 	for _, leaf := range [][]byte{
 		before, early, operator(a), good, bad, []byte("junk"),
 		logtest.Leaf(t, b, logtest.Closure("unknown")),
-		logtest.Leaf(t, log1, logtest.Closure("by-the-log-itself")), add.Leaf(),
+		logtest.Leaf(t, log1, logtest.Closure("by-the-log-itself")), add.Leaf(), forged,
 	} {
 		l.Add(leaf)
 	}
@@ -279,7 +281,7 @@ func TestAudit(t *testing.T) {
 	for _, f := range res.Faults {
 		faults = append(faults, f.Index)
 	}
-	if !slices.Equal(faults, []uint64{1, 4, 5, 8}) || res.Verified != 5 || res.Entries != 9 || res.Kinds[statement.KindClosure] != 6 {
+	if !slices.Equal(faults, []uint64{1, 4, 5, 8, 9}) || res.Verified != 5 || res.Entries != 10 || res.Kinds[statement.KindClosure] != 6 {
 		t.Errorf("%+v", res)
 	}
 	if len(res.Unknown) != 1 || res.Unknown[b.PublicKey().ID()] != 1 {
