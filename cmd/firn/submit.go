@@ -211,7 +211,7 @@ func submitFailure(conf *submit.Config, err error) error {
 func rejectedHint(code string) string {
 	switch code {
 	case "unknown-key":
-		return "register the key first: `firn operator register`, `firn operator add-key`"
+		return "register it first: firn operator register --identity KEY --key THIS-KEY ..."
 	case "not-listed":
 		return "this log takes statements only of operators that its own operator has vouched for; ask there"
 	case "budget-unvouched":

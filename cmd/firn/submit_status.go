@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -77,7 +78,7 @@ func (a *app) printStatus(f *submitFlags, st *submit.Status, blame []string) {
 			left--
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", localTime(b.Time), b.State, drvName(b.Drv), buildNote(&b))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", localTime(b.Time), b.State, drvName(b.Drv), buildNote(&b, st.LastRun))
 	}
 	w.Flush()
 	if hidden > 0 {
@@ -95,13 +96,16 @@ func drvName(drv string) string {
 	return base[33:]
 }
 
-// buildNote says why a build is where it is.
-func buildNote(b *submit.Build) string {
+// buildNote says why a build is where it is. What stopped the last run stands
+// above the table and is not repeated.
+func buildNote(b *submit.Build, run *submit.LastRun) string {
 	switch {
 	case b.State == submit.Sent && b.Index != nil:
 		return fmt.Sprintf("entry %d, proof %s", *b.Index, b.Proof)
 	case b.Code != "":
 		return b.Code + ": " + b.Reason
+	case run != nil && run.Why != "":
+		return strings.TrimSuffix(b.Reason, ": "+run.Why)
 	}
 	return b.Reason
 }

@@ -94,7 +94,7 @@ func (s *Submitter) findPublic(ctx context.Context, st *store) (*publicSet, erro
 			_, err := st.src.PathInfo(ctx, p)
 			if errors.Is(err, nixdb.ErrNotValid) {
 				if src.digest == nil {
-					s.say("warning: %s, named in %s, is not in the store: what only it needs stays private", p, from)
+					s.say("firn: warning: %s, named in %s, is not in the store: what only it needs stays private", p, from)
 				}
 				continue
 			}

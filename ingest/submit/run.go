@@ -40,12 +40,12 @@ func (s *Submitter) Loop(ctx context.Context) error {
 	for {
 		if s.now().Before(next) {
 			if err := s.Resolve(ctx); err != nil {
-				s.say("warning: %v", err)
+				s.say("firn: warning: %v", err)
 			}
 		} else {
 			out, err := s.round(ctx, proofWait)
 			if err != nil {
-				s.say("warning: %v", err)
+				s.say("firn: warning: %v", err)
 			}
 			next = time.Time{}
 			if out.Waiting > 0 {

@@ -182,6 +182,35 @@ func TestOneSubmitterAtATime(t *testing.T) {
 	}
 }
 
+// A log with two histories is left alone, with the evidence on disk.
+func TestTwoHistoriesStopTheSubmitter(t *testing.T) {
+	w := newWorld(t)
+	drv, _ := w.drv("a", "out")
+	w.public(drv)
+	w.spooled(drv)
+	if out := w.once(w.options()); out.Sent != 1 {
+		t.Fatalf("%+v", out)
+	}
+	other := logtest.New(t) // of the same origin and key
+	other.Add(logtest.Leaf(t, logtest.Signer(t, "x"), logtest.Closure("x")))
+	other.Publish()
+	w.conf.Log = other.URL()
+	name := w.spooled(drv)
+	s := w.open(w.options())
+	defer s.Close()
+	err := s.Loop(t.Context())
+	fork := evidence(err)
+	if fork == nil {
+		t.Fatalf("got %v, want a ForkError", err)
+	}
+	if b, err := os.ReadFile(fork.Path); err != nil || len(b) == 0 {
+		t.Errorf("evidence: %d bytes, %v", len(b), err)
+	}
+	if state, why := w.where(name); state != Waiting || !strings.Contains(why, "two histories") {
+		t.Errorf("%s: %s", state, why)
+	}
+}
+
 // flaky is a sender that fails a number of times.
 type flaky struct {
 	sender
