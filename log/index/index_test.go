@@ -125,10 +125,14 @@ func TestKeysOfEachKind(t *testing.T) {
 			DrvPath: storePath(t, drv), StoreDir: nix.DefaultStoreDir, System: "x86_64-linux", Outputs: []string{"out"},
 			Reason: statement.ReasonTimeout, Builder: builder,
 		}, nil, []string{"drv:" + drv, key}},
-		{"closure", &statement.Closure{Name: "c", StoreDir: nix.DefaultStoreDir, Digest: hash(5), Count: 3}, nil,
-			[]string{"digest:sha256:" + hex32("05"), key}},
-		{"key-revoke", &statement.KeyRevoke{OperatorID: op, KeyID: other.ID(), Reason: statement.Retired, Elsewhere: statement.Keep}, &op2,
-			[]string{"operator:" + op.String(), "key:" + other.ID().String(), key}},
+		{
+			"closure", &statement.Closure{Name: "c", StoreDir: nix.DefaultStoreDir, Digest: hash(5), Count: 3}, nil,
+			[]string{"digest:sha256:" + hex32("05"), key},
+		},
+		{
+			"key-revoke", &statement.KeyRevoke{OperatorID: op, KeyID: other.ID(), Reason: statement.Retired, Elsewhere: statement.Keep}, &op2,
+			[]string{"operator:" + op.String(), "key:" + other.ID().String(), key},
+		},
 		{"vouch", &statement.Vouch{OperatorID: op, For: op2}, &op, []string{"operator:" + op.String(), "operator:" + op2.String(), key}},
 		{"retract", &statement.Retract{OperatorID: op, Statement: op2, Reason: "wrong"}, &op, []string{"operator:" + op.String(), key}},
 		{"operator, later", &statement.Operator{
