@@ -345,3 +345,14 @@ func TestChainsDoNotDependOnTheOrderOfStatements(t *testing.T) {
 		}
 	}
 }
+
+func TestAKeyNamedByKeyAndByIDCountsForNeither(t *testing.T) {
+	w := newWorld(t)
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	key := ps["a"].build.PublicKey().ID().String()
+	r := w.verify(w.policy(ps, "operator c key "+key, "group g any a c"), helloSubject(t))
+	if r.Paths[0].Verdict != Untrusted || !strings.Contains(r.Operators[0].Words(), "is also named by operator c") || !strings.Contains(r.Operators[1].Words(), "also belongs to operator a") {
+		t.Errorf("%v, %s, %s", r.Paths[0].Verdict, r.Operators[0].Words(), r.Operators[1].Words())
+	}
+}
