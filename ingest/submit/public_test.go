@@ -68,7 +68,7 @@ func TestPublicFromAClosureStatement(t *testing.T) {
 	byOutput, outs := w.drv("by-output", "out")
 	private, _ := w.drv("private", "out")
 	paths := []nix.StorePath{root, outs[0]}
-	slicesSort(paths)
+	sortPaths(paths)
 	body := &statement.Closure{Name: "channel", StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(paths), Count: 2, Paths: paths}
 	w.conf.PublicFrom = []string{closurePrefix + body.Digest.Hex()}
 	names := []string{w.spooled(root), w.spooled(byOutput), w.spooled(private)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -111,7 +112,7 @@ func TestLongReferencesBecomeTheirDigest(t *testing.T) {
 	for i := range 500 {
 		refs = append(refs, pathOf(t, fmt.Sprintf("dependency-%d", i)))
 	}
-	slicesSort(refs)
+	sortPaths(refs)
 	w.src.infos[outs[1]].References = refs
 	w.src.infos[outs[0]].References = refs[:3]
 	w.public(drv)
@@ -155,7 +156,7 @@ func TestInputsAreTheDirectOnes(t *testing.T) {
 	for _, p := range []nix.StorePath{depOuts[0], depOuts[1], src} {
 		lines = append(lines, p.Base()+" "+w.src.infos[p].NarHash.Hex()+"\n")
 	}
-	slicesSortStrings(lines)
+	slices.Sort(lines)
 	want := statement.BuildInputs{Digest: sha256.Sum256([]byte(strings.Join(lines, ""))), Count: 3, Built: 1, Substituted: 1}
 	if build.Inputs == nil || *build.Inputs != want {
 		t.Errorf("inputs %+v, want %+v", build.Inputs, want)
@@ -210,7 +211,7 @@ func TestBuilderNames(t *testing.T) {
 		store + "lix-2.91.1/bin/nix-daemon":       "lix 2.91.1",
 		store + "determinate-nix-3.8.5/bin/nix":   "determinate-nix 3.8.5",
 		store + "nix-2.30.0pre20250101_abc/bin/x": "nix 2.30.0pre20250101_abc",
-		"/usr/bin/nix": " ", "": " ", store + "nix/bin/nix": " ", "/nix/store": " ", "relative/nix-1": " ",
+		"/usr/bin/nix":                            " ", "": " ", store + "nix/bin/nix": " ", "/nix/store": " ", "relative/nix-1": " ",
 	} {
 		impl, version, _ := programName(program)
 		if impl+" "+version != want {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +18,8 @@ import (
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
+
+func sortPaths(ps []nix.StorePath) { slices.SortFunc(ps, nix.StorePath.Compare) }
 
 // fakeStore is a nixdb.Source in memory.
 type fakeStore struct {
