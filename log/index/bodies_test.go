@@ -56,6 +56,15 @@ func build(t *testing.T) *statement.Build {
 	return b
 }
 
+// rules list one operator key and one cache key.
+func rules(cache statement.PublicKey) statement.Rules {
+	return statement.Rules{
+		Mode: statement.ModeOpen, Budgets: statement.Budgets{ClaimsPerSubject: 1}, VouchThreshold: 1,
+		OperatorKeys: []statement.KeyID{statement.KeyID(bytes.Repeat([]byte{10}, 32))},
+		CacheKeys:    []statement.CacheKey{{Name: "c", Key: [32]byte(cache.Ed25519())}},
+	}
+}
+
 // fixed is a build with one output whose content is fixed.
 func fixed(t *testing.T) *statement.Build {
 	t.Helper()

@@ -60,9 +60,25 @@ func bodyKeys(s *statement.Statement) []string {
 	case *statement.Retract:
 		return []string{Operator(b.OperatorID)}
 	case *statement.Genesis:
-		return []string{Key(b.LogKey.ID())}
+		return append(rulesKeys(&b.Rules), Key(b.LogKey.ID()))
+	case *statement.LogConfig:
+		return rulesKeys(&b.Rules)
 	}
-	return nil // log-config: its signer is the log key
+	return nil
+}
+
+// rulesKeys returns the keys that the rules of a log list.
+func rulesKeys(r *statement.Rules) []string {
+	var keys []string
+	for _, id := range r.OperatorKeys {
+		keys = append(keys, Key(id))
+	}
+	for _, c := range r.CacheKeys {
+		if k, err := statement.Ed25519Key(c.Key[:]); err == nil { // always: Parse has checked it
+			keys = append(keys, Key(k.ID()))
+		}
+	}
+	return keys
 }
 
 func buildKeys(b *statement.Build) []string {
@@ -89,6 +105,11 @@ func Subjects(s *statement.Statement) []string {
 		var keys []string
 		for _, o := range b.Outputs {
 			keys = append(keys, Out(o.Path))
+			if o.CA != "" {
+				// Its path follows from its content, so that one key could make
+				// any number of claims about different paths.
+				keys = append(keys, Real(b.Modulo, o.Name))
+			}
 		}
 		return keys
 	case *statement.BuildFailed, *statement.CacheSig, *statement.Closure:

@@ -135,6 +135,10 @@ func TestKeysOfEachKind(t *testing.T) {
 		},
 		{"vouch", &statement.Vouch{OperatorID: op, For: op2}, &op, []string{"operator:" + op.String(), "operator:" + op2.String(), key}},
 		{"retract", &statement.Retract{OperatorID: op, Statement: op2, Reason: "wrong"}, &op, []string{"operator:" + op.String(), key}},
+		{"genesis", &statement.Genesis{Origin: "log.example/01234567", LogKey: me.PublicKey(), Rules: rules(other)}, nil,
+			[]string{key, "key:" + other.ID().String(), "key:" + strings.Repeat("0a", 32)}},
+		{"log-config", &statement.LogConfig{Origin: "log.example/01234567", Rules: rules(other)}, nil,
+			[]string{key, "key:" + other.ID().String(), "key:" + strings.Repeat("0a", 32)}},
 		{"operator, later", &statement.Operator{
 			Name: "a", Contact: "a", HomeLog: "log.example/01234567", Identity: me.PublicKey(), OperatorID: &op,
 		}, &op, []string{"operator:" + op.String(), key}},
@@ -147,6 +151,26 @@ func TestKeysOfEachKind(t *testing.T) {
 		slices.Sort(tt.want)
 		if got := index.Keys(s.Leaf()); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: keys\n%s", tt.name, cmp.Diff(tt.want, got))
+		}
+	}
+}
+
+// What one key may say about one thing is bounded in every list that verdicts
+// are read from: out: and real:.
+func TestSubjectsOfABuild(t *testing.T) {
+	for name, b := range map[string]*statement.Build{"input-addressed": build(t), "fixed": fixed(t)} {
+		s, err := statement.Sign(context.Background(), signer(t, 1), b, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want []string
+		for _, k := range index.Keys(s.Leaf()) {
+			if strings.HasPrefix(k, "out:") || strings.HasPrefix(k, "real:") {
+				want = append(want, k)
+			}
+		}
+		if got := slices.Sorted(slices.Values(index.Subjects(s))); !slices.Equal(got, want) {
+			t.Errorf("%s: subjects\n%s", name, cmp.Diff(want, got))
 		}
 	}
 }
