@@ -123,7 +123,10 @@ func (s *Submitter) leaf(ctx context.Context, signer statement.Signer, name stri
 			return leaf, nil
 		}
 	}
+	// One at a time: a security key wants a touch for each.
+	s.signing.Lock()
 	leaf, err := signer.Sign(ctx, payload)
+	s.signing.Unlock()
 	if err != nil {
 		if statement.CodeOf(err) != "" {
 			return nil, asReason(err)

@@ -41,13 +41,15 @@ const orphanAge = time.Hour
 // Submitter works on one spool. Its methods may not be called concurrently, and
 // it holds the spool's lock from Open to Close.
 type Submitter struct {
-	conf  *Config
-	spool spool
-	lock  *durable.Lock
-	also  map[nix.StorePath]bool
-	mu    sync.Mutex // guards said
-	said  io.Writer  // one line for each thing that happens
-	now   func() time.Time
+	conf    *Config
+	spool   spool
+	lock    *durable.Lock
+	also    map[nix.StorePath]bool
+	signing sync.Mutex // held while the key signs
+
+	mu   sync.Mutex // guards said
+	said io.Writer  // one line for each thing that happens
+	now  func() time.Time
 
 	client sender
 	most   int // leaves in one request
