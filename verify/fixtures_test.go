@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
@@ -64,3 +65,5 @@ func mustCheckpoint(t testing.TB, w *world) *log.Checkpoint {
 	}
 	return cp
 }
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }

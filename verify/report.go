@@ -65,6 +65,8 @@ func (r *Report) ExitStatus() int {
 // from the answers, or that this is not known.
 func (r *Report) Completeness() string {
 	switch {
+	case !slices.ContainsFunc(r.Logs, func(l LogReport) bool { return l.Answered != NotAtAll }):
+		return "Nothing is known: " + r.logNames() + " gave no answer that counts."
 	case r.Full:
 		return "Complete: every entry of " + r.logNames() + " was read."
 	case r.Policy.CompletenessOff:

@@ -12,12 +12,16 @@ import (
 // shortList is up to how many paths a table shows all of them.
 const shortList = 50
 
-// WriteTable writes the verdicts for people, worst first: a table, the counts,
+// WriteTable writes the verdicts for people, worst first, with dissent before
+// without, then by name: a table, the counts,
 // and on whose word completeness rests. Of more than 50 paths it leaves out
 // those that are trusted without dissent, unless all is set.
 func (r *Report) WriteTable(w io.Writer, all bool) error {
 	paths := slices.Clone(r.Paths)
-	slices.SortStableFunc(paths, func(a, b PathReport) int { return cmp.Compare(a.Verdict, b.Verdict) })
+	slices.SortStableFunc(paths, func(a, b PathReport) int {
+		return cmp.Or(cmp.Compare(a.Verdict, b.Verdict), cmp.Compare(len(b.Dissent), len(a.Dissent)),
+			strings.Compare(a.Subject.Info.Path.Name(), b.Subject.Info.Path.Name()))
+	})
 	hidden := 0
 	names := r.shortNames()
 	rows := [][]string{{"PATH", "VERDICT", "SUPPORT", "DISSENT", "WHY"}}
@@ -177,5 +181,5 @@ func (c *Claim) words(f Fingerprint) string {
 	for i, at := range c.Places {
 		places[i] = fmt.Sprintf("log %s entry %d", at.Log, at.Index)
 	}
-	return fmt.Sprintf("%s %s (%s, statement %s)", verb, what, strings.Join(places, ", "), short(c.ID))
+	return fmt.Sprintf("%s %s (%s, statement %s)", verb, what, strings.Join(places, ", "), c.ID)
 }
