@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"syscall"
@@ -196,8 +197,19 @@ func TestCheckpointWaitsForTheIndex(t *testing.T) {
 	for l.signerSize() != old+1 {
 		l.get("/healthz")
 	}
+	if err := l.publisher.publish(); err != nil { // as its own goroutine does
+		t.Error(err)
+	}
 	if got := l.publisher.latest().head.Size; got != old {
 		t.Errorf("published %d while the index has %d", got, old)
+	}
+	// Nor is a tile served that no public checkpoint covers.
+	for _, path := range []string{"/tile/0/000.p/%d", "/tile/entries/000.p/%d"} {
+		for size, want := range map[uint64]int{old: http.StatusOK, old + 1: http.StatusNotFound} {
+			if status, _, _ := l.get(fmt.Sprintf(path, size)); status != want {
+				t.Errorf(path+": status %d, want %d", size, status, want)
+			}
+		}
 	}
 	changeIndexNow(t, l, "DROP TRIGGER full")
 	if _, err := l.publisher.wait(t.Context(), old+1); err != nil {
