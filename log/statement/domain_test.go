@@ -43,6 +43,11 @@ func isStatement(m []byte) bool {
 	return false
 }
 
+func isCheckpoint(m []byte) bool {
+	line, _, _ := strings.Cut(string(m), "\n")
+	return checkpointLine.Match(m) && CheckOrigin(line) == nil
+}
+
 var domains = []domain{
 	{"cose-statement", func(t *testing.T) [][]byte {
 		k := edSigner(t, "build")
@@ -97,12 +102,9 @@ var domains = []domain{
 		root := "\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"
 		return [][]byte{
 			[]byte(testOrigin + "\n7" + root), []byte("firn-key-proof-v1/00000000\n0" + root), []byte("cosignature/00000000\n1" + root),
-			[]byte("1/00000000\n1" + root), []byte("0/00000000\n1" + root),
+			[]byte("1/00000000\n1" + root), []byte("0/00000000\n1" + root), []byte("logs.fi/0a1b2c3d\n1" + root), // 64 bytes
 		}
-	}, func(m []byte) bool {
-		line, _, _ := strings.Cut(string(m), "\n")
-		return checkpointLine.Match(m) && CheckOrigin(line) == nil
-	}},
+	}, isCheckpoint},
 	{"cosignature", func(*testing.T) [][]byte {
 		return [][]byte{[]byte("cosignature/v1\ntime 1787000000\n" + testOrigin + "\n7\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n")}
 	}, hasPrefix("cosignature/v1\ntime ")},
@@ -117,7 +119,7 @@ var domains = []domain{
 		h := sha256.Sum256([]byte("exchange"))
 		hostile := append([]byte("firn-key-proof-v1\n"), make([]byte, 46)...)
 		return [][]byte{h[:], h[:20], append(h[:], h[:16]...), hostile}
-	}, func(m []byte) bool { return slices.Contains([]int{20, 32, 48, 64}, len(m)) }},
+	}, func(m []byte) bool { return slices.Contains([]int{20, 32, 48, 64}, len(m)) && !isCheckpoint(m) }},
 	{"tls", func(*testing.T) [][]byte {
 		return [][]byte{[]byte(strings.Repeat(" ", 64) + "TLS 1.3, client CertificateVerify\x00" + strings.Repeat("h", 32))}
 	}, hasPrefix(strings.Repeat(" ", 64))},
