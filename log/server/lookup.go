@@ -25,6 +25,7 @@ const (
 	maxLookupBody = 8 << 20
 	maxEntries    = 100_000  // in one answer
 	maxLeafBytes  = 64 << 20 // in one answer, before base64
+	lookupsAtOnce = 8        // more wait for their turn; bounds memory
 )
 
 type lookupRequest struct {
@@ -67,6 +68,12 @@ func (s *Server) postLookup(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := s.limits.take(r, 1+len(q.Keys)/100); err != nil {
 		return err
+	}
+	select {
+	case s.looking <- struct{}{}:
+		defer func() { <-s.looking }()
+	case <-r.Context().Done():
+		return r.Context().Err()
 	}
 	cp := s.publisher.latest()
 	if cp.head.Size == 0 {

@@ -25,6 +25,7 @@ import (
 	"reflect"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sys/unix"
 
 	"github.com/firn-log/firn/internal/durable"
@@ -70,7 +71,9 @@ type Server struct {
 	seq       *sequencer
 	publisher *publisher
 	metrics   *metrics
-	working   chan struct{} // a token for each submission worked on
+	working   chan struct{}       // a token for each submission worked on
+	bodies    *semaphore.Weighted // bytes of their bodies
+	looking   chan struct{}       // a token for each lookup worked on
 
 	sequencing, publishing context.CancelFunc
 	publisherDone          chan struct{}
@@ -138,6 +141,8 @@ func prepare(o Options) (*Server, error) {
 	s.budget = admission.NewBudget(o.now)
 	s.limits = newLimits(s.config.Limits, o.now)
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)
+	s.bodies = semaphore.NewWeighted(maxBodies)
+	s.looking = make(chan struct{}, lookupsAtOnce)
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
 	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer}

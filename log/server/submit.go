@@ -59,12 +59,11 @@ func (s *Server) postStatements(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case s.working <- struct{}{}:
-		defer func() { <-s.working }()
-	default:
-		return &httpError{http.StatusServiceUnavailable, "busy", "the log is working on as many submissions as it can; try again in a moment", 1}
+	release, err := s.work(r)
+	if err != nil {
+		return err
 	}
+	defer release()
 	if err := s.seq.reason(); err != nil {
 		return &closedError{err}
 	}
@@ -82,6 +81,28 @@ func (s *Server) postStatements(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.answerSubmission(w, r, answer, covered, wait)
+}
+
+// maxBodies bounds the bodies of all submissions at once, in bytes.
+const maxBodies = 256 << 20
+
+// work takes a place among the submissions worked on, and room for the body.
+func (s *Server) work(r *http.Request) (release func(), err error) {
+	busy := &httpError{http.StatusServiceUnavailable, "busy", "the log is working on as many submissions as it can; try again in a moment", 1}
+	size := r.ContentLength
+	if size < 0 || size > maxBody {
+		size = maxBody
+	}
+	if !s.bodies.TryAcquire(size) {
+		return nil, busy
+	}
+	select {
+	case s.working <- struct{}{}:
+		return func() { <-s.working; s.bodies.Release(size) }, nil
+	default:
+		s.bodies.Release(size)
+		return nil, busy
+	}
 }
 
 // readLeaves reads and splits the body.
