@@ -135,10 +135,14 @@ func TestKeysOfEachKind(t *testing.T) {
 		},
 		{"vouch", &statement.Vouch{OperatorID: op, For: op2}, &op, []string{"operator:" + op.String(), "operator:" + op2.String(), key}},
 		{"retract", &statement.Retract{OperatorID: op, Statement: op2, Reason: "wrong"}, &op, []string{"operator:" + op.String(), key}},
-		{"genesis", &statement.Genesis{Origin: "log.example/01234567", LogKey: me.PublicKey(), Rules: rules(other)}, nil,
-			[]string{key, "key:" + other.ID().String(), "key:" + strings.Repeat("0a", 32)}},
-		{"log-config", &statement.LogConfig{Origin: "log.example/01234567", Rules: rules(other)}, nil,
-			[]string{key, "key:" + other.ID().String(), "key:" + strings.Repeat("0a", 32)}},
+		{
+			"genesis", &statement.Genesis{Origin: "log.example/01234567", LogKey: me.PublicKey(), Rules: rules(other)}, nil,
+			[]string{key, "key:" + other.ID().String(), "key:" + strings.Repeat("0a", 32)},
+		},
+		{
+			"log-config", &statement.LogConfig{Origin: "log.example/01234567", Rules: rules(other)}, nil,
+			[]string{key, "key:" + other.ID().String(), "key:" + strings.Repeat("0a", 32)},
+		},
 		{"operator, later", &statement.Operator{
 			Name: "a", Contact: "a", HomeLog: "log.example/01234567", Identity: me.PublicKey(), OperatorID: &op,
 		}, &op, []string{"operator:" + op.String(), key}},

@@ -125,7 +125,7 @@ func TestFullAndReadOnlyDisk(t *testing.T) {
 	d = d.cut()
 	p.kill()
 	unmount()
-	dir, unmount = mount(t, d)
+	dir, _ = mount(t, d)
 	p = serve(t, dir+"/log")
 	checkAcks(t, p, acks)
 	if err := p.stop(); err != nil {
