@@ -26,12 +26,13 @@ func (c *Client) RawLookup(t testing.TB, keys []string) (*Checkpoint, []byte) {
 }
 
 // CheckRawLookup parses and verifies what RawLookup returned.
-func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) error {
+func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) (map[string][]Found, error) {
 	answer, err := c.parseLookup(b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return c.checkLookup(&Answers{lists: make(map[string][]Found)}, cp, &lookupRequest{Keys: keys}, answer)
+	a := &Answers{lists: make(map[string][]Found)}
+	return a.lists, c.checkLookup(a, cp, &lookupRequest{Keys: keys}, answer)
 }
 
 // Keep writes evidence as if another process had found it at the same moment.
@@ -39,3 +40,8 @@ func (m *Memory) Keep(c *Client, fork *ForkError) error { return m.keep(c.pol, f
 
 // Shrink makes lookups of at most batch keys with answers of at most limit bytes.
 func (c *Client) Shrink(batch int, limit int64) { c.batch, c.limit = batch, limit }
+
+// Swap is the compare-and-swap of a remembered note.
+func (m *Memory) Swap(origin string, old, note []byte) (bool, error) {
+	return m.swap(origin, old, note)
+}

@@ -195,3 +195,21 @@ func TestDefaultMemoryDir(t *testing.T) {
 		}
 	}
 }
+
+func TestNoteIsReplacedOnlyWhileItIsTheComparedOne(t *testing.T) {
+	for _, dir := range []string{"", t.TempDir()} {
+		m := log.NewMemory(dir)
+		for _, c := range []struct {
+			old, note string
+			want      bool
+		}{{"", "one", true}, {"", "two", false}, {"two", "three", false}, {"one", "two", true}, {"one", "three", false}} {
+			var old []byte
+			if c.old != "" {
+				old = []byte(c.old)
+			}
+			if ok, err := m.Swap("o", old, []byte(c.note)); ok != c.want || err != nil {
+				t.Errorf("in %q, %q to %q: %v, %v", dir, c.old, c.note, ok, err)
+			}
+		}
+	}
+}

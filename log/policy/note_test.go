@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -124,8 +125,7 @@ func TestSN7_WrongSignatureOfAKnownKeyRefusesTheNote(t *testing.T) {
 		return s
 	}
 	log, w1, w2, w3 := w.log.sign(w.text), w.w[0].cosign(w.text, 9), w.w[1].cosign(w.text, 9), w.w[2].cosign(w.text, 9)
-	late := bytes.Clone(w3.Sig)
-	late[0] = 0x80 // a time above 2^63 − 1
+	late := w.w[2].cosign(w.text, math.MinInt64) // signed at 2^63
 	for name, sigs := range map[string][]Signature{
 		"log":                                 {flip(log), w1, w2},
 		"log, after a good one":               {log, flip(log), w1, w2},
@@ -134,7 +134,7 @@ func TestSN7_WrongSignatureOfAKnownKeyRefusesTheNote(t *testing.T) {
 		"SN7 second line of a witness":        {log, w1, w2, flip(w1)},
 		"CS2 cosignature without its time":    {log, w1, w2, {w3.Name, w3.ID, w3.Sig[8:]}},
 		"CS2 bytes after the cosignature":     {log, w1, w2, {w3.Name, w3.ID, append(bytes.Clone(w3.Sig), 0)}},
-		"CS2 time above 2^63-1":               {log, w1, w2, {w3.Name, w3.ID, late}},
+		"CS2 time above 2^63-1":               {log, w1, w2, late},
 		"CS3 another time than the one named": {log, w1, w2, {w3.Name, w3.ID, append([]byte{0, 0, 0, 0, 0, 0, 0, 8}, w3.Sig[8:]...)}},
 		"CS3 note signature as cosignature":   {log, w1, w2, {w3.Name, w3.ID, append(make([]byte, 8), w.w[2].sign(w.text).Sig...)}},
 	} {
