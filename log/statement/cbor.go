@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,8 +84,8 @@ func explain(b []byte, w any, cause error) string {
 		}
 		delete(have, key)
 	}
-	for key := range have {
-		return fmt.Sprintf("field %d is unknown", key)
+	if len(have) > 0 {
+		return fmt.Sprintf("field %d is unknown", slices.Min(slices.Collect(maps.Keys(have))))
 	}
 	var typ *cbor.UnmarshalTypeError
 	if errors.As(cause, &typ) {

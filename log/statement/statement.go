@@ -108,8 +108,8 @@ func (s *Statement) parsePayload() error {
 // called by its name whatever else it holds.
 func peekKind(payload []byte) (Kind, error) {
 	var p struct {
-		Version *uint64 `cbor:"1,keyasint"`
-		Kind    *string `cbor:"2,keyasint"`
+		Version *uint64         `cbor:"1,keyasint"`
+		Kind    cbor.RawMessage `cbor:"2,keyasint"`
 	}
 	if err := peekMode.Unmarshal(payload, &p); err != nil || p.Version == nil {
 		return "", errf(CodeBadShape, "payload: not a map with a version and a kind")
@@ -117,10 +117,10 @@ func peekKind(payload []byte) (Kind, error) {
 	if *p.Version != Version {
 		return "", errf(CodeVersion, "a statement of version %d; this firn knows version %d", *p.Version, Version)
 	}
-	if p.Kind == nil {
+	var kind Kind
+	if len(p.Kind) == 0 || peekMode.Unmarshal(p.Kind, &kind) != nil {
 		return "", errf(CodeBadShape, "payload: not a map with a version and a kind")
 	}
-	kind := Kind(*p.Kind)
 	if _, ok := kinds[kind]; ok {
 		return kind, nil
 	}

@@ -67,6 +67,7 @@ func rejectBuild(r *rejecter) {
 		delete(o, uint64(5))
 		o[uint64(6)] = make([]byte, 32)
 	})
+	ca("references-of-a-file", CodeBadValue, "content that is hashed as a file has no references", false, func(o anyMap) { o[uint64(7)] = "fixed:sha256:" + strings.Repeat("0", 52) })
 	ca("text", CodeBadValue, "not a content address", false, func(o anyMap) { o[uint64(7)] = "fixed:r:sha256:xyz" })
 	ca("other-writing", CodeBadValue, "the hash in hexadecimal: a content address has one text", false, func(o anyMap) {
 		h := testHash("nar ca")
@@ -245,6 +246,8 @@ func rejectSSHSIG(r *rejecter) {
 	p := memorySigner(r.t, testP256("build")).pub.sshBlob()
 	long := appendSSHString(nil, "\x00\x01")
 	c("mpint", CodeBadSSHSIG, "r with a zero byte that is not needed", sshsigParts(1, p, Namespace, "", sshsigHash, appendSSHString(appendSSHString(nil, sshP256), append(long, long...))))
+	wide := appendSSHString(nil, "\x01"+strings.Repeat("\x00", 32))
+	c("mpint-257", CodeBadSSHSIG, "r has 257 bits", sshsigParts(1, p, Namespace, "", sshsigHash, appendSSHString(appendSSHString(nil, sshP256), append(wide, appendSSHString(nil, "\x01")...))))
 
 	touch := testAuthenticator(false)
 	touch.flags = 0

@@ -181,6 +181,7 @@ func rejectEnvelope(r *rejecter) {
 		r.body("envelope-"+name, code, comment, sampleClosure(false), change)
 	}
 	c("version-2", CodeVersion, "a later version, with a field of its own", func(p, _ anyMap) { p[uint64(1)], p[uint64(6)] = 2, true })
+	c("version-2-kind", CodeVersion, "a later version, where the kind is a number", func(p, _ anyMap) { p[uint64(1)], p[uint64(2)] = 2, 7 })
 	c("version-0", CodeVersion, "", func(p, _ anyMap) { p[uint64(1)] = 0 })
 	c("no-version", CodeBadShape, "", func(p, _ anyMap) { delete(p, uint64(1)) })
 	c("no-kind", CodeBadShape, "", func(p, _ anyMap) { delete(p, uint64(2)) })
