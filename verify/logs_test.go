@@ -37,6 +37,18 @@ func TestTheSameIDTwiceIsOneClaim(t *testing.T) {
 	}
 }
 
+func TestAClaimIsLiveIfItIsLiveInAnyLog(t *testing.T) {
+	w := newWorld(t, logtest.New(t), second(t))
+	ps := w.people("a")
+	s := ps["a"].buildsIn(0, "hello", "hello")
+	w.put(1, s)
+	ps["a"].say(ps["a"].revoke(ps["a"].build.PublicKey().ID(), map[string]uint64{w.logs[0].Origin(): 0}, "keep"))
+	p := w.expect(w.policy(ps, "group g 1 a"), helloSubject(t), Trusted, "1 found")
+	if len(p.Claims) != 1 || len(p.Claims[0].Places) != 1 || p.Claims[0].Places[0].Log != "log1" {
+		t.Errorf("claims %+v", p.Claims)
+	}
+}
+
 func TestDissentInAnyLogCounts(t *testing.T) {
 	w := newWorld(t, logtest.New(t), second(t))
 	w.lines = []string{"required", "optional"}
@@ -303,5 +315,37 @@ func TestCancelledVerificationStops(t *testing.T) {
 	cancel()
 	if _, err := Verify(ctx, w.policy(ps, "group g 1 a"), []Subject{helloSubject(t)}, w.options()); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestBeingBehindIsNotMisbehaviour(t *testing.T) {
+	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1)))
+	w.lines = []string{"max-age 1h"}
+	ps := w.people("a b")
+	old := w.logs[0].Publish()
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g any a b")
+	w.expect(pol, helloSubject(t), Trusted, "1 found")
+	w.logs[0].Lie(func(l *logtest.Lies) { l.Checkpoint = old })
+	r := w.verify(pol, helloSubject(t)) // a cache in front of the log lags: what is remembered is newer
+	if r.Paths[0].Verdict != Trusted || r.Logs[0].Answered != Remembered || len(r.Evidence()) != 0 {
+		t.Errorf("%v %s, %+v", r.Paths[0].Verdict, r.Paths[0].Reason, r.Logs[0])
+	}
+	if r := w.verify(pol, subject(t, "new", "new")); r.ExitStatus() != 4 || !strings.Contains(r.Logs[0].Problem, "old checkpoint") {
+		t.Errorf("exit %d, %+v", r.ExitStatus(), r.Logs[0])
+	}
+}
+
+func TestAnOperatorIsTheSameInEveryLog(t *testing.T) {
+	w := newWorld(t, logtest.New(t), second(t))
+	a := w.person("a")
+	copyLog(t, w.logs[0], w.logs[1])
+	a.buildsIn(0, "hello", "hello")
+	a.buildsIn(1, "other", "other")
+	pol := w.policy(map[string]*person{"a": a}, "group g 1 a")
+	w.expect(pol, helloSubject(t), Trusted, "1 of 1 needed, 1 found")
+	w.expect(pol, subject(t, "other", "other"), Trusted, "1 found")
+	if r := w.verify(pol, helloSubject(t)); r.Operators[0].Fork != nil {
+		t.Errorf("the same statements in two logs are a fork: %v", r.Operators[0].Fork)
 	}
 }

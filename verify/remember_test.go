@@ -86,13 +86,13 @@ func TestAKeyAddedLaterIsAskedForFromTheStart(t *testing.T) {
 	ps := w.people("a")
 	fresh := signer(t, "fresh")
 	w.put(0, w.sign(fresh, buildOf(t, "hello", "hello"), nil))
+	w.put(0, w.sign(fresh, buildOf(t, "other", "other"), nil))
 	pol := w.policy(ps, "group g 1 a")
 	w.expect(pol, helloSubject(t), Untrusted, "0 found")
-	w.verify(pol, subject(t, "other", "other"))
+	w.expect(pol, subject(t, "other", "other"), Untrusted, "0 found")
 	ps["a"].addKey(fresh, statement.RoleBuild)
 	w.expect(pol, helloSubject(t), Trusted, "1 found")
-	w.put(0, w.sign(fresh, buildOf(t, "other", "other"), nil))
-	w.expect(pol, subject(t, "other", "other"), Trusted, "1 found")
+	w.expect(pol, subject(t, "other", "other"), Trusted, "1 found") // not asked for in between
 }
 
 func TestARevocationReachesRememberedClaims(t *testing.T) {
@@ -165,6 +165,28 @@ func TestRememberedAnswersNeedEveryKeyOfTheOperators(t *testing.T) {
 	w.expect(w.policy(ps, "group g 1 a"), helloSubject(t), Trusted, "")
 	ps["b"] = other
 	w.expect(w.policy(ps, "group g 1 a b"), helloSubject(t), Inconclusive, "log log0 did not answer and nothing is remembered")
+}
+
+// The log tells about a new key and is gone before it tells what that key claims.
+func TestRememberedClaimsAreNotEnoughForANewKey(t *testing.T) {
+	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1)))
+	w.lines = []string{"max-age 1h"}
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g 1 a")
+	w.expect(pol, helloSubject(t), Trusted, "")
+	fresh := signer(t, "fresh")
+	ps["a"].addKey(fresh, statement.RoleBuild)
+	w.put(0, w.sign(fresh, buildOf(t, "hello", "evil"), nil))
+	w.logs[0].Lie(func(l *logtest.Lies) {
+		l.Edit = func(path string, status int, body []byte) (int, []byte) {
+			if bytes.Contains(body, []byte(`"key":"out:`)) {
+				return 503, nil
+			}
+			return status, body
+		}
+	})
+	w.expect(pol, helloSubject(t), Inconclusive, "log log0 did not answer and not every key of the operators is remembered")
 }
 
 func TestDamagedStateIsThrownAwayWithAWarning(t *testing.T) {
