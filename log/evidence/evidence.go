@@ -1,0 +1,108 @@
+// Package evidence holds what convicts a log or a witness: two checkpoints
+// signed by one key for one origin that no single tree can hold
+// (spec/evidence.md).
+//
+// Evidence is a small text file that needs nobody's word. Its form is
+// firn-evidence@v1: [Parse] reads it, [Evidence.Marshal] writes it, and
+// [Evidence.Verify] says offline whom it convicts under a policy. An honest party
+// is never convicted: a smaller checkpoint, an unsigned or failing proof, a
+// number without a signature, a timestamp or a checkpoint of size 0 proves
+// nothing, and there is no way to write them down in this form.
+//
+// A [Store] keeps evidence in a folder. Nothing in this package talks to a
+// network but [Hooks].
+package evidence
+
+import (
+	"errors"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/firn-log/firn/log/policy"
+)
+
+// A Kind says what role the convicted key had.
+type Kind string
+
+// The kinds of evidence.
+const (
+	KindLog     Kind = "log"     // a log signed two histories
+	KindWitness Kind = "witness" // a witness cosigned two histories
+	KindIndex   Kind = "index"   // reserved: refused with ErrReserved
+)
+
+// MaxSize bounds evidence in bytes.
+const MaxSize = 2*policy.MaxNote + 8192
+
+// ErrMalformed is matched by errors for bytes that are not evidence at all.
+var ErrMalformed = errors.New("malformed evidence")
+
+// ErrReserved is matched when evidence is of a kind that a later version reads.
+var ErrReserved = errors.New("reserved kind of evidence")
+
+// ErrNotEvidence is matched when well-formed evidence convicts nobody: a
+// signature is wrong, or one tree can hold both checkpoints.
+var ErrNotEvidence = errors.New("convicts nobody")
+
+// ErrUnknownKey is matched when evidence is against a key that the policy does
+// not name in that role.
+var ErrUnknownKey = errors.New("not a key of the policy")
+
+// Evidence is two checkpoints signed by one key for one origin. Each note holds
+// exactly one signature, that of Key.
+type Evidence struct {
+	Kind Kind
+	Key  policy.Key // who signed both; for KindLog its name is the origin
+	// Small and Large are signed notes. Small has the smaller size, or, if the
+	// sizes are equal, the smaller root.
+	Small, Large []byte
+	// Root and Proof are there if the sizes differ: Root is what the larger tree
+	// holds at the smaller size, and Proof is the consistency proof from there
+	// to the larger root, of 1 to 63 hashes.
+	Root  tlog.Hash
+	Proof []tlog.Hash
+}
+
+// A Verdict says whom evidence convicts.
+type Verdict struct {
+	Kind   Kind
+	Origin string     // of both checkpoints
+	Key    policy.Key // of the policy, if there was one
+	Name   string     // what the policy calls the witness; the origin for a log
+}
+
+// Parse reads evidence of at most [MaxSize] bytes. It verifies nothing; what it
+// accepts, [Evidence.Marshal] gives back byte by byte. Errors match ErrMalformed
+// or ErrReserved.
+func Parse(b []byte) (*Evidence, error) { return nil, ErrMalformed }
+
+// Marshal returns the text of the evidence.
+func (e *Evidence) Marshal() []byte { return nil }
+
+// Verify returns whom the evidence convicts under pol: a log of pol, or a
+// witness of pol. Nothing but the evidence and the policy is needed. Errors match
+// ErrNotEvidence or ErrUnknownKey.
+func (e *Evidence) Verify(pol *policy.Policy) (Verdict, error) { return Verdict{}, ErrNotEvidence }
+
+// VerifyKey returns whom the evidence convicts if that is the holder of k, and
+// an error matching ErrUnknownKey or ErrNotEvidence otherwise.
+func (e *Evidence) VerifyKey(k policy.Key) (Verdict, error) { return Verdict{}, ErrNotEvidence }
+
+// VerifySelf checks that the evidence convicts the key that it names itself.
+// Anybody can make a key and convict it: who acts on evidence uses
+// [Evidence.Verify].
+func (e *Evidence) VerifySelf() (Verdict, error) { return Verdict{}, ErrNotEvidence }
+
+// New makes evidence against a key out of two signed notes in any order, strips
+// them of other signatures, and verifies the result. Root and proof are as in
+// [Evidence] and nil if the sizes are equal.
+func New(kind Kind, key policy.Key, a, b []byte, root tlog.Hash, proof []tlog.Hash) (*Evidence, error) {
+	return nil, ErrNotEvidence
+}
+
+// FromNotes returns all evidence that two notes and a proof are under pol:
+// against the log, and against each witness that cosigned both. If there is
+// none, the error matches ErrNotEvidence.
+func FromNotes(pol *policy.Policy, a, b []byte, root tlog.Hash, proof []tlog.Hash) ([]*Evidence, error) {
+	return nil, ErrNotEvidence
+}
