@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/internal/place"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -76,7 +77,7 @@ func Init(dir string, o InitOptions) (vkey string, err error) {
 	if err := makeFolders(dir); err != nil {
 		return "", err
 	}
-	p, err := findPlace(dir)
+	p, err := place.Find(dir)
 	if err != nil {
 		return "", err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/internal/place"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -20,7 +21,7 @@ import (
 // may have left this program, with the place it was signed at. It is the
 // file that a log must not lose (spec/log.md#record).
 type record struct {
-	place place
+	place place.Place
 	head  policy.Head // Size 0: nothing was signed yet
 }
 

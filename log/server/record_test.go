@@ -12,6 +12,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/firn-log/firn/internal/place"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -36,7 +37,7 @@ func newTestSigner(t *testing.T, tree trees) *checkpointSigner {
 		t.Fatal(err)
 	}
 	s := &checkpointSigner{Signer: inner, path: filepath.Join(t.TempDir(), "record")}
-	s.start(record{head: policy.Head{Origin: inner.Name(), Root: sha256.Sum256(nil)}, place: place{"m", "f", "d"}}, tree)
+	s.start(record{head: policy.Head{Origin: inner.Name(), Root: sha256.Sum256(nil)}, place: place.Place{Machine: "m", FileSystem: "f", Directory: "d"}}, tree)
 	return s
 }
 
@@ -109,7 +110,7 @@ func TestSignerSignsNothingBeforeStartAndAfterStop(t *testing.T) {
 }
 
 func TestRecordIsReadStrictly(t *testing.T) {
-	r := record{place: place{"m", "f", "d"}, head: policy.Head{Origin: "o/01234567", Size: 3, Root: tlog.Hash{1}}}
+	r := record{place: place.Place{Machine: "m", FileSystem: "f", Directory: "d"}, head: policy.Head{Origin: "o/01234567", Size: 3, Root: tlog.Hash{1}}}
 	good := r.text()
 	if got, err := parseRecord(good); err != nil || got.text() != good {
 		t.Fatalf("%+v, %v", got, err)
@@ -135,7 +136,7 @@ func TestRecordIsReadStrictly(t *testing.T) {
 }
 
 func FuzzParseRecord(f *testing.F) {
-	f.Add((&record{place: place{"m", "f", "d"}, head: policy.Head{Origin: "o/01234567", Size: 3, Root: tlog.Hash{1}}}).text())
+	f.Add((&record{place: place.Place{Machine: "m", FileSystem: "f", Directory: "d"}, head: policy.Head{Origin: "o/01234567", Size: 3, Root: tlog.Hash{1}}}).text())
 	f.Fuzz(func(t *testing.T, s string) {
 		if r, err := parseRecord(s); err == nil && r.text() != s {
 			t.Errorf("%q became %q", s, r.text())

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/firn-log/firn/internal/place"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/server/indexdb"
 )
@@ -36,7 +37,7 @@ const hintRestored = "this looks like a restored older copy; restore the newest 
 // the directory is now. It returns the record to go on with; with override it
 // makes one that starts at nothing signed if it is missing.
 func (s *Server) checkRecord(override bool) (record, error) {
-	here, err := findPlace(s.dir)
+	here, err := place.Find(s.dir)
 	if err != nil {
 		return record{}, err
 	}
@@ -56,7 +57,7 @@ func (s *Server) checkRecord(override bool) (record, error) {
 	case rec.head.Origin != s.config.Origin:
 		return record{}, &RollbackError{Why: fmt.Sprintf("the record is of the log %q, not of %q", rec.head.Origin, s.config.Origin)}
 	}
-	if what := rec.place.differs(here); what != "" {
+	if what := rec.place.Differs(here); what != "" {
 		if !override {
 			return record{}, &RollbackError{
 				Why:         fmt.Sprintf("%s changed since this log signed last, so it may be an older copy", what),

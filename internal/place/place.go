@@ -1,4 +1,10 @@
-package server
+// Package place says where a directory lives.
+//
+// A program that must never sign in an older copy of its own state keeps the
+// place beside the state. A copy that was restored from a backup or moved to
+// another machine lives elsewhere, and may be older than what the original has
+// signed since.
+package place
 
 import (
 	"crypto/sha256"
@@ -10,19 +16,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// place says where a log's directory lives. A copy of it, restored from a
-// backup or moved to another machine, lives elsewhere, and may be older than
-// what the original has signed since.
-type place struct {
+// A Place is where a directory lives. The zero Place is nowhere.
+type Place struct {
 	Machine    string // hash of the machine id, so that the id itself is not copied about; "none" if there is none
 	FileSystem string // file-system id in hexadecimal
 	Directory  string // inode and birth time of the directory
 }
 
-// findPlace returns where dir is. What a system does not tell is left at a
-// constant, which then never differs.
-func findPlace(dir string) (place, error) {
-	p := place{Machine: "none"}
+// Find returns where dir is. What a system does not tell is left at a constant,
+// which then never differs.
+func Find(dir string) (Place, error) {
+	p := Place{Machine: "none"}
 	if b, err := os.ReadFile("/etc/machine-id"); err == nil {
 		if id := strings.TrimSpace(string(b)); id != "" {
 			h := sha256.Sum256([]byte("firn-log machine\n" + id))
@@ -45,8 +49,8 @@ func findPlace(dir string) (place, error) {
 	return p, nil
 }
 
-// differs says in words what is not the same, or "".
-func (p place) differs(q place) string {
+// Differs says in words what is not the same, or "".
+func (p Place) Differs(q Place) string {
 	var what []string
 	if p.Machine != q.Machine {
 		what = append(what, "the machine")
