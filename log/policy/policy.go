@@ -19,6 +19,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -108,6 +109,17 @@ func writeLine(b *strings.Builder, words ...string) {
 		words = words[:len(words)-1]
 	}
 	fmt.Fprintln(b, strings.Join(words, " "))
+}
+
+// Satisfied reports whether the named witnesses of the policy make up the quorum.
+func (p *Policy) Satisfied(witnesses []string) bool {
+	set := make(map[string]bool)
+	for _, w := range p.Witnesses {
+		if slices.Contains(witnesses, w.Name) {
+			set[w.Name] = true
+		}
+	}
+	return p.satisfied(set)
 }
 
 // satisfied reports whether the witnesses of the set, by policy name, make up

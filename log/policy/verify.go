@@ -145,6 +145,20 @@ func (p *Policy) verifyLog(note []byte) (*Verified, map[string]int64, error) {
 	return v, seen, nil
 }
 
+// Verify reports whether sig is a signature of the text of a note by k, of the
+// kind that its type makes: a note signature, or an Ed25519 cosignature with its
+// time. No other type verifies.
+func (k Key) Verify(text string, sig []byte) bool {
+	switch k.Type {
+	case TypeEd25519:
+		return ed25519x.Verify(k.Public, []byte(text), sig)
+	case TypeCosignature:
+		_, ok := verifyCosignature(k, text, sig)
+		return ok
+	}
+	return false
+}
+
 // verifyCosignature checks a timestamped_signature of type Ed25519
 // (c2sp.org/tlog-cosignature) and returns its time in unix seconds.
 func verifyCosignature(k Key, text string, sig []byte) (int64, bool) {
@@ -156,6 +170,17 @@ func verifyCosignature(k Key, text string, sig []byte) (int64, bool) {
 		return 0, false
 	}
 	return int64(t), ed25519x.Verify(k.Public, CosignatureMessage(text, t), sig[8:])
+}
+
+// VerifyCosignature checks a timestamped_signature (the Sig of a signature line)
+// by a witness's Ed25519 key under the text of a checkpoint, and returns its time.
+// ok is false for keys of other types.
+func (k Key) VerifyCosignature(text string, sig []byte) (at time.Time, ok bool) {
+	if k.Type != TypeCosignature {
+		return time.Time{}, false
+	}
+	t, ok := verifyCosignature(k, text, sig)
+	return time.Unix(t, 0), ok
 }
 
 // CosignatureMessage returns the bytes that an Ed25519 cosigner signs for the
