@@ -1,0 +1,4 @@
+package federation
+
+// Metrics count what a peer sees.
+type Metrics struct{}
