@@ -18,7 +18,9 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,7 +58,31 @@ type Policy struct {
 
 	logs      map[keyName]*Log
 	witnesses map[keyName]*Witness
+	ignored   []string // names of witnesses whose keys do not count
 }
+
+// Ignoring returns a copy of the policy that treats the keys of some of its
+// witnesses as unknown keys: neither are their signatures verified, nor do they
+// count. The quorum stays as it is, so that it is harder to satisfy, or cannot be.
+// It is for witnesses that evidence is held against (spec/evidence.md#consequences).
+// Keys are compared by type and public key; those of no witness change nothing.
+func (p *Policy) Ignoring(keys ...Key) *Policy {
+	q := *p
+	q.witnesses = maps.Clone(p.witnesses)
+	q.ignored = slices.Clone(p.ignored)
+	for _, w := range p.Witnesses {
+		name := keyName{w.Key.Name, w.Key.ID}
+		same := func(k Key) bool { return k.Type == w.Key.Type && bytes.Equal(k.Public, w.Key.Public) }
+		if q.witnesses[name] != nil && slices.ContainsFunc(keys, same) {
+			delete(q.witnesses, name)
+			q.ignored = append(q.ignored, w.Name)
+		}
+	}
+	return &q
+}
+
+// Ignored returns the names of the witnesses that [Policy.Ignoring] has ignored.
+func (p *Policy) Ignored() []string { return slices.Clone(p.ignored) }
 
 // keyName is what names a key in a signature line.
 type keyName struct {

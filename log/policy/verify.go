@@ -34,6 +34,8 @@ type QuorumError struct {
 	Size   uint64
 	Quorum string   // its name in the policy
 	Have   []string // witnesses that cosigned, by policy name
+	// Ignored are witnesses whose keys do not count, see [Policy.Ignoring].
+	Ignored []string
 }
 
 func (e *QuorumError) Error() string {
@@ -41,7 +43,11 @@ func (e *QuorumError) Error() string {
 	if len(e.Have) > 0 {
 		have = strings.Join(e.Have, ", ")
 	}
-	return fmt.Sprintf("checkpoint of %s at size %d: cosigned by %s, which does not satisfy the quorum %q", e.Origin, e.Size, have, e.Quorum)
+	s := fmt.Sprintf("checkpoint of %s at size %d: cosigned by %s, which does not satisfy the quorum %q", e.Origin, e.Size, have, e.Quorum)
+	if len(e.Ignored) > 0 {
+		s += fmt.Sprintf("; not counted, because evidence is held against it: %s", strings.Join(e.Ignored, ", "))
+	}
+	return s
 }
 
 // A Cosignature is a verified statement of a witness of the policy.
@@ -80,7 +86,7 @@ func (p *Policy) Verify(note []byte, now time.Time) (*Verified, error) {
 		set[c.Witness] = true
 	}
 	if !p.satisfied(set) {
-		e := &QuorumError{Origin: v.Origin, Size: v.Size, Quorum: p.Quorum}
+		e := &QuorumError{Origin: v.Origin, Size: v.Size, Quorum: p.Quorum, Ignored: p.Ignored()}
 		for _, c := range v.Cosignatures {
 			e.Have = append(e.Have, c.Witness)
 		}
