@@ -70,39 +70,3 @@ type Verdict struct {
 	Key    policy.Key // of the policy, if there was one
 	Name   string     // what the policy calls the witness; the origin for a log
 }
-
-// Parse reads evidence of at most [MaxSize] bytes. It verifies nothing; what it
-// accepts, [Evidence.Marshal] gives back byte by byte. Errors match ErrMalformed
-// or ErrReserved.
-func Parse(b []byte) (*Evidence, error) { return nil, ErrMalformed }
-
-// Marshal returns the text of the evidence.
-func (e *Evidence) Marshal() []byte { return nil }
-
-// Verify returns whom the evidence convicts under pol: a log of pol, or a
-// witness of pol. Nothing but the evidence and the policy is needed. Errors match
-// ErrNotEvidence or ErrUnknownKey.
-func (e *Evidence) Verify(pol *policy.Policy) (Verdict, error) { return Verdict{}, ErrNotEvidence }
-
-// VerifyKey returns whom the evidence convicts if that is the holder of k, and
-// an error matching ErrUnknownKey or ErrNotEvidence otherwise.
-func (e *Evidence) VerifyKey(k policy.Key) (Verdict, error) { return Verdict{}, ErrNotEvidence }
-
-// VerifySelf checks that the evidence convicts the key that it names itself.
-// Anybody can make a key and convict it: who acts on evidence uses
-// [Evidence.Verify].
-func (e *Evidence) VerifySelf() (Verdict, error) { return Verdict{}, ErrNotEvidence }
-
-// New makes evidence against a key out of two signed notes in any order, strips
-// them of other signatures, and verifies the result. Root and proof are as in
-// [Evidence] and nil if the sizes are equal.
-func New(kind Kind, key policy.Key, a, b []byte, root tlog.Hash, proof []tlog.Hash) (*Evidence, error) {
-	return nil, ErrNotEvidence
-}
-
-// FromNotes returns all evidence that two notes and a proof are under pol:
-// against the log, and against each witness that cosigned both. If there is
-// none, the error matches ErrNotEvidence.
-func FromNotes(pol *policy.Policy, a, b []byte, root tlog.Hash, proof []tlog.Hash) ([]*Evidence, error) {
-	return nil, ErrNotEvidence
-}
