@@ -95,8 +95,19 @@ func chooseOrigin(pol *policy.Policy, want string) (string, error) {
 // Origin returns the origin of the log.
 func (c *Client) Origin() string { return c.origin }
 
-// Policy returns the policy that the client believes checkpoints by.
+// Policy returns the policy that the client was made with. See
+// [Client.Believed] for the one that decides at this moment.
 func (c *Client) Policy() *policy.Policy { return c.pol }
+
+// Believed returns the policy that checkpoints are held against: that of the
+// client, without the witnesses that evidence is held against. If it is held
+// against the log, it is a *ForkError.
+func (c *Client) Believed() (*policy.Policy, error) {
+	if err := c.mem.convicted(c.pol, c.origin); err != nil {
+		return nil, err
+	}
+	return c.mem.store.Apply(c.pol)
+}
 
 // Checkpoint fetches the log's checkpoint, holds it against the policy and
 // against the remembered one, and remembers it.
@@ -115,7 +126,11 @@ func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 // Accept does with a note that came with an answer, or from somewhere else,
 // what [Client.Checkpoint] does with a fetched one.
 func (c *Client) Accept(ctx context.Context, note []byte) (*Checkpoint, error) {
-	cp, err := VerifyCheckpoint(c.pol, note, c.now())
+	pol, err := c.Believed()
+	if err != nil {
+		return nil, err
+	}
+	cp, err := VerifyCheckpoint(pol, note, c.now())
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint of %s: %w", c.origin, err)
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/firn-log/firn/log/evidence"
 )
 
 // ErrUnreachable is matched by every error that means that the log, or a part
@@ -40,15 +42,16 @@ func (e *StaleError) Error() string {
 func (e *StaleError) Is(target error) bool { return target == ErrStale }
 
 // A ForkError says that two notes signed by one log belong to no single
-// history. It is evidence: see spec/proofs.md#forks.
+// history: see spec/proofs.md#forks.
 type ForkError struct {
 	Origin   string
 	Old, New []byte // signed notes; Old was remembered
-	// Evidence holds both notes and, if their sizes differ, the proof that the
-	// larger one contains another tree of the smaller size.
+	// Evidence convicts the log by itself (spec/evidence.md#form).
 	Evidence []byte
 	// Path is the file that holds Evidence, "" if there is no folder for it.
 	Path string
+
+	all []*evidence.Evidence // against the log first, then against witnesses
 }
 
 func (e *ForkError) Error() string {

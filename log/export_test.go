@@ -35,9 +35,6 @@ func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) (map[st
 	return a.lists, c.checkLookup(a, cp, &lookupRequest{Keys: keys}, answer)
 }
 
-// Keep writes evidence as if another process had found it at the same moment.
-func (m *Memory) Keep(c *Client, fork *ForkError) error { return m.keep(c.pol, fork) }
-
 // Shrink makes lookups of at most batch keys with answers of at most limit bytes.
 func (c *Client) Shrink(batch int, limit int64) { c.batch, c.limit = batch, limit }
 

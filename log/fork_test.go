@@ -2,15 +2,14 @@ package log_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -40,15 +39,20 @@ func checkFork(t *testing.T, err error, l *logtest.Log, dir string, oldNote, new
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := log.ParseFork(b)
+	e, err := evidence.Parse(b)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Verify(l.Policy()); err != nil {
-		t.Errorf("the evidence does not convict: %v", err)
+	if v, err := e.Verify(l.Policy()); err != nil || v.Kind != evidence.KindLog || v.Origin != l.Origin() {
+		t.Errorf("the evidence does not convict the log: %+v, %v", v, err)
 	}
-	if !bytes.Contains(b, oldNote) || !bytes.Contains(b, newNote) {
-		t.Error("the evidence does not hold both notes")
+	for _, note := range [][]byte{oldNote, newNote} {
+		if text := note[:bytes.Index(note, []byte("\n\n"))]; !bytes.Contains(b, text) {
+			t.Error("the evidence does not hold both checkpoints")
+		}
+	}
+	if !bytes.Equal(b, fork.Evidence) {
+		t.Error("the file is not what the error holds")
 	}
 	if got := remembered(t, dir, l); !bytes.Equal(got, oldNote) {
 		t.Error("the remembered checkpoint changed")
@@ -88,49 +92,172 @@ func TestForkIsKeptAsTwoNotesAndRefused(t *testing.T) {
 	}
 }
 
-func TestAtMostFourFilesOfEvidence(t *testing.T) {
-	a, _ := twoHistories(t, 0)
+// Whoever cosigned both histories is convicted beside the log.
+func TestForkConvictsTheWitnessesThatCosignedBoth(t *testing.T) {
+	a, b := twoHistories(t, 10)
 	dir := t.TempDir()
-	grow(a, 0, 3, "one")
+	grow(a, 10, 20, "one")
+	grow(b, 10, 30, "another")
+	checkpoint(t, a.Client(dir))
+	var told []evidence.Verdict
 	mem := log.NewMemory(dir)
-	for i := range 7 {
-		// Files that are not evidence are neither counted nor named.
-		name := fmt.Sprintf("%x-junk%d.firn-fork", sha256.Sum256([]byte(a.Origin())), i)
-		if err := os.MkdirAll(filepath.Join(dir, "evidence"), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "evidence", name), []byte("junk"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		b := logtest.New(t, logtest.Witnesses(3, 2))
-		grow(b, 0, 3, fmt.Sprint("other ", i))
-		alone := log.NewMemory("")
-		for _, l := range []*logtest.Log{a, b} {
-			c, err := log.NewClient(l.URL(), l.Policy(), log.Options{Memory: alone})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = c.Checkpoint(t.Context())
-			var fork *log.ForkError
-			if l == a && err != nil || l == b && !errors.As(err, &fork) {
-				t.Fatal(err)
-			}
-			if fork == nil {
-				continue
-			}
-			if err := mem.Keep(c, fork); !errors.As(err, &fork) || fork.Path == "" || strings.Contains(fork.Path, "junk") {
-				t.Errorf("%v, in %q", err, fork.Path)
-			}
-		}
-		held, err := mem.Evidence(a.Origin())
-		if want := i + 1 + min(i+1, 4); err != nil || len(held) != want {
-			t.Errorf("%d files, want %d, %v", len(held), want, err)
-		}
+	mem.OnEvidence(func(h evidence.Held) { told = append(told, h.Verdict) })
+	c, err := log.NewClient(b.URL(), b.Policy(), log.Options{Memory: mem})
+	if err != nil {
+		t.Fatal(err)
 	}
 	var fork *log.ForkError
-	if _, err := a.Client(dir).Checkpoint(t.Context()); !errors.As(err, &fork) || strings.Contains(fork.Path, "junk") {
+	for range 2 { // the second time there is nothing new
+		if _, err := c.Checkpoint(t.Context()); !errors.As(err, &fork) {
+			t.Fatal(err)
+		}
+	}
+	if len(told) != 4 || told[0].Kind != evidence.KindLog || told[3].Name != "w3" {
+		t.Errorf("told of %+v, want the log and three witnesses", told)
+	}
+	held, err := mem.Evidence().AgainstWitnesses(a.Policy())
+	if err != nil || len(held) != 3 {
+		t.Errorf("%d, %v", len(held), err)
+	}
+}
+
+// fewer returns the note without the signatures of some witnesses.
+func fewer(t *testing.T, note []byte, without ...string) []byte {
+	t.Helper()
+	n, err := policy.ParseNote(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Signatures = slices.DeleteFunc(n.Signatures, func(s policy.Signature) bool { return slices.Contains(without, s.Name) })
+	return n.Marshal()
+}
+
+// A witness that evidence is held against does not count, as if it were not there.
+func TestConvictedWitnessDoesNotCount(t *testing.T) {
+	a, b := twoHistories(t, 10)
+	dir := t.TempDir()
+	one := grow(a, 10, 20, "one")
+	two := grow(b, 10, 20, "another")
+	all, err := evidence.FromNotes(a.Policy(), one, two, [32]byte{}, nil)
+	if err != nil || len(all) != 4 {
+		t.Fatal(err)
+	}
+	mem := log.NewMemory(dir)
+	c, err := log.NewClient(a.URL(), a.Policy(), log.Options{Memory: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Lie(func(lies *logtest.Lies) { lies.Checkpoint = fewer(t, one, "witness.example/w3") })
+	if cp := checkpoint(t, c); len(cp.Verified.Cosignatures) != 2 {
+		t.Fatalf("%+v", cp.Verified)
+	}
+	// While the client lives, evidence against w2 comes in.
+	if _, added, err := mem.AddEvidence(all[2], a.Policy()); !added || err != nil {
+		t.Fatal(added, err)
+	}
+	var q *policy.QuorumError
+	if _, err := c.Checkpoint(t.Context()); !errors.As(err, &q) || !slices.Equal(q.Ignored, []string{"w2"}) {
+		t.Errorf("error %v, want a QuorumError that names w2", err)
+	}
+	if _, err := mem.Remembered(a.Policy(), a.Origin()); !errors.As(err, &q) {
+		t.Errorf("remembered: error %v, want a QuorumError", err)
+	}
+	a.Lie(func(lies *logtest.Lies) { lies.Checkpoint = nil })
+	if cp := checkpoint(t, c); len(cp.Verified.Cosignatures) != 2 {
+		t.Errorf("%+v, want w1 and w3", cp.Verified.Cosignatures)
+	}
+	pol, err := c.Believed()
+	if err != nil || !slices.Equal(pol.Ignored(), []string{"w2"}) {
+		t.Errorf("%v, %v", pol.Ignored(), err)
+	}
+}
+
+// Evidence that somebody else found refuses the log, whatever it shows, until the
+// log is forgotten on purpose.
+func TestForgettingIsTheOnlyWayOut(t *testing.T) {
+	a, b := twoHistories(t, 10)
+	dir := t.TempDir()
+	one := grow(a, 10, 20, "one")
+	two := grow(b, 10, 30, "another")
+	mem := log.NewMemory(dir)
+	checkpoint(t, a.Client(dir))
+	var fork *log.ForkError
+	if _, err := b.Client(dir).Checkpoint(t.Context()); !errors.As(err, &fork) {
+		t.Fatal(err)
+	}
+	e, err := evidence.Parse(fork.Evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range []*logtest.Log{a, b} {
+		if _, err := l.Client(dir).Checkpoint(t.Context()); !errors.As(err, &fork) || fork.Path == "" {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := mem.Remembered(a.Policy(), a.Origin()); !errors.As(err, &fork) {
+		t.Errorf("remembered: %v", err)
+	}
+
+	// What does not convict this log does not make it forgotten.
+	witnesses, err := mem.Evidence().AgainstWitnesses(a.Policy())
+	if err != nil || len(witnesses) != 3 {
+		t.Fatal(len(witnesses), err)
+	}
+	stranger, other := logtest.New(t, logtest.OtherKey()), logtest.New(t, logtest.OtherKey())
+	made, err := evidence.FromNotes(stranger.Policy(), grow(stranger, 0, 5, "x"), grow(other, 0, 5, "y"), [32]byte{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, bad := range map[string]*evidence.Evidence{"against a witness": witnesses[0].Evidence, "against a key of nobody": made[0]} {
+		if _, err := mem.Forget(a.Policy(), a.Origin(), bad); !errors.Is(err, evidence.ErrUnknownKey) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := mem.Forget(a.Policy(), "other.example/00000000", e); !errors.Is(err, evidence.ErrUnknownKey) {
+		t.Errorf("of another origin: %v", err)
+	}
+	if !bytes.Equal(remembered(t, dir, a), one) {
+		t.Error("a refused forgetting forgot")
+	}
+
+	aside, err := mem.Forget(a.Policy(), a.Origin(), e)
+	if err != nil || len(aside) != 2 {
+		t.Fatalf("%q, %v", aside, err)
+	}
+	if got, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(got, one) {
+		t.Errorf("the checkpoint is not in the archive: %v", err)
+	}
+	if got, err := os.ReadFile(aside[1]); err != nil || !bytes.Equal(got, e.Marshal()) {
+		t.Errorf("the evidence is not in the archive: %v", err)
+	}
+	// The witnesses cosigned both; they are not forgiven with the log.
+	var q *policy.QuorumError
+	if _, err := b.Client(dir).Checkpoint(t.Context()); !errors.As(err, &q) {
 		t.Errorf("%v", err)
 	}
+	lone, err := policy.Parse([]byte("log " + a.VKey() + "\nquorum none\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := func(l *logtest.Log) *log.Client {
+		c, err := log.NewClient(l.URL(), lone, log.Options{Memory: log.NewMemory(dir)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	if cp := checkpoint(t, client(b)); !bytes.Equal(cp.Note, two) {
+		t.Error("not remembered afresh")
+	}
+	// The log does again what it was forgiven: the evidence is on disk already.
+	b.Lie(func(lies *logtest.Lies) { lies.Checkpoint = one })
+	for range 2 {
+		if _, err := client(b).Checkpoint(t.Context()); !errors.As(err, &fork) || filepath.Dir(fork.Path) != filepath.Dir(aside[0]) {
+			t.Errorf("the older history again: %v", err)
+		}
+	}
+	b.Lie(func(lies *logtest.Lies) { lies.Checkpoint = nil })
+	checkpoint(t, client(b))
 }
 
 // Without witnesses of a quorum nothing is remembered and nothing is a fork.
@@ -151,55 +278,14 @@ func TestForkWithoutQuorumIsNotBelievedEither(t *testing.T) {
 	}
 }
 
-func TestForgedEvidenceConvictsNobody(t *testing.T) {
-	a, b := twoHistories(t, 10)
-	early := grow(a, 10, 20, "leaf")
-	late := grow(a, 20, 30, "leaf")
-	other := logtest.New(t, logtest.Origin("other.example/00000000"))
-	otherNote := grow(other, 0, 30, "x")
-	c := a.Client("")
-	cp := checkpoint(t, c)
-	proof, root, err := c.ProveConsistency(t.Context(), 20, cp)
-	if err != nil {
-		t.Fatal(err)
-	}
-	wrongRoot := root
-	wrongRoot[0] ^= 1
-	fork := grow(b, 10, 20, "fork")
-	unsigned := bytes.Replace(fork, []byte("\n20\n"), []byte("\n21\n"), 1)
-	for what, f := range map[string]log.Fork{
-		"two sizes of one history": {Small: early, Large: late, Root: root, Proof: proof},
-		"two sizes, no proof":      {Small: early, Large: late},
-		"another root, no proof":   {Small: early, Large: late, Root: wrongRoot, Proof: proof},
-		"the same note twice":      {Small: early, Large: early},
-		"two origins":              {Small: early, Large: otherNote},
-		"not signed":               {Small: early, Large: unsigned},
-		"larger first":             {Small: late, Large: early},
-		"size 0":                   {Small: logtest.New(t, logtest.Witnesses(3, 2)).Publish(), Large: early},
-	} {
-		if f.Verify(a.Policy()) == nil {
-			t.Errorf("%s: convicts", what)
-		}
-	}
-	good := log.Fork{Small: early, Large: fork}
-	if err := good.Verify(a.Policy()); err != nil {
-		t.Errorf("a true fork: %v", err)
-	}
-	if good.Verify(other.Policy()) == nil {
-		t.Error("a fork convicts under a policy that does not know the log")
-	}
-}
-
 // Two keys under one origin are not one key that signed two histories.
 func TestTwoKeysOfOneOriginConvictNobody(t *testing.T) {
 	a, b := logtest.New(t), logtest.New(t, logtest.OtherKey())
-	one, two := grow(a, 0, 5, "one"), grow(b, 0, 5, "two")
+	grow(a, 0, 5, "one")
+	grow(b, 0, 5, "two")
 	both, err := policy.Parse([]byte("log " + a.VKey() + "\nlog " + b.VKey() + "\nquorum none\n"))
 	if err != nil {
 		t.Fatal(err)
-	}
-	if (&log.Fork{Small: one, Large: two}).Verify(both) == nil {
-		t.Error("two keys convict")
 	}
 	dir := t.TempDir()
 	for i, l := range []*logtest.Log{a, b} {

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -24,8 +25,8 @@ func TestHugeTrees(t *testing.T) {
 		if _, err := p.Verify(l.Policy(), nil, time.Time{}); !errors.Is(err, policy.ErrMalformed) {
 			t.Errorf("size %d: %v, want ErrMalformed", size, err)
 		}
-		f := log.Fork{Small: grow(l, 0, 3, "leaf"), Large: p.Note, Root: tlog.Hash{2}, Proof: make([]tlog.Hash, 60)}
-		if err := f.Verify(l.Policy()); !errors.Is(err, policy.ErrMalformed) {
+		_, err := evidence.New(evidence.KindLog, l.Policy().Logs[0].Key, grow(l, 0, 3, "leaf"), p.Note, tlog.Hash{2}, make([]tlog.Hash, 60))
+		if !errors.Is(err, policy.ErrMalformed) {
 			t.Errorf("size %d: %v, want ErrMalformed", size, err)
 		}
 	}

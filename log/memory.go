@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -23,7 +24,9 @@ import (
 // (spec/proofs.md#remembered-checkpoints). It may be used from several goroutines
 // and its folder by several processes.
 type Memory struct {
-	dir string // "" keeps everything in this process
+	dir        string // "" keeps everything in this process
+	store      *evidence.Store
+	onEvidence func(evidence.Held) // nil, or called with new evidence
 
 	mu    sync.Mutex
 	notes map[string][]byte // by origin, when dir is ""
@@ -32,7 +35,7 @@ type Memory struct {
 // NewMemory returns the memory in a folder, which is made when first needed. An
 // empty dir keeps checkpoints for as long as the Memory lives, and no evidence.
 func NewMemory(dir string) *Memory {
-	return &Memory{dir: dir, notes: make(map[string][]byte)}
+	return &Memory{dir: dir, store: evidence.NewStore(evidenceDir(dir)), notes: make(map[string][]byte)}
 }
 
 // DefaultMemoryDir returns the folder of a person's memory: firn in
@@ -48,11 +51,18 @@ func DefaultMemoryDir(getenv func(string) string) (string, error) {
 }
 
 // Remembered returns the remembered checkpoint of origin if it satisfies pol,
-// and nil without an error if nothing is remembered. The caller decides whether
+// and nil without an error if nothing is remembered. It is a *ForkError if
+// evidence is held against the log. The caller decides whether
 // it is fresh enough.
 func (m *Memory) Remembered(pol *policy.Policy, origin string) (*Checkpoint, error) {
 	note, err := m.read(origin)
 	if err != nil || note == nil {
+		return nil, err
+	}
+	if err := m.convicted(pol, origin); err != nil {
+		return nil, err
+	}
+	if pol, err = m.store.Apply(pol); err != nil {
 		return nil, err
 	}
 	return VerifyCheckpoint(pol, note, time.Now())
@@ -90,7 +100,7 @@ func (m *Memory) read(origin string) ([]byte, error) {
 var waiting sync.Map // path → *sync.Mutex
 
 // swap replaces the remembered note if it is still old, and reports whether it
-// was. Nobody waits for the network while the lock is held.
+// was. A nil note is forgotten. Nobody waits for the network while the lock is held.
 func (m *Memory) swap(origin string, old, note []byte) (bool, error) {
 	if m.dir == "" {
 		m.mu.Lock()
@@ -118,18 +128,23 @@ func (m *Memory) swap(origin string, old, note []byte) (bool, error) {
 	if err != nil || !bytes.Equal(now, old) {
 		return false, err
 	}
-	if err := durable.WriteFile(path, note, 0o600); err != nil {
+	if note == nil {
+		if err = os.Remove(path); err == nil {
+			err = durable.SyncDir(filepath.Dir(path))
+		}
+	} else {
+		err = durable.WriteFile(path, note, 0o600)
+	}
+	if err != nil {
 		return false, fmt.Errorf("remembering checkpoint of %s: %w", origin, err)
 	}
 	return true, nil
 }
 
 // admit holds a checkpoint that satisfied the client's policy against the
-// remembered one, and remembers it if it is newer.
+// remembered one, and remembers it if it is newer. The caller has asked whether
+// the log is convicted.
 func (m *Memory) admit(ctx context.Context, c *Client, cp *Checkpoint) error {
-	if err := m.convicted(c.pol, c.origin); err != nil {
-		return err
-	}
 	for {
 		note, err := m.read(c.origin)
 		if err != nil {

@@ -235,3 +235,19 @@ func (c *Client) checkLogged(ctx context.Context, cp *Checkpoint, id statement.I
 		Reason: "it is another statement", Err: err,
 	}
 }
+
+// parseHashes reads base64 lines of 32 bytes each.
+func parseHashes(lines []string) ([]tlog.Hash, error) {
+	if len(lines) > maxProof+1 {
+		return nil, fmt.Errorf("%w proof: more than %d hashes", policy.ErrMalformed, maxProof)
+	}
+	hashes := make([]tlog.Hash, len(lines))
+	for i, l := range lines {
+		b, err := policy.DecodeBase64(l)
+		if err != nil || len(b) != tlog.HashSize {
+			return nil, fmt.Errorf("%w proof: %q is not the base64 of a hash", policy.ErrMalformed, l)
+		}
+		copy(hashes[i][:], b)
+	}
+	return hashes, nil
+}

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/sumdb/tlog"
-
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
@@ -265,21 +263,6 @@ func FuzzParseProof(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if p, err := log.ParseProof(b); err == nil && !bytes.Equal(p.Marshal(), b) {
 			t.Errorf("%q became %q", b, p.Marshal())
-		}
-	})
-}
-
-func FuzzParseFork(f *testing.F) {
-	l := logtest.New(f)
-	a := l.Publish()
-	l.Add([]byte("x"))
-	b := l.Publish()
-	f.Add((&log.Fork{Small: a, Large: b}).Marshal())
-	eachVector(f, ".firn-fork", func(_ string, b []byte) { f.Add(b) })
-	f.Add((&log.Fork{Small: a, Large: b, Proof: make([]tlog.Hash, 2)}).Marshal())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if fork, err := log.ParseFork(b); err == nil && !bytes.Equal(fork.Marshal(), b) {
-			t.Errorf("%q became %q", b, fork.Marshal())
 		}
 	})
 }

@@ -91,19 +91,3 @@ func TestPF_Vectors(t *testing.T) {
 		}
 	})
 }
-
-func TestForkVectors(t *testing.T) {
-	pol := vectorPolicy(t)
-	eachVector(t, ".firn-fork", func(name string, b []byte) {
-		f, err := log.ParseFork(b)
-		if err == nil {
-			if !bytes.Equal(f.Marshal(), b) {
-				t.Errorf("%s: encodes to other bytes", name)
-			}
-			err = f.Verify(pol)
-		}
-		if (err == nil) != strings.HasPrefix(name, "accept-") {
-			t.Errorf("%s: %v", name, err)
-		}
-	})
-}

@@ -64,7 +64,7 @@ func FileName(origin string, b []byte) string {
 // Add keeps evidence that convicts a key of pol and reports whether it is new.
 // At most [MaxHeld] files are kept against one key; if there are as many, Add
 // names one of them. New evidence is on disk, synced, before Add returns. Errors
-// match those of [Evidence.Verify], or ErrSetAside.
+// match those of [Evidence.Verify], or ErrSetAside, with the path to where it is.
 func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err error) {
 	v, err := e.Verify(pol)
 	if err != nil {
@@ -80,8 +80,9 @@ func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err
 	}
 	defer unlock()
 	name := FileName(v.Origin, held.Bytes)
-	if _, err := os.Lstat(filepath.Join(s.asideDir(), name)); err == nil {
-		return held, false, fmt.Errorf("%w, see %s", ErrSetAside, filepath.Join(s.asideDir(), name))
+	if aside := filepath.Join(s.asideDir(), name); exists(aside) {
+		held.Path = aside
+		return held, false, fmt.Errorf("%w, see %s", ErrSetAside, aside)
 	}
 	all, err := s.read("")
 	if err != nil {
@@ -204,6 +205,11 @@ func (s *Store) archive(name string, b []byte) (string, error) {
 		return "", fmt.Errorf("setting evidence aside: %w", err)
 	}
 	return path, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 func (s *Store) asideDir() string { return filepath.Join(s.dir, "set-aside") }
