@@ -11,9 +11,14 @@ package witness
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
+	"sync"
 	"time"
 
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -34,40 +39,189 @@ type Log struct {
 type Options struct {
 	Store  *Store
 	Key    *Key
-	Logs   []Log
+	Logs   []Log // as configured: they go before what lists said earlier
 	Logger *slog.Logger
 	Now    func() time.Time // nil is time.Now
+	// Convicted is called with new evidence, for which an origin is refused from
+	// now on; nil does nothing.
+	Convicted func(evidence.Held)
 }
 
 // A Witness answers add-checkpoint requests. It may be used concurrently.
 type Witness struct {
-	o Options
+	store     *Store
+	key       *Key
+	log       *slog.Logger
+	now       func() time.Time
+	convicted func(evidence.Held)
+
+	mu   sync.RWMutex // guards logs and the lists' file
+	logs map[string]*knownLog
+
+	asked sync.Map      // origins about which a peer has answered since start
+	doubt chan struct{} // a request waits for the peers; see restore.go
 }
 
-var errSkeleton = errors.New("not there yet")
+// knownLog is a log with what is left of its budget.
+type knownLog struct {
+	Log
+	budget budget
+	listed bool // from a list, not from the configuration
+}
 
-// New returns a witness of the logs in o. It does not close the store.
-func New(o Options) (*Witness, error) { return &Witness{o: o}, nil }
+// New returns a witness of the logs in o and of those that lists have named
+// before. It does not close the store.
+func New(o Options) (*Witness, error) {
+	w := &Witness{
+		store: o.Store, key: o.Key, log: o.Logger, now: o.Now, convicted: o.Convicted,
+		logs: make(map[string]*knownLog), doubt: make(chan struct{}, 1),
+	}
+	if w.now == nil {
+		w.now = time.Now
+	}
+	if w.log == nil {
+		w.log = slog.New(slog.DiscardHandler)
+	}
+	for _, l := range o.Logs {
+		if err := checkLog(l); err != nil {
+			return nil, err
+		}
+		if w.logs[l.Origin] != nil {
+			return nil, fmt.Errorf("two logs with the origin %q", l.Origin)
+		}
+		w.logs[l.Origin] = &knownLog{Log: l}
+	}
+	listed, err := readLists(w.store.path(listsName))
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range listed {
+		if w.logs[l.Origin] == nil {
+			w.logs[l.Origin] = &knownLog{Log: l, listed: true}
+		}
+	}
+	return w, nil
+}
+
+// checkLog says why l is not a log that can be witnessed.
+func checkLog(l Log) error {
+	if err := checkOrigin(l.Origin); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(l.Keys, func(k policy.Key) bool { return k.Type == policy.TypeEd25519 }) {
+		return fmt.Errorf("log %q: it has no Ed25519 key (type 0x01)", l.Origin)
+	}
+	return nil
+}
+
+// Key returns the verifier key of the witness.
+func (w *Witness) Key() policy.Key { return w.key.Verifier() }
+
+// Logs returns the logs that the witness knows, by origin.
+func (w *Witness) Logs() []Log {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	logs := make([]Log, 0, len(w.logs))
+	for _, l := range w.logs {
+		logs = append(logs, l.Log)
+	}
+	slices.SortFunc(logs, func(a, b Log) int { return strings.Compare(a.Origin, b.Origin) })
+	return logs
+}
+
+func (w *Witness) known(origin string) *knownLog {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	return w.logs[origin]
+}
+
+// State returns what is durable about an origin.
+func (w *Witness) State(origin string) State { return w.store.Latest(origin) }
+
+// Monitoring returns the latest cosigned checkpoint of the log whose origin has
+// this SHA-256 in lower-case hexadecimal, or nil (W10). The slice is not to be
+// changed.
+func (w *Witness) Monitoring(originHash string) []byte { return w.store.ByHash(originHash).Note }
+
+// CosignedAt returns the time of a signature if it is a cosignature of the text
+// of a checkpoint by this witness.
+func (w *Witness) CosignedAt(text string, s policy.Signature) (time.Time, bool) {
+	return w.key.cosignedAt(text, s)
+}
+
+// Doubt says why nothing is cosigned for now, or nil.
+func (w *Witness) Doubt() error {
+	if w.store.Moved() {
+		return ErrMoved
+	}
+	if why := w.store.Doubt(); why != "" {
+		return &DoubtError{why}
+	}
+	return nil
+}
+
+// A DoubtError says that this may be an older copy of the witness, so that
+// nothing is cosigned until a peer has answered (spec/witness.md#restore).
+type DoubtError struct{ Why string }
+
+func (e *DoubtError) Error() string {
+	return "nothing is cosigned until a peer has confirmed that this is the newest copy: " + e.Why
+}
+
+// A Refusal is why a request was not granted: a status and one sentence.
+type Refusal struct {
+	Status int
+	Rule   string // the step of spec/witness.md that refused, for instance "W4"
+	Origin string // "" if it is not a known one
+	Reason string
+	// RetryAfter is when to come back, 0 if that says nothing.
+	RetryAfter time.Duration
+	Err        error // a deeper reason, or nil
+}
+
+func (r *Refusal) Error() string {
+	if r.Err != nil {
+		return r.Reason + ": " + r.Err.Error()
+	}
+	return r.Reason
+}
+
+func (r *Refusal) Unwrap() error { return r.Err }
 
 // AddCheckpoint answers the body of an add-checkpoint request with an HTTP
 // status and a body. The body of a 200 holds the cosignature lines, that of a
 // 409 the size of the latest cosigned checkpoint; any other is one sentence. err
-// says more about a refusal, for the log of the program; it is nil for 200.
+// is nil for 200, and otherwise a *Refusal.
 func (w *Witness) AddCheckpoint(ctx context.Context, body []byte) (status int, response []byte, err error) {
-	return 500, nil, errSkeleton
+	lines, err := w.addCheckpoint(ctx, body)
+	if err == nil {
+		return 200, lines, nil
+	}
+	r := refusalOf(err)
+	if r.Status == 409 {
+		return r.Status, []byte(r.Reason + "\n"), r
+	}
+	return r.Status, []byte(r.Reason + "\n"), r
 }
 
-// Monitoring returns the latest cosigned checkpoint of the log whose origin has
-// this SHA-256 in lower-case hexadecimal, or nil (W10).
-func (w *Witness) Monitoring(originHash string) []byte { return nil }
-
-// UpdateLogs adds logs that the witness does not know yet and makes that
-// durable. A known origin keeps its keys and its budget: a list may add, never
-// change. It returns the origins that were added.
-func (w *Witness) UpdateLogs(logs []Log) (added []string, err error) { return nil, errSkeleton }
-
-// Evidence checks evidence of misbehaviour of a log. If it convicts one, it is
-// kept, and nothing of that origin is cosigned any more.
-func (w *Witness) Evidence(ctx context.Context, evidence []byte) (origin string, err error) {
-	return "", errSkeleton
+// refusalOf maps errors to refusals: this is the one switch.
+func refusalOf(err error) *Refusal {
+	var r *Refusal
+	var disk *StorageError
+	var doubt *DoubtError
+	switch {
+	case errors.As(err, &r):
+		return r
+	case errors.As(err, &doubt):
+		return &Refusal{Status: 503, Rule: "restore", Reason: "this witness may be a restored copy and cosigns nothing until a peer has answered", RetryAfter: time.Minute, Err: err}
+	case errors.Is(err, ErrMoved):
+		return &Refusal{Status: 410, Rule: "moved", Reason: ErrMoved.Error()}
+	case errors.Is(err, ErrClosed):
+		return &Refusal{Status: 503, Rule: "stopping", Reason: "the witness is stopping; send it again in a moment", RetryAfter: 5 * time.Second}
+	case errors.As(err, &disk):
+		return &Refusal{Status: 503, Rule: "W8", Reason: "the witness could not keep the checkpoint and did not sign it", RetryAfter: 10 * time.Second, Err: err}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return &Refusal{Status: 503, Rule: "gone", Reason: "the request took too long", RetryAfter: 5 * time.Second, Err: err}
+	}
+	return &Refusal{Status: 500, Rule: "internal", Reason: "the witness could not answer; its operator can see why", Err: err}
 }
