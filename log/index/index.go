@@ -7,6 +7,7 @@
 package index
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"slices"
 
@@ -63,6 +64,8 @@ func bodyKeys(s *statement.Statement) []string {
 		return append(rulesKeys(&b.Rules), Key(b.LogKey.ID()))
 	case *statement.LogConfig:
 		return rulesKeys(&b.Rules)
+	case *statement.Evidence:
+		return []string{Key(b.Convicted().ID()), DigestSHA256(sha256.Sum256(b.Bytes))}
 	}
 	return nil
 }
@@ -97,8 +100,8 @@ func buildKeys(b *statement.Build) []string {
 }
 
 // Subjects returns the index keys that a claim is about, for the bound on
-// claims per key and subject (spec/log.md#claims-per-subject). Statements that
-// are not claims have none.
+// claims per key and subject (spec/log.md#claims-per-subject); that of evidence is
+// the key that it convicts. Statements by or about people and logs have none.
 func Subjects(s *statement.Statement) []string {
 	switch b := s.Body.(type) {
 	case *statement.Build:
@@ -114,6 +117,8 @@ func Subjects(s *statement.Statement) []string {
 		return keys
 	case *statement.BuildFailed, *statement.CacheSig, *statement.Closure:
 		return bodyKeys(s)
+	case *statement.Evidence:
+		return []string{Key(b.Convicted().ID())}
 	}
 	return nil
 }

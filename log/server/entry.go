@@ -48,8 +48,14 @@ func (e *entry) wait(ctx context.Context) (uint64, error) {
 // rowOf returns what the index keeps of a statement in the log.
 func rowOf(s *statement.Statement, leaf []byte) indexdb.Row {
 	r := indexdb.Row{ID: s.ID(), Signer: s.Signer, Keys: index.StatementKeys(s)}
-	if s.Kind.Class() != statement.Claim {
+	if changesRegistry(s) {
 		r.Leaf = leaf
 	}
 	return r
+}
+
+// changesRegistry reports whether s is about people or the log, so that it can
+// change what the log takes after it.
+func changesRegistry(s *statement.Statement) bool {
+	return s.Kind.Class() == statement.People || s.Kind.Class() == statement.Log
 }

@@ -51,7 +51,7 @@ func (q *sequencer) enqueue(e *entry, subjects []string) {
 	for _, subject := range subjects {
 		q.claims[claimKey{e.s.Signer, subject}]++
 	}
-	if e.s.Kind.Class() != statement.Claim {
+	if changesRegistry(e.s) {
 		q.people = e
 	}
 	q.signal()

@@ -35,6 +35,7 @@ const (
 	KindRetract     Kind = "retract"
 	KindGenesis     Kind = "genesis"
 	KindLogConfig   Kind = "log-config"
+	KindEvidence    Kind = "evidence"
 )
 
 // A Class groups the kinds by who signs them.
@@ -42,9 +43,10 @@ type Class int
 
 // The classes of kinds.
 const (
-	Claim  Class = iota + 1 // signed by a build key, or by a cache
-	People                  // signed by an identity key, chained by prev
-	Log                     // signed by the log's own key
+	Claim   Class = iota + 1 // signed by a build key, or by a cache
+	People                   // signed by an identity key, chained by prev
+	Log                      // signed by the log's own key
+	Anybody                  // signed by anybody: it proves itself
 )
 
 // kinds holds the class and a new body of every admitted kind.
@@ -64,6 +66,7 @@ var kinds = map[Kind]struct {
 	KindRetract:     {People, func() Body { return new(Retract) }, false},
 	KindGenesis:     {Log, func() Body { return new(Genesis) }, false},
 	KindLogConfig:   {Log, func() Body { return new(LogConfig) }, false},
+	KindEvidence:    {Anybody, func() Body { return new(Evidence) }, false},
 }
 
 // notYet holds the names that later versions of firn will admit; boot-*
@@ -72,7 +75,6 @@ var notYet = map[Kind]bool{
 	"observed": true, "realisation": true, "path": true, "diff": true, "eval": true,
 	"peer":     true,
 	"revision": true, "index-reset": true, "freeze": true,
-	"evidence":  true,
 	"fod-fetch": true, "fod-check": true, "triage": true, "dataset": true, "ci-result": true,
 }
 
@@ -94,7 +96,8 @@ func (k Kind) Reserved() bool {
 
 // A Body is what a statement of one kind says: one of the pointer types
 // *[Build], *[BuildFailed], *[CacheSig], *[Closure], *[Operator], *[KeyAdd],
-// *[KeyRevoke], *[Vouch], *[Retract], *[Genesis] and *[LogConfig].
+// *[KeyRevoke], *[Vouch], *[Retract], *[Genesis], *[LogConfig] and
+// *[Evidence].
 type Body interface {
 	// Kind returns the kind of a statement with this body.
 	Kind() Kind

@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/hex"
 	"math/big"
+	"os"
+	"path/filepath"
 	"testing"
+
+	"github.com/firn-log/firn/internal/testreq"
 )
 
 func signSample(t testing.TB, k *keySigner, body Body, forWhom string, prev *ID) *Statement {
@@ -85,7 +89,20 @@ func acceptVectors(t testing.TB) map[string]vector {
 	empty := sampleRules()
 	empty.OperatorKeys, empty.CacheKeys, empty.Mode = nil, nil, ModeOpen
 	sign("log-config", "no operator keys, no cache keys", log, &LogConfig{testOrigin, empty}, "", nil)
+	for _, name := range []string{"log-one-size", "log-two-sizes", "witness-two-sizes"} {
+		sign("evidence-"+name, "the file accept-"+name+" of spec/vectors/evidence", ed, sampleEvidence(t, "accept-"+name), "", nil)
+	}
+	sign("evidence-sshsig", "by a key that nobody has registered", edSSHSIG(t), sampleEvidence(t, "accept-log-one-size"), "", nil)
 	return out
+}
+
+func sampleEvidence(t testing.TB, name string) *Evidence {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(testreq.Root(), "spec", "vectors", "evidence", name+".firn-evidence"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &Evidence{b}
 }
 
 // edSSHSIG signs with an Ed25519 key as stock ssh-keygen would.

@@ -260,3 +260,29 @@ func rejectSSHSIG(r *rejecter) {
 	web.app = "example.org"
 	c("sk-web", CodeBadKey, "a key for a web site, which the site can ask to sign", web.sshsig(Namespace, payload))
 }
+
+func rejectEvidence(r *rejecter) {
+	c := func(name, code, file string) {
+		r.t.Helper()
+		bad := sampleEvidence(r.t, file).Bytes
+		r.body("evidence-"+name, code, "the file "+file+" of spec/vectors/evidence", sampleEvidence(r.t, "accept-log-one-size"), func(_, b anyMap) { b[uint64(1)] = bad })
+	}
+	c("smaller", CodeNotEvidence, "reject-innocent-smaller")
+	c("unsigned", CodeNotEvidence, "reject-innocent-unsigned")
+	c("failing-proof", CodeNotEvidence, "reject-innocent-failing-proof")
+	c("timestamps", CodeNotEvidence, "reject-innocent-timestamps")
+	c("size-0", CodeNotEvidence, "reject-innocent-size-0")
+	c("409-number", CodeBadValue, "reject-malformed-409-number")
+	c("two-nar-hashes", CodeBadValue, "reject-malformed-two-nar-hashes")
+	c("not-stripped", CodeBadValue, "reject-malformed-two-signatures")
+	c("index", CodeNotYet, "reject-reserved-map-versions")
+	d := func(name, code, comment string, change func(p, b anyMap)) {
+		r.t.Helper()
+		r.body("evidence-"+name, code, comment, sampleEvidence(r.t, "accept-log-one-size"), change)
+	}
+	d("text", CodeBadShape, "text in place of bytes", func(_, b anyMap) { b[uint64(1)] = "firn-evidence@v1" })
+	d("unknown-field", CodeBadShape, "", func(_, b anyMap) { b[uint64(2)] = 1 })
+	d("empty", CodeBadValue, "", func(_, b anyMap) { b[uint64(1)] = []byte{} })
+	d("for", CodeBadValue, "nobody makes it for somebody else", func(p, _ anyMap) { p[uint64(4)] = "bob" })
+	d("prev", CodeBadChain, "", func(p, _ anyMap) { p[uint64(5)] = make([]byte, 32) })
+}

@@ -1,0 +1,73 @@
+package statement
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+
+	"github.com/firn-log/firn/log/evidence"
+)
+
+// Evidence puts evidence against a log or a witness into a log
+// (spec/statement.md#evidence). It convicts by itself, so anybody may sign it.
+type Evidence struct {
+	Bytes []byte // a file of spec/evidence.md
+}
+
+// The wire struct below is a body of payload version 1 and fixed
+// (spec/statement.md#evolution).
+
+type wireEvidence struct {
+	Bytes []byte `cbor:"1,keyasint"`
+}
+
+// Kind returns KindEvidence.
+func (*Evidence) Kind() Kind { return KindEvidence }
+
+// Check implements [Body]. It verifies both signatures of the evidence and its
+// proof: what convicts nobody is no statement.
+func (b *Evidence) Check() error {
+	if len(b.Bytes) > MaxLeaf {
+		return errf(CodeOversize, "evidence: %d bytes do not fit in a leaf of %d", len(b.Bytes), MaxLeaf)
+	}
+	e, err := b.parse()
+	if err == nil {
+		_, err = e.VerifySelf()
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, evidence.ErrReserved):
+		return errf(CodeNotYet, "evidence: %v", err)
+	case errors.Is(err, evidence.ErrNotEvidence):
+		return errf(CodeNotEvidence, "evidence: %v", err)
+	}
+	return errf(CodeBadValue, "evidence: %v", err)
+}
+
+func (b *Evidence) parse() (*evidence.Evidence, error) { return evidence.Parse(bytes.Clone(b.Bytes)) }
+
+// Convicted returns the Ed25519 key that the evidence convicts; zero if the
+// body did not pass Check.
+func (b *Evidence) Convicted() PublicKey {
+	e, err := b.parse()
+	if err != nil {
+		return PublicKey{}
+	}
+	k, err := Ed25519Key(ed25519.PublicKey(e.Key.Public))
+	if err != nil {
+		return PublicKey{}
+	}
+	return k
+}
+
+func (b *Evidence) encode() ([]byte, error) { return encodeWire(&wireEvidence{b.Bytes}) }
+
+func (b *Evidence) decode(raw []byte) error {
+	var w wireEvidence
+	if err := decodeWire("evidence", raw, &w); err != nil {
+		return err
+	}
+	b.Bytes = w.Bytes
+	return nil
+}
