@@ -37,7 +37,7 @@ type Options struct {
 const (
 	DefaultTimeout    = 5 * time.Second
 	DefaultBackoffMin = 250 * time.Millisecond
-	DefaultBackoffMax = 5 * time.Minute
+	DefaultBackoffMax = time.Minute
 )
 
 // A Client asks the witness, or the witnesses, behind one URL. It may be used
@@ -140,12 +140,8 @@ func (c *Client) Wait(ctx context.Context, origin string) error {
 		if d <= 0 {
 			return ctx.Err()
 		}
-		t := time.NewTimer(d)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
+		if err := sleep(ctx, d); err != nil {
+			return err
 		}
 	}
 }
@@ -167,6 +163,9 @@ type Cosignature struct {
 func (c *Client) Add(ctx context.Context, cp Checkpoint, prove Prover) ([]Cosignature, error) {
 	if cp.Head.Size == 0 {
 		return nil, &Error{URL: c.url, Outcome: Failed, Err: errEmptyTree}
+	}
+	if err := c.Wait(ctx, cp.Head.Origin); err != nil {
+		return nil, err
 	}
 	release, err := c.take(ctx)
 	if err != nil {
@@ -194,8 +193,8 @@ func (c *Client) take(ctx context.Context) (release func(), err error) {
 func (c *Client) add(ctx context.Context, cp Checkpoint, prove Prover) ([]Cosignature, error) {
 	origin := cp.Head.Origin
 	old := min(c.size(origin), cp.Head.Size)
-	for i := range attempts {
-		if err := c.spend(ctx, origin, i > 0); err != nil {
+	for range attempts {
+		if err := c.spend(ctx); err != nil {
 			return nil, err
 		}
 		body, err := requestBody(ctx, old, cp, prove)
@@ -236,30 +235,31 @@ func (c *Client) size(origin string) uint64 {
 	return c.sizes[origin]
 }
 
-// spend takes a request from the budget, when there is room; again is for one
-// more request after an answer, which a pause does not hold back.
-func (c *Client) spend(ctx context.Context, origin string, again bool) error {
+// spend takes a request from the budget, when there is room.
+func (c *Client) spend(ctx context.Context) error {
 	for {
-		if !again {
-			if err := c.Wait(ctx, origin); err != nil {
-				return err
-			}
-		}
 		c.mu.Lock()
 		now := time.Now()
-		ok := c.budget.take(now)
-		at := c.budget.ready(now)
+		ok, at := c.budget.take(now), c.budget.ready(now)
 		c.mu.Unlock()
 		if ok {
 			return nil
 		}
-		t := time.NewTimer(at.Sub(now))
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
+		if err := sleep(ctx, at.Sub(now)); err != nil {
+			return err
 		}
+	}
+}
+
+// sleep returns after d, or with an error when ctx ends.
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -297,7 +297,7 @@ func (c *Client) Latest(ctx context.Context, origin string) ([]byte, error) {
 		return nil, err
 	}
 	defer release()
-	if err := c.spend(ctx, origin, true); err != nil {
+	if err := c.spend(ctx); err != nil {
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(origin))
