@@ -116,6 +116,9 @@ func (c *Client) Believed() (*policy.Policy, error) {
 // log showed an older checkpoint than before; a *ForkError if it showed another
 // history; ErrUnproven if it did not prove that it goes on from there.
 func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
+	if _, err := c.Believed(); err != nil {
+		return nil, err // whether it can be reached or not
+	}
 	note, err := c.src.get(ctx, "checkpoint", policy.MaxNote)
 	if err != nil {
 		return nil, fmt.Errorf("reading checkpoint of %s: %w", c.origin, err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/logtest"
 )
 
@@ -273,14 +274,91 @@ func TestALogThatShowsTwoHistoriesIsConvictedOnDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := log.ParseFork(b)
-	if err != nil || f.Verify(w.logs[0].Policy()) != nil {
+	e, err := evidence.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Verify(w.logs[0].Policy()); err != nil {
 		t.Errorf("the evidence does not convict: %v", err)
 	}
 	// Evidence that is held keeps convicting, also when the log is honest again.
 	if r := w.verify(pol, helloSubject(t)); r.ExitStatus() != 5 {
 		t.Errorf("with evidence held: exit %d", r.ExitStatus())
 	}
+	// Nor does it help the log to be silent, or that nothing is remembered.
+	if err := ForgetAnswers(w.state, w.logs[0].Origin()); err != nil || len(stateFiles(t, w.state)) != 0 {
+		t.Errorf("%v, %v", stateFiles(t, w.state), err)
+	}
+	os.RemoveAll(filepath.Join(w.state, "checkpoints"))
+	down(w.logs[0], true)
+	if r := w.verify(forked, helloSubject(t)); r.ExitStatus() != 5 || r.Logs[0].Evidence == "" {
+		t.Errorf("with evidence held, and the log silent: exit %d", r.ExitStatus())
+	}
+	down(w.logs[0], false)
+
+	// The way out: the history that it shows now is believed, and the answers of
+	// the other one are not.
+	if _, err := log.NewMemory(w.state).Forget(w.logs[0].Policy(), w.logs[0].Origin(), e); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.verify(forked, helloSubject(t)); r.ExitStatus() == 5 {
+		t.Errorf("after it was forgotten: exit %d, %+v", r.ExitStatus(), r.Logs[0])
+	}
+}
+
+// Answers of other logs, and of this one under another policy, stay or go as the
+// origin says.
+func TestForgetAnswersIsAboutOneLog(t *testing.T) {
+	w := newWorld(t, logtest.New(t), second(t))
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	w.verify(w.policy(ps, "group g 1 a"), helloSubject(t))
+	if n := len(stateFiles(t, w.state)); n != 2 {
+		t.Fatal(n)
+	}
+	if err := ForgetAnswers(w.state, "other.example/00000000"); err != nil || len(stateFiles(t, w.state)) != 2 {
+		t.Errorf("%v, %v", stateFiles(t, w.state), err)
+	}
+	if err := ForgetAnswers(w.state, w.logs[0].Origin()); err != nil || len(stateFiles(t, w.state)) != 1 {
+		t.Errorf("%v, %v", stateFiles(t, w.state), err)
+	}
+	if err := ForgetAnswers(t.TempDir(), w.logs[0].Origin()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A witness that evidence is held against is named and does not count: without it
+// a quorum that needs it is not there, whether the log answers or not.
+func TestConvictedWitnessesAreNamedAndDoNotCount(t *testing.T) {
+	w := newWorld(t, logtest.New(t, logtest.Witnesses(3, 2)))
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	w.lines = []string{"required max-age 24h"}
+	pol := w.policy(ps, "group g 1 a")
+	w.expect(pol, helloSubject(t), Trusted, "")
+	other := logtest.New(t, logtest.Witnesses(3, 2))
+	for range w.logs[0].Size() {
+		other.Add([]byte("another history"))
+	}
+	all, err := evidence.FromNotes(w.logs[0].Policy(), w.logs[0].Publish(), other.Publish(), [32]byte{}, nil)
+	if err != nil || len(all) != 4 {
+		t.Fatal(len(all), err)
+	}
+	store := log.NewMemory(w.state).Evidence()
+	for i, want := range []Verdict{Trusted, Inconclusive} {
+		if _, _, err := store.Add(all[1+i], w.logs[0].Policy()); err != nil {
+			t.Fatal(err)
+		}
+		r := w.verify(pol, helloSubject(t))
+		if r.Paths[0].Verdict != want || r.ExitStatus() == 5 {
+			t.Errorf("%d convicted: %v, exit %d", i+1, r.Paths[0].Verdict, r.ExitStatus())
+		}
+		if !strings.Contains(strings.Join(r.Warnings, "; "), "against the witness w1 of log log0") {
+			t.Errorf("warnings %q", r.Warnings)
+		}
+	}
+	down(w.logs[0], true)
+	w.expect(pol, helloSubject(t), Inconclusive, "")
 }
 
 func TestTooFewWitnessesAreInconclusive(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 type Log interface {
 	Checkpoint(ctx context.Context) (*log.Checkpoint, error)
 	Accept(ctx context.Context, note []byte) (*log.Checkpoint, error)
+	Believed() (*policy.Policy, error)
 	Lookup(ctx context.Context, keys []string, signers []statement.KeyID, after uint64) (*log.Answers, error)
 	Entries(ctx context.Context, cp *log.Checkpoint, from, to uint64) iter.Seq2[log.Entry, error]
 }
@@ -73,6 +74,8 @@ type reading struct {
 	mem  *memory
 	cp   *log.Checkpoint
 	full *wholeLog // set by --full
+	// believed is the log policy without witnesses that evidence is held against.
+	believed *policy.Policy
 	// gap says why what the log knows is not complete or not fresh, in words
 	// that fit after "inconclusive:"; "" if it is.
 	gap     string
@@ -100,6 +103,17 @@ func (r *reading) online() bool { return r.Answered == ByLookups || r.Answered =
 // open gets the checkpoint, after making sure that the log's history goes on
 // from where the remembered answers end.
 func (r *reading) open(ctx context.Context) error {
+	pol, err := r.log.Believed()
+	switch {
+	case isFork(err):
+		return r.fail(ctx, err)
+	case err != nil:
+		return fmt.Errorf("log %s: %w", r.Name, err)
+	}
+	r.believed = pol
+	for _, name := range pol.Ignored() {
+		r.warnings = append(r.warnings, fmt.Sprintf("evidence is held against the witness %s of log %s, which therefore does not count; `firn evidence list` names the file", name, r.Name))
+	}
 	r.Answered = ByLookups
 	if r.mem.note != nil {
 		_, err := r.log.Accept(ctx, r.mem.note)
@@ -206,7 +220,7 @@ func (r *reading) offline(why error) {
 		r.gap = lead + " and nothing is remembered"
 		return
 	}
-	cp, err := log.VerifyCheckpoint(r.ref.Policy, r.mem.note, r.now())
+	cp, err := log.VerifyCheckpoint(r.believed, r.mem.note, r.now())
 	switch {
 	case err != nil:
 		r.gap = fmt.Sprintf("%s and what is remembered does not satisfy the policy", lead)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/statement"
@@ -111,4 +112,34 @@ func (m *memory) shrink(asked map[string]bool) {
 		return
 	}
 	maps.DeleteFunc(m.claims, func(key string, _ remembered[record]) bool { return !asked[key] })
+}
+
+// ForgetAnswers removes what is remembered in stateDir of the answers of the log
+// of origin, whoever asked it. They will be asked for again.
+func ForgetAnswers(stateDir, origin string) error {
+	files, err := os.ReadDir(filepath.Join(stateDir, "verify"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forgetting answers: %w", err)
+	}
+	for _, f := range files {
+		path := filepath.Join(stateDir, "verify", f.Name())
+		if !strings.HasSuffix(path, ".answers") {
+			continue
+		}
+		m, err := loadMemory(path)
+		if err == nil && m.note != nil && noteOrigin(m.note) != origin {
+			continue
+		}
+		// Damaged ones are of no use to anybody.
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("forgetting answers: %w", err)
+		}
+	}
+	return nil
+}
+
+// noteOrigin is the first line of a note.
+func noteOrigin(note []byte) string {
+	line, _, _ := strings.Cut(string(note), "\n")
+	return line
 }
