@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
@@ -129,7 +130,9 @@ func (h *Hub) againstWitnesses(ctx context.Context, o *origin, s *signed) error 
 		}
 		all, err := evidence.FromNotes(o.Policy, other.note, s.note, rel.root, rel.proof)
 		if err == nil {
-			_, err = h.keep(o, all, "comparison of what "+name+" cosigned")
+			// Of the log enough is held.
+			all = slices.DeleteFunc(all, func(e *evidence.Evidence) bool { return e.Kind != evidence.KindWitness })
+			_, err = h.keep(o, all, "what "+name+" cosigned")
 		}
 		if err != nil {
 			errs = append(errs, err)

@@ -130,7 +130,7 @@ func (o *origin) remember(s *signed) {
 func (o *origin) chooseBest() {
 	o.best = nil
 	for _, s := range o.recent {
-		if o.counted.Satisfied(s.witnesses()) {
+		if o.enough(s) {
 			o.best = s
 		}
 	}
@@ -144,6 +144,14 @@ func (o *origin) chooseBest() {
 		keep = append(keep, s)
 	}
 	o.recent = keep
+}
+
+// enough reports whether the witnesses of s that count make up the quorum. The
+// caller holds mu.
+func (o *origin) enough(s *signed) bool {
+	ignored := o.counted.Ignored()
+	names := slices.DeleteFunc(s.witnesses(), func(name string) bool { return slices.Contains(ignored, name) })
+	return o.counted.Satisfied(names)
 }
 
 // postpone keeps a checkpoint that nobody could prove. Of too many, the smallest

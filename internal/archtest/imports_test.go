@@ -38,7 +38,7 @@ var heavy = map[string][]string{
 	"github.com/spf13/cobra":              {"cmd"},
 	"github.com/fxamacker/cbor":           {"log/statement"},
 	"github.com/pelletier/go-toml":        {"cmd", "log/server", "witness/server", "ingest", "internal/daemon"},
-	"github.com/prometheus":               {"cmd", "log/server", "witness", "internal/daemon"},
+	"github.com/prometheus":               {"cmd", "log/server", "witness", "federation", "internal/daemon"},
 	"github.com/hanwen/go-fuse":           {},
 	"github.com/veraison/go-cose":         {},
 	"github.com/google/go-cmp":            {},
