@@ -39,7 +39,7 @@ var heavy = map[string][]string{
 	"github.com/fxamacker/cbor":           {"log/statement"},
 	"github.com/pelletier/go-toml":        {"cmd", "log/server", "witness/server", "ingest", "internal/daemon"},
 	"github.com/prometheus":               {"cmd", "log/server", "witness", "federation", "internal/daemon"},
-	"github.com/hanwen/go-fuse":           {},
+	"github.com/hanwen/go-fuse":           {"internal/dropfs"},
 	"github.com/veraison/go-cose":         {},
 	"github.com/google/go-cmp":            {},
 	"github.com/rogpeppe/go-internal":     {},
@@ -47,7 +47,7 @@ var heavy = map[string][]string{
 }
 
 // testHelpers are packages that only tests may import.
-var testHelpers = []string{"internal/testreq", "log/logtest"}
+var testHelpers = []string{"internal/testreq", "internal/dropfs", "log/logtest"}
 
 // importFault says why the non-test package pkg (from the project's root) may
 // not import imported, or "".

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/firn-log/firn/internal/dropfs"
 	"github.com/firn-log/firn/log/server/sample"
 )
 
@@ -55,8 +56,8 @@ func TestKilledUnderLoadLosesNothingAcknowledged(t *testing.T) {
 }
 
 func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
-	d := newDisk()
-	dir, unmount := mount(t, d)
+	d := dropfs.New()
+	dir, unmount := dropfs.Mount(t, d)
 	initLog(t, dir+"/log")
 	p := serve(t, dir+"/log")
 	o := register(t, p)
@@ -67,11 +68,11 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 		l, reached := startLoad(p, o, &next, 30+round*37%400)
 		<-reached
 		seen := p.size(t)
-		d = d.cut()
+		d = d.Cut()
 		p.kill()
 		acks = append(acks, l.wait()...)
 		unmount()
-		dir, unmount = mount(t, d)
+		dir, unmount = dropfs.Mount(t, d)
 		p = serve(t, dir+"/log")
 		checkAcks(t, p, acks)
 		if now := p.size(t); now < seen {
@@ -82,7 +83,7 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}
 	unmount()
-	dir, unmount = mount(t, d)
+	dir, unmount = dropfs.Mount(t, d)
 	checkTree(t, dir+"/log")
 	checkFolders(t, dir+"/log")
 	unmount()
@@ -90,8 +91,8 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 }
 
 func TestFullAndReadOnlyDisk(t *testing.T) {
-	d := newDisk()
-	dir, unmount := mount(t, d)
+	d := dropfs.New()
+	dir, unmount := dropfs.Mount(t, d)
 	initLog(t, dir+"/log")
 	p := serve(t, dir+"/log")
 	o := register(t, p)
@@ -109,23 +110,23 @@ func TestFullAndReadOnlyDisk(t *testing.T) {
 	}
 	add(0, 10, 2)
 	for name, set := range map[string]func(){
-		"no space left on device": func() { d.set(true, false) },
-		"read-only file system":   func() { d.set(false, true) },
+		"no space left on device": func() { d.Set(true, false) },
+		"read-only file system":   func() { d.Set(false, true) },
 	} {
 		set()
 		status, a, err := p.post("?wait=0s", o.Builds(100, 105))
 		if err != nil || status != http.StatusServiceUnavailable || !strings.Contains(a.Message, name) {
 			t.Errorf("%s: status %d, %+v, %v; want 503 that says so", name, status, a, err)
 		}
-		d.set(false, false)
+		d.Set(false, false)
 		waitOpen(t, p)
 		add(len(acks), len(acks)+10, 2)
 		checkAcks(t, p, acks)
 	}
-	d = d.cut()
+	d = d.Cut()
 	p.kill()
 	unmount()
-	dir, _ = mount(t, d)
+	dir, _ = dropfs.Mount(t, d)
 	p = serve(t, dir+"/log")
 	checkAcks(t, p, acks)
 	if err := p.stop(); err != nil {

@@ -1,4 +1,4 @@
-package crashtest
+package dropfs
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 // node is an object as the kernel sees it.
 type node struct {
 	fs.Inode
-	d *disk
+	d *Disk
 	o *object
 }
 

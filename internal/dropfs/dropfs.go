@@ -1,4 +1,8 @@
-package crashtest
+// Package dropfs is a file system for tests that forgets what was not synced: it
+// keeps unsynced data and names in memory and drops them at a simulated power
+// cut. A killed process keeps its page cache, so only this shows that files and
+// folders were synced before something was acknowledged.
+package dropfs
 
 import (
 	"maps"
@@ -13,11 +17,11 @@ import (
 	"github.com/firn-log/firn/internal/testreq"
 )
 
-// disk is a file system in memory that knows for every file and folder what is
+// A Disk is a file system in memory that knows for every file and folder what is
 // durable: the bytes of a file as of its last fsync (or O_SYNC write), the
 // names in a folder as of the folder's last fsync. It is as forgetful as POSIX
 // allows.
-type disk struct {
+type Disk struct {
 	mu       sync.Mutex // guards every object of the disk and what follows
 	root     *object
 	nextIno  uint64
@@ -38,14 +42,15 @@ type object struct {
 	links               int
 }
 
-func newDisk() *disk {
-	d := &disk{nextIno: 1}
+// New returns an empty disk.
+func New() *Disk {
+	d := &Disk{nextIno: 1}
 	d.root = d.object(syscall.S_IFDIR | 0o755)
 	return d
 }
 
 // object makes an object. The caller holds mu, or is alone.
-func (d *disk) object(mode uint32) *object {
+func (d *Disk) object(mode uint32) *object {
 	o := &object{ino: d.nextIno, mode: mode, links: 1}
 	d.nextIno++
 	if mode&syscall.S_IFMT == syscall.S_IFDIR {
@@ -54,13 +59,13 @@ func (d *disk) object(mode uint32) *object {
 	return o
 }
 
-// cut ends everything at once and returns the disk as it is when power comes
+// Cut ends everything at once and returns the disk as it is when power comes
 // back: only what was durable.
-func (d *disk) cut() *disk {
+func (d *Disk) Cut() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.off = true
-	again := &disk{nextIno: d.nextIno}
+	again := &Disk{nextIno: d.nextIno}
 	seen := make(map[*object]*object)
 	again.root = survive(d.root, seen)
 	return again
@@ -85,15 +90,16 @@ func survive(o *object, seen map[*object]*object) *object {
 	return s
 }
 
-// set changes what works.
-func (d *disk) set(full, readOnly bool) {
+// Set changes what works: on a full disk nothing grows, on a read-only one
+// nothing is written.
+func (d *Disk) Set(full, readOnly bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.full, d.readOnly = full, readOnly
 }
 
 // begin locks the disk for one operation and says whether it may go on.
-func (d *disk) begin(writing bool) syscall.Errno {
+func (d *Disk) begin(writing bool) syscall.Errno {
 	d.mu.Lock()
 	switch {
 	case d.off:
@@ -105,7 +111,7 @@ func (d *disk) begin(writing bool) syscall.Errno {
 }
 
 // sync makes an object durable. The caller holds mu.
-func (d *disk) sync(o *object) {
+func (d *Disk) sync(o *object) {
 	d.syncs++
 	if o.names != nil {
 		o.durableNames = maps.Clone(o.names)
@@ -114,9 +120,9 @@ func (d *disk) sync(o *object) {
 	o.durable = append([]byte(nil), o.data...)
 }
 
-// mount mounts d in a temporary folder and returns the folder and a function
+// Mount mounts d in a temporary folder and returns the folder and a function
 // that takes it away.
-func mount(t *testing.T, d *disk) (dir string, unmount func()) {
+func Mount(t testing.TB, d *Disk) (dir string, unmount func()) {
 	t.Helper()
 	if _, err := os.Stat("/dev/fuse"); err != nil {
 		testreq.Missing(t, "fuse", err.Error())
