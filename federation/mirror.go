@@ -216,28 +216,35 @@ func (p *pull) goesOn(ctx context.Context, have *signed) error {
 }
 
 // dropPartial removes the partial tiles and bundles that the growth from old to
-// size has made full: readers take the full one instead (c2sp.org/tlog-tiles).
-// Partial ones beside them stay: some size that was shown implies them.
+// size has made full, and those of sizes that were never reached: readers take the
+// full one instead (c2sp.org/tlog-tiles). Partial ones that nothing has filled
+// stay, because some size that was shown implies them.
 func (m *Mirror) dropPartial(old, size uint64) error {
 	for level := range levels(size) {
-		shift := uint(level * tileHeight)
-		n := old >> shift / tileWidth
-		if (old>>shift)%tileWidth == 0 || n == size>>shift/tileWidth {
-			continue
-		}
-		paths := []string{tilePath(level, n, tileWidth)}
-		if level == 0 {
-			paths = append(paths, tilePath(entriesLevel, n, tileWidth))
-		}
-		for _, path := range paths {
-			dir := m.file(path + ".p")
-			if err := os.RemoveAll(dir); err != nil {
-				return fmt.Errorf("mirror of %s: %w", m.o.Origin, err)
+		shift := level * tileHeight
+		for n := old >> shift / tileWidth; n < size>>shift/tileWidth; n++ {
+			if err := m.drop(tilePath(level, n, tileWidth) + ".p"); err != nil {
+				return err
 			}
-			m.dirs.Lock()
-			delete(m.opened, dir)
-			m.dirs.Unlock()
+			if level > 0 {
+				continue
+			}
+			if err := m.drop(tilePath(entriesLevel, n, tileWidth) + ".p"); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+// drop removes a folder of the mirror.
+func (m *Mirror) drop(path string) error {
+	dir := m.file(path)
+	m.dirs.Lock()
+	defer m.dirs.Unlock()
+	delete(m.opened, dir)
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("mirror of %s: %w", m.o.Origin, err)
 	}
 	return nil
 }
