@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -23,6 +24,9 @@ type Options struct {
 	// Full reads every entry of every log instead of asking for lookups: then
 	// nothing can be left out.
 	Full bool
+	// OnEvidence is called with evidence that was kept anew; it must not block.
+	// Nil does nothing more. A given Open does not use it.
+	OnEvidence func(evidence.Held)
 	// Now is the clock for ages; nil is time.Now.
 	Now func() time.Time
 	// Progress is called while a log is read whole; nil is silent.
@@ -62,6 +66,7 @@ func Verify(ctx context.Context, pol *Policy, subjects []Subject, opts Options) 
 
 func opener(opts *Options) func(ref *LogRef) (Log, error) {
 	mem := log.NewMemory(opts.StateDir)
+	mem.OnEvidence(opts.OnEvidence)
 	return func(ref *LogRef) (Log, error) {
 		return log.NewClient(ref.URL, ref.Policy, log.Options{Memory: mem, Now: opts.Now})
 	}

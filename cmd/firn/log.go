@@ -57,6 +57,7 @@ the state folder.
 		newLogVerifyProofCmd(a, f),
 		newLogAuditCmd(a, f),
 		newLogFsckCmd(a, f),
+		newLogForgetCmd(a, f),
 	)
 	return c
 }
@@ -90,9 +91,13 @@ func (a *app) readClient(f *logReadFlags, where string) (*log.Client, error) {
 	if where != "" {
 		logURL = where
 	}
+	mem, err := a.memory(f.state)
+	if err != nil {
+		return nil, err
+	}
 	c, err := log.NewClient(logURL, pol, log.Options{
 		Origin:   f.origin,
-		Memory:   log.NewMemory(a.stateDir(f.state)),
+		Memory:   mem,
 		CacheDir: f.cache,
 	})
 	if err != nil {
@@ -132,7 +137,7 @@ func readFailure(err error) error {
 	)
 	switch {
 	case errors.As(err, &fork) && fork.Path != "":
-		return failf(exitMisbehaviour, "keep that file and show it to others: it convicts the log by itself", "%w", err)
+		return failf(exitMisbehaviour, "keep that file and show it to others: it convicts the log by itself; see firn evidence --help", "%w", err)
 	case errors.As(err, &fork):
 		return failf(exitFailed, "name a folder for the evidence with --state", "%w", err)
 	case errors.Is(err, log.ErrStale):

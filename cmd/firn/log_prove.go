@@ -82,7 +82,11 @@ func prove(ctx context.Context, c *log.Client, what string, wait time.Duration, 
 		return p, nil, nil
 	}
 	if cp == nil {
-		if cp, err = log.VerifyCheckpoint(c.Policy(), p.Note, time.Now()); err != nil {
+		pol, err := c.Believed()
+		if err != nil {
+			return nil, nil, readFailure(err)
+		}
+		if cp, err = log.VerifyCheckpoint(pol, p.Note, time.Now()); err != nil {
 			return nil, nil, readFailure(err)
 		}
 	}
@@ -100,12 +104,16 @@ func newLogVerifyProofCmd(a *app, f *logReadFlags) *cobra.Command {
 		Short: "Verify a proof without asking the log",
 		Long: `Verify-proof reads a .tlog-proof file and the entry that it is about, and says whether
 a checkpoint that the log policy believes holds it. It uses no network and does
-not look at remembered checkpoints. Exit status 3 means that it does not verify.`,
+not look at remembered checkpoints, but at the evidence that is held. Exit status 3 means that it does not verify.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			pol, err := a.readPolicy(f)
 			if err != nil {
 				return err
+			}
+			store := log.NewMemory(a.stateDir(f.state)).Evidence()
+			if pol, err = store.Apply(pol); err != nil {
+				return failf(exitFailed, "", "%w", err)
 			}
 			if leafFile == "" {
 				return failf(exitUsage, "firn log prove --leaf-output writes it", "the entry is needed: name its file with --leaf")
@@ -125,6 +133,13 @@ not look at remembered checkpoints. Exit status 3 means that it does not verify.
 			cp, err := p.Verify(pol, leaf, time.Now())
 			if err != nil {
 				return readFailure(err)
+			}
+			held, err := store.AgainstLog(pol, cp.Origin)
+			switch {
+			case err != nil:
+				return failf(exitFailed, "", "%w", err)
+			case len(held) > 0:
+				return failf(exitMisbehaviour, "the proof verifies, and the log has shown others another history", "evidence is held against %s: %s", cp.Origin, held[0].Path)
 			}
 			if f.json {
 				out := checkpointJSON(cp)

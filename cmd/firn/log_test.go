@@ -121,8 +121,8 @@ func TestLogExitStatus(t *testing.T) {
 	}
 	fork.Publish()
 	code, _, errs := w.bare("log", "checkpoint", "--log-policy", w.policy, "--log", fork.URL())
-	held, _ := log.NewMemory(filepath.Join(w.home, "state", "firn")).Evidence(w.Origin())
-	if code != exitMisbehaviour || len(held) != 1 || !strings.Contains(errs, held[0]) || !strings.Contains(errs, "firn: hint: ") {
+	held, _ := log.NewMemory(filepath.Join(w.home, "state", "firn")).Evidence().AgainstLog(w.Policy(), w.Origin())
+	if code != exitMisbehaviour || len(held) != 1 || !strings.Contains(errs, held[0].Path) || !strings.Contains(errs, "firn: hint: ") {
 		t.Errorf("exit status %d, evidence %v\n%s", code, held, errs)
 	}
 	w.want(t, exitMisbehaviour, "two histories", "log", "entries")

@@ -28,7 +28,11 @@ func (a *app) openLog(f *logFlags) (*log.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := log.NewClient(url, pol, log.Options{Memory: log.NewMemory(a.stateDir(f.state))})
+	mem, err := a.memory(f.state)
+	if err != nil {
+		return nil, err
+	}
+	client, err := log.NewClient(url, pol, log.Options{Memory: mem})
 	if err != nil {
 		return nil, failf(exitUsage, "", "%w", err)
 	}
@@ -37,13 +41,9 @@ func (a *app) openLog(f *logFlags) (*log.Client, error) {
 
 func (a *app) resolveLog(f *logFlags) (string, *policy.Policy, error) {
 	if f.policy != "" {
-		b, err := os.ReadFile(f.policy)
+		pol, err := readLogPolicy(f.policy)
 		if err != nil {
-			return "", nil, failf(exitUsage, "", "reading the log's policy: %w", err)
-		}
-		pol, err := policy.Parse(b)
-		if err != nil {
-			return "", nil, failf(exitUsage, "its language is C2SP tlog-policy, for instance: log VKEY URL, then quorum none", "%s: %w", f.policy, err)
+			return "", nil, err
 		}
 		url := f.url
 		if url == "" && len(pol.Logs) == 1 {
@@ -64,6 +64,18 @@ func (a *app) resolveLog(f *logFlags) (string, *policy.Policy, error) {
 		return "", nil, failf(exitUsage, "name one with --log NAME, or any other with --log URL and --log-policy FILE", "%w", err)
 	}
 	return ref.URL, ref.Policy, nil
+}
+
+func readLogPolicy(file string) (*policy.Policy, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, failf(exitUsage, "", "reading the log's policy: %w", err)
+	}
+	pol, err := policy.Parse(b)
+	if err != nil {
+		return nil, failf(exitUsage, "its language is C2SP tlog-policy, for instance: log VKEY URL, then quorum none", "%s: %w", file, err)
+	}
+	return pol, nil
 }
 
 // pickLog finds the log of a policy by its name or address.

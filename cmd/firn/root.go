@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/log/evidence"
 )
 
 // Exit statuses are interface (spec/cli.md#exit-status).
@@ -24,6 +26,8 @@ type app struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
+
+	hooks *evidence.Hooks // see loadHooks
 }
 
 // failure is an error with its exit status and, if there is something to do
@@ -65,6 +69,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newOperatorCmd(a),
 		newStatementCmd(a),
 		newPolicyCmd(a),
+		newEvidenceCmd(a),
 		newVerifyCmd(a),
 		newSubmitCmd(a),
 		newHookCmd(a),
@@ -76,6 +81,7 @@ func newRootCmd(a *app) *cobra.Command {
 func run(ctx context.Context, a *app, args []string) int {
 	root := newRootCmd(a)
 	root.SetArgs(args)
+	defer a.waitForHooks()
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK

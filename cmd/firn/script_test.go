@@ -8,6 +8,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/firn-log/firn/internal/testreq"
 	"github.com/firn-log/firn/log/logtest"
 )
 
@@ -17,7 +18,7 @@ func TestMain(m *testing.M) {
 
 // TestScripts runs testdata/script/*.txtar. Each has a log of its own at $LOG
 // with the origin $ORIGIN, its policy in $WORK/log.policy, and a HOME that is
-// empty.
+// empty; the vectors of the specification are in $VECTORS.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -35,6 +36,7 @@ func TestScripts(t *testing.T) {
 					env.Setenv("HOME", home)
 					env.Setenv("LOG", l.URL())
 					env.Setenv("ORIGIN", l.Origin())
+					env.Setenv("VECTORS", filepath.Join(testreq.Root(), "spec", "vectors"))
 					if err := os.MkdirAll(home, 0o700); err != nil {
 						return err
 					}

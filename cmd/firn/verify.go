@@ -87,8 +87,11 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
 			return failf(exitFailed, "", "rehashing: %w", err)
 		}
 	}
+	if err := a.loadHooks(); err != nil {
+		return err
+	}
 	report, err := verify.Verify(ctx, pol, subjects, verify.Options{
-		StateDir: a.stateDir(f.state), Full: f.full,
+		StateDir: a.stateDir(f.state), Full: f.full, OnEvidence: a.hooks.Run,
 		Progress: func(name string, done, total uint64) { progress.show("reading log "+name, done, total) },
 	})
 	progress.clear()
