@@ -2,6 +2,7 @@ package federation_test
 
 import (
 	"errors"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -151,6 +152,16 @@ func serve(t testing.TB, p *peer, mirrors ...*federation.Mirror) string {
 	t.Helper()
 	s := &federation.Server{Hub: p.Hub, Mirrors: mirrors, Name: "peer"}
 	h := httptest.NewServer(s.Handler())
+	t.Cleanup(h.Close)
+	return h.URL
+}
+
+// serveLate serves the hub that get returns at each request.
+func serveLate(t testing.TB, get func() *federation.Hub) string {
+	t.Helper()
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		(&federation.Server{Hub: get(), Name: "peer"}).Handler().ServeHTTP(w, r)
+	}))
 	t.Cleanup(h.Close)
 	return h.URL
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -247,7 +248,7 @@ func (h *Hub) compare(ctx context.Context, o *origin, s, latest *signed, from st
 	o.proven(s, h.o.Now())
 	o.settled(s.text)
 	larger := o.latest == s
-	pending := o.pending
+	pending := slices.Clone(o.pending)
 	o.mu.Unlock()
 	if err := h.commit(o); err != nil {
 		return Refused, err
