@@ -22,19 +22,20 @@ import (
 func main() {
 	bin := flag.String("bin", "bin", "folder with the programs")
 	rekor := flag.String("rekor", "", "Rekor's POSIX server, measured beside firn-log; empty leaves it out")
-	only := flag.String("only", "", "run only this part: submit, verify, hash or hook; writes no file")
+	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
+	only := flag.String("only", "", "run only this part: submit, verify, hash, hook or witness; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *bin, *rekor, *out, *only); err != nil {
+	if err := run(ctx, *bin, *rekor, *litewitness, *out, *only); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: error: %v\n", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, bin, rekor, out, only string) error {
+func run(ctx context.Context, bin, rekor, litewitness, out, only string) error {
 	dir, err := os.MkdirTemp("", "firn-bench-")
 	if err != nil {
 		return err
@@ -60,6 +61,7 @@ func run(ctx context.Context, bin, rekor, out, only string) error {
 		{"verify", func() ([]row, error) { return benchVerify(ctx, dir, bin) }},
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},
+		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, litewitness, cal) }},
 	} {
 		if only != "" && only != part.what {
 			continue
