@@ -65,7 +65,10 @@ func TestVerifyProofLooksAtEvidence(t *testing.T) {
 	w := newLogWorld(t) // 1 of w1, w2
 	proof, leaf := filepath.Join(w.home, "p"), filepath.Join(w.home, "l")
 	w.want(t, exitOK, "", "log", "prove", "7", "-o", proof, "--leaf-output", leaf)
-	verify := func(want int, part string) { t.Helper(); w.want(t, want, part, "log", "verify-proof", proof, "--leaf", leaf) }
+	verify := func(want int, part string) {
+		t.Helper()
+		w.want(t, want, part, "log", "verify-proof", proof, "--leaf", leaf)
+	}
 	verify(exitOK, "w1 (witness")
 	evidenceStatus(t, w, exitOK, "evidence", "add", evidenceVector("accept-witness-one-size"))
 	code, out, errs := w.firn("log", "verify-proof", proof, "--leaf", leaf)

@@ -219,6 +219,8 @@ func describe(b statement.Body) string {
 		return fmt.Sprintf("%s vouches for %s", b.OperatorID, b.For)
 	case *statement.Retract:
 		return fmt.Sprintf("statement %s: %s", b.Statement, b.Reason)
+	case *statement.Evidence:
+		return fmt.Sprintf("evidence against the key %s", b.Convicted().ID())
 	}
 	return ""
 }

@@ -61,6 +61,8 @@ The configuration is TOML:
   state        folder for what is remembered of the log
   interval     how often the spool is looked at (default 5s)
   max-pause    longest pause between tries to reach the log (default 5m)
+  [evidence]   command = ["PROGRAM", "ARGUMENT"] and webhook = "URL": what is
+               run if the log is caught with two histories
 
 Exit status: 0 everything public is sent, 1 something could not be, 2 usage or
 configuration, 5 the log was caught with two histories.`,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/hook"
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -60,6 +61,8 @@ type Config struct {
 	// State is the folder with remembered checkpoints and evidence; firn in
 	// the state folder of the user.
 	State string `toml:"state"`
+	// Evidence says what is run when the log is caught with two histories.
+	Evidence evidence.HookConfig `toml:"evidence"`
 	// Interval is how often the spool is looked at; "5s".
 	Interval Duration `toml:"interval"`
 	// MaxPause bounds the pause between tries to reach the log; "5m".
@@ -194,6 +197,9 @@ func (c *Config) Check() error {
 		if _, err := readSource(from, nix.StoreDir(c.StoreDir)); err != nil {
 			bad("public-from: %w", err)
 		}
+	}
+	if _, err := evidence.NewHooks(c.Evidence, nil); err != nil {
+		bad("%w", err)
 	}
 	if len(errs) > 0 {
 		return &ConfigError{errors.Join(errs...)}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -19,7 +20,17 @@ type logSender struct {
 	open   func(ctx context.Context, spec string) (statement.Signer, error)
 	signer statement.Signer
 	client *log.Client
+	hooks  *evidence.Hooks // of client
 }
+
+// close gives hooks that still run a moment to end.
+func (l *logSender) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), hookPatience)
+	defer cancel()
+	l.hooks.Wait(ctx)
+}
+
+const hookPatience = 5 * time.Second
 
 // Signer implements sender.
 func (l *logSender) Signer(ctx context.Context) (statement.Signer, error) {
@@ -45,10 +56,17 @@ func (l *logSender) connect() (*log.Client, error) {
 	if err != nil {
 		return nil, &ConfigError{fmt.Errorf("log-policy: %w", err)}
 	}
-	c, err := log.NewClient(l.conf.Log, pol, log.Options{Origin: l.conf.Origin, Memory: log.NewMemory(l.conf.State), UserAgent: "firn-submit"})
+	hooks, err := evidence.NewHooks(l.conf.Evidence, nil)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
+	mem := log.NewMemory(l.conf.State)
+	mem.OnEvidence(hooks.Run)
+	c, err := log.NewClient(l.conf.Log, pol, log.Options{Origin: l.conf.Origin, Memory: mem, UserAgent: "firn-submit"})
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	l.hooks = hooks
 	l.client = c
 	return c, nil
 }

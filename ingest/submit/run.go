@@ -52,7 +52,7 @@ func (s *Submitter) Loop(ctx context.Context) error {
 				pause := s.back.next(s.conf, out.Why)
 				next = s.now().Add(pause)
 				s.say("%d statements wait %v: %v", out.Waiting, pause.Round(time.Second), out.Why)
-				if evidence(out.Why) != nil {
+				if forkOf(out.Why) != nil {
 					return out.Why
 				}
 			} else {
@@ -84,11 +84,11 @@ func (s *Submitter) round(ctx context.Context, wait time.Duration) (Outcome, err
 // final reports whether trying again soon is pointless.
 func final(err error) bool {
 	var conf *ConfigError
-	return errors.As(err, &conf) || evidence(err) != nil || errors.Is(err, context.Canceled)
+	return errors.As(err, &conf) || forkOf(err) != nil || errors.Is(err, context.Canceled)
 }
 
-// evidence returns the proof in err that a log misbehaved, nil if there is none.
-func evidence(err error) *log.ForkError {
+// forkOf returns the proof in err that a log misbehaved, nil if there is none.
+func forkOf(err error) *log.ForkError {
 	var fork *log.ForkError
 	if errors.As(err, &fork) {
 		return fork

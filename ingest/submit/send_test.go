@@ -1,6 +1,7 @@
 package submit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -192,16 +193,22 @@ func TestTwoHistoriesStopTheSubmitter(t *testing.T) {
 	other.Add(logtest.Leaf(t, logtest.Signer(t, "x"), logtest.Closure("x")))
 	other.Publish()
 	w.conf.Log = other.URL()
+	hooked := filepath.Join(t.TempDir(), "hooked")
+	w.conf.Evidence.Command = []string{"tee", hooked}
 	name := w.spooled(drv)
 	s := w.open(w.options())
-	defer s.Close()
 	err := s.Loop(t.Context())
-	fork := evidence(err)
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	fork := forkOf(err)
 	if fork == nil {
 		t.Fatalf("got %v, want a ForkError", err)
 	}
 	if b, err := os.ReadFile(fork.Path); err != nil || len(b) == 0 {
 		t.Errorf("evidence: %d bytes, %v", len(b), err)
+	} else if got, err := os.ReadFile(hooked); err != nil || !bytes.Equal(got, b) {
+		t.Errorf("the hook got %q, %v", got, err)
 	}
 	if state, why := w.where(name); state != Waiting || !strings.Contains(why, "two histories") {
 		t.Errorf("%s: %s", state, why)

@@ -110,8 +110,13 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 	return s, nil
 }
 
-// Close gives the spool up.
-func (s *Submitter) Close() error { return s.lock.Unlock() }
+// Close gives the spool up, after hooks for evidence had a moment to end.
+func (s *Submitter) Close() error {
+	if l, ok := s.client.(*logSender); ok {
+		l.close()
+	}
+	return s.lock.Unlock()
+}
 
 // say writes one line.
 func (s *Submitter) say(format string, args ...any) {

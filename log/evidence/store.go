@@ -84,7 +84,7 @@ func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err
 		held.Path = aside
 		return held, false, fmt.Errorf("%w, see %s", ErrSetAside, aside)
 	}
-	all, err := s.read("")
+	all, err := s.read()
 	if err != nil {
 		return held, false, err
 	}
@@ -111,12 +111,12 @@ func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err
 // List returns all evidence of the store that convicts the key it names itself,
 // sorted by path. That alone is no reason to act: see [Evidence.VerifySelf].
 func (s *Store) List() ([]Held, error) {
-	return s.convicting("", func(e *Evidence) (Verdict, error) { return e.VerifySelf() })
+	return s.convicting(func(e *Evidence) (Verdict, error) { return e.VerifySelf() })
 }
 
 // AgainstLog returns what is held against the log of origin under pol.
 func (s *Store) AgainstLog(pol *policy.Policy, origin string) ([]Held, error) {
-	return s.convicting(OriginName(origin), func(e *Evidence) (Verdict, error) {
+	return s.convicting(func(e *Evidence) (Verdict, error) {
 		if e.Kind != KindLog || e.Key.Name != origin {
 			return Verdict{}, ErrUnknownKey
 		}
@@ -127,7 +127,7 @@ func (s *Store) AgainstLog(pol *policy.Policy, origin string) ([]Held, error) {
 // AgainstWitnesses returns what is held against witnesses of pol, for whatever
 // origin.
 func (s *Store) AgainstWitnesses(pol *policy.Policy) ([]Held, error) {
-	return s.convicting("", func(e *Evidence) (Verdict, error) {
+	return s.convicting(func(e *Evidence) (Verdict, error) {
 		if e.Kind != KindWitness {
 			return Verdict{}, ErrUnknownKey
 		}
@@ -161,13 +161,13 @@ func (s *Store) SetAside(origin string) ([]string, error) {
 		return nil, err
 	}
 	defer unlock()
-	all, err := s.read(OriginName(origin))
+	all, err := s.read()
 	if err != nil {
 		return nil, err
 	}
 	var moved []string
 	for _, h := range all {
-		if h.Evidence.Kind != KindLog {
+		if h.Evidence.Kind != KindLog || h.Evidence.Key.Name != origin {
 			continue
 		}
 		path, err := s.archive(FileName(origin, h.Bytes), h.Bytes)
@@ -233,10 +233,9 @@ func (s *Store) lock() (unlock func(), err error) {
 	return func() { _ = l.Unlock(); mu.Unlock() }, nil
 }
 
-// convicting returns the evidence whose names begin with prefix and that verify
-// convicts somebody by.
-func (s *Store) convicting(prefix string, verify func(*Evidence) (Verdict, error)) ([]Held, error) {
-	all, err := s.read(prefix)
+// convicting returns the evidence that convicts somebody, as verify says.
+func (s *Store) convicting(verify func(*Evidence) (Verdict, error)) ([]Held, error) {
+	all, err := s.read()
 	if err != nil {
 		return nil, err
 	}
@@ -249,10 +248,10 @@ func (s *Store) convicting(prefix string, verify func(*Evidence) (Verdict, error
 	return held, nil
 }
 
-// read parses every file whose name begins with prefix, in the order of the names.
-// What is not evidence is passed over; what cannot be read is an error, because
+// read parses every file, whatever its name begins with, in the order of the
+// names. What is not evidence is passed over; what cannot be read is an error, because
 // it may convict.
-func (s *Store) read(prefix string) ([]Held, error) {
+func (s *Store) read() ([]Held, error) {
 	if s.dir == "" {
 		return nil, nil
 	}
@@ -262,7 +261,7 @@ func (s *Store) read(prefix string) ([]Held, error) {
 	}
 	var held []Held
 	for _, d := range entries {
-		if !strings.HasPrefix(d.Name(), prefix) || !strings.HasSuffix(d.Name(), Suffix) {
+		if !strings.HasSuffix(d.Name(), Suffix) {
 			continue
 		}
 		path := filepath.Join(s.dir, d.Name())

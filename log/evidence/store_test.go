@@ -221,6 +221,26 @@ func TestSetAside(t *testing.T) {
 	}
 }
 
+// A file that somebody put there by hand counts under any name.
+func TestNamesOfFilesDoNotMatter(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	e := w.evidence(evidence.KindLog, w.logKey(), w.a12, w.b20)
+	if err := os.WriteFile(filepath.Join(dir, "mine"+evidence.Suffix), e.Marshal(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := evidence.NewStore(dir)
+	if held, err := s.AgainstLog(w.one.Policy(), w.one.Origin()); err != nil || len(held) != 1 {
+		t.Errorf("%v, %v", held, err)
+	}
+	if _, err := s.SetAside(w.one.Origin()); err != nil {
+		t.Fatal(err)
+	}
+	if held, err := s.List(); err != nil || len(held) != 0 {
+		t.Errorf("%v, %v", held, err)
+	}
+}
+
 func TestStoreWithoutAFolder(t *testing.T) {
 	w := newWorld(t)
 	s := evidence.NewStore("")
