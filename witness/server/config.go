@@ -47,9 +47,9 @@ type Config struct {
 	Budgets  BudgetConfig        `toml:"budgets" comment:"What is answered."`
 	Evidence evidence.HookConfig `toml:"evidence" comment:"What is run with new evidence against a log: a command that reads it, or a URL that it is posted to."`
 	// Logs are the logs that are witnessed whatever lists say.
-	Logs []LogConfig `toml:"log" comment:"Logs that are witnessed whatever lists say."`
+	Logs []LogConfig `toml:"log,omitempty" comment:"Logs that are witnessed whatever lists say."`
 	// Peers keep checkpoints that this witness has cosigned.
-	Peers []PeerConfig `toml:"peer" comment:"Who keeps checkpoints that this witness has cosigned. They are asked at start, and after a\nrestore nothing is cosigned before one has answered."`
+	Peers []PeerConfig `toml:"peer,omitempty" comment:"Who keeps checkpoints that this witness has cosigned. They are asked at start, and after a\nrestore nothing is cosigned before one has answered."`
 }
 
 // LogConfig is one log.
@@ -216,8 +216,27 @@ func (c *Config) marshal() ([]byte, error) {
 	if err := enc.Encode(c); err != nil {
 		return nil, err
 	}
+	b.WriteString(configExamples)
 	return []byte(b.String()), nil
 }
+
+// configExamples stands at the end of a new configuration.
+const configExamples = `
+# A log that is witnessed whatever lists say:
+#
+#   [[log]]
+#   vkey = 'log.example/0123abcd+…'
+#   more-vkeys = []      # further keys that it may sign with
+#   origin = ''          # first line of its checkpoints, if that is not the name of the key
+#   qpd = 86400          # requests a day
+#   contact = ''
+#
+# Who keeps checkpoints that this witness has cosigned. Peers are asked at start,
+# and after a restore nothing is cosigned before one has answered:
+#
+#   [[peer]]
+#   url = 'https://peer.example/witness'
+`
 
 // inDir returns path as seen from dir.
 func inDir(dir, path string) string {
