@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"log":        {"internal"},
 	"internal":   {},
 	// Beside the arrows: what measures and what shows the programs.
-	"bench":  {"ingest", "verify", "witness", "log", "internal"},
+	"bench":  {"ingest", "verify", "federation", "witness", "log", "internal"},
 	"deploy": {"internal"},
 }
 
@@ -34,6 +34,7 @@ var heavy = map[string][]string{
 	"github.com/transparency-dev/tessera": {"log/server"},
 	"modernc.org/sqlite":                  {"internal/nixdb", "tracker/store", "log/server", "witness"},
 	"github.com/libp2p":                   {"federation/p2p"},
+	"github.com/multiformats":             {"federation/p2p"},
 	"github.com/jackc/pgx":                {"tracker/store"},
 	"github.com/spf13/cobra":              {"cmd"},
 	"github.com/fxamacker/cbor":           {"log/statement"},
@@ -176,6 +177,19 @@ func TestHookLinksLittle(t *testing.T) {
 			t.Errorf("firn-hook links %s", dep)
 		case slices.Contains([]string{"net", "net/http", "crypto/tls", "os/exec", "log/slog"}, dep):
 			t.Errorf("firn-hook links %s", dep)
+		}
+	}
+}
+
+// libp2p is a third of all code that is linked anywhere: it stays out of what
+// people and witnesses run.
+func TestOnlyThePeerLinksLibp2p(t *testing.T) {
+	for _, f := range goFiles(t) {
+		for _, imported := range f.imports {
+			ours := within(f.pkg, "federation/p2p") || within(f.pkg, "cmd/firn-peer") || within(f.pkg, "bench")
+			if !ours && !f.test && within(imported, module+"/federation/p2p") {
+				t.Errorf("%s imports %s", f.path, imported)
+			}
 		}
 	}
 }
