@@ -1,6 +1,7 @@
 package federation_test
 
 import (
+	"compress/gzip"
 	"io"
 	"sync"
 )
@@ -15,4 +16,11 @@ func (s *safeWriter) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.w.Write(b)
+}
+
+// writeGzip writes n zeros, compressed.
+func writeGzip(w io.Writer, n int64) {
+	z := gzip.NewWriter(w)
+	io.Copy(z, io.LimitReader(zeros{}, n))
+	z.Close()
 }
