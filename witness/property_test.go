@@ -109,8 +109,8 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add(l.Request(3, 9))
 	f.Add(sample.Body(0, nil, l.SignedNote(l.Text(5, "an extension"))))
 	f.Add(sample.Body(0, nil, l.SignedNote(policy.Head{Origin: testOrigin, Root: tlog.Hash{1}}.Text())))
-	for _, body := range malformed(string(l.Note(3))) {
-		f.Add([]byte(body))
+	for _, s := range readVectors(f).Steps {
+		f.Add(s.body())
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		r, err := ParseRequest(body)
