@@ -114,8 +114,8 @@ type known struct {
 func (s *Server) admitSome(ctx context.Context, subs []submission) (n int, before *entry, err error) {
 	s.seq.mu.Lock()
 	defer s.seq.mu.Unlock()
-	if s.seq.closed != nil {
-		return 0, nil, &closedError{s.seq.closed}
+	if why := s.seq.why(); why != nil {
+		return 0, nil, &closedError{why}
 	}
 	k, err := s.lookUp(ctx, subs)
 	if err != nil {

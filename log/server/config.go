@@ -40,9 +40,10 @@ type Config struct {
 	// Default 5ms.
 	BatchAge Duration `toml:"batch-age" comment:"How long the leaves of one batch are gathered."`
 
-	Admission AdmissionConfig `toml:"admission" comment:"Who may add what. Public: a change is written into the log as a log-config entry."`
-	Limits    LimitsConfig    `toml:"limits" comment:"What one address may ask."`
-	Rollback  RollbackConfig  `toml:"rollback" comment:"Who is asked at start for checkpoints this log has signed, to notice a restored older copy."`
+	Admission  AdmissionConfig  `toml:"admission" comment:"Who may add what. Public: a change is written into the log as a log-config entry."`
+	Witnessing WitnessingConfig `toml:"witnessing" comment:"Who cosigns the checkpoints."`
+	Limits     LimitsConfig     `toml:"limits" comment:"What one address may ask."`
+	Rollback   RollbackConfig   `toml:"rollback" comment:"Who is asked at start for checkpoints this log has signed, to notice a restored older copy."`
 }
 
 // AdmissionConfig is who may add what (spec/log.md#admission).
@@ -111,8 +112,9 @@ func DefaultConfig() *Config {
 			UnvouchedStatements: 2000, UnvouchedBytes: 8 << 20,
 			KeyStatements: 1_000_000, KeyBytes: 1 << 30, ClaimsPerSubject: 32,
 		},
-		Limits:   LimitsConfig{LeavesPerMinute: 60_000, RequestsAtOnce: 512, TrustedProxies: []netip.Prefix{}},
-		Rollback: RollbackConfig{Mirrors: []string{}},
+		Witnessing: defaultWitnessing(),
+		Limits:     LimitsConfig{LeavesPerMinute: 60_000, RequestsAtOnce: 512, TrustedProxies: []netip.Prefix{}},
+		Rollback:   RollbackConfig{Mirrors: []string{}},
 	}
 }
 
@@ -158,6 +160,7 @@ func (c *Config) Check() error {
 	if d := c.BatchAge.Duration; d < time.Millisecond || d > time.Second {
 		bad("batch-age: %v is not between 1ms and 1s", d)
 	}
+	c.Witnessing.check(bad)
 	if c.Limits.RequestsAtOnce < 1 || c.Limits.RequestsAtOnce > 1<<16 {
 		bad("limits.requests-at-once: %d is not between 1 and 65536", c.Limits.RequestsAtOnce)
 	}

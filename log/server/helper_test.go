@@ -87,6 +87,9 @@ func (l *testLog) close() {
 func (l *testLog) crash() {
 	l.http.Close()
 	l.Server.signer.stop()
+	if l.Server.stopWitnesses != nil {
+		l.Server.stopWitnesses()
+	}
 	l.Server.seq.close(errStopping)
 	l.Server.sequencing()
 	l.Server.publishing()

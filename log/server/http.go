@@ -86,6 +86,8 @@ func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter 
 func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var he *httpError
 	var disk *storageError
+	var copied *RollbackError
+	var doubt *doubtError
 	switch {
 	case errors.As(err, &he):
 	case errors.Is(err, errStopping):
@@ -94,6 +96,8 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		he = &httpError{http.StatusServiceUnavailable, "unknown", errUnknown.Error(), 5}
 	case errors.As(err, &disk):
 		he = &httpError{http.StatusServiceUnavailable, "storage", disk.Error(), 10}
+	case errors.As(err, &copied), errors.As(err, &doubt):
+		he = &httpError{http.StatusServiceUnavailable, "not-ready", s.notReady(err), 60}
 	case r.Context().Err() != nil:
 		he = &httpError{499, "gone", "the client went away", 0}
 	default:
@@ -127,18 +131,29 @@ func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) error {
 	return err
 }
 
-// getReady says whether statements are taken and checkpoints published.
+// getReady says whether statements are taken and checkpoints published, and which
+// witness is missing.
 func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
 	err := s.seq.reason()
 	if err == nil {
 		err = s.publisher.health()
 	}
-	if err == nil && s.publisher.latest().head.Size == 0 {
+	if err == nil {
+		err = s.waitingFor()
+	}
+	switch cp := s.publisher.latest(); {
+	case err == nil && cp.head.Size == 0:
 		err = errors.New("no checkpoint is public yet")
+	case err == nil && !cp.cosigned:
+		err = errors.New("the public checkpoint is from before there were witnesses, and a newer one has not been cosigned yet")
 	}
 	if err != nil {
-		return &httpError{http.StatusServiceUnavailable, "not-ready", err.Error(), 5}
+		return &httpError{http.StatusServiceUnavailable, "not-ready", s.notReady(err), 5}
 	}
-	_, err = w.Write([]byte("ok\n"))
+	text := "ok\n"
+	if failing := s.failing(); len(failing) > 0 {
+		text += "witnesses missing: " + describe(failing) + "\n"
+	}
+	_, err = w.Write([]byte(text))
 	return err
 }

@@ -21,6 +21,8 @@ type metrics struct {
 	published   prometheus.Gauge
 	checkpoints prometheus.Counter
 	failures    prometheus.Counter
+	witness     *prometheus.CounterVec
+	rollback    prometheus.Gauge
 }
 
 func newMetrics(s *Server) *metrics {
@@ -59,7 +61,14 @@ func newMetrics(s *Server) *metrics {
 			Name: "firn_log_storage_failures_total", Help: "Batches that the disk did not take at once.",
 		}),
 	}
+	m.witness = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "firn_log_witness_requests_total", Help: "Checkpoints that a witness was asked to cosign, by what became of it.",
+	}, []string{"witness", "outcome"})
+	m.rollback = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "firn_log_rollback", Help: "1 if a witness showed, after the start, that this is an older copy of the log.",
+	})
 	r.MustRegister(
+		m.witness, m.rollback, witnessMetrics{s},
 		m.leaves, m.requests, m.duration, m.append, m.ingest, m.batch, m.size, m.published, m.checkpoints, m.failures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

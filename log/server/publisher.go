@@ -9,6 +9,7 @@ import (
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/witnessing"
 )
 
 // published is a checkpoint that readers may know.
@@ -16,20 +17,27 @@ type published struct {
 	head policy.Head // Size 0: none yet
 	note []byte
 	at   time.Time
+	// cosigned reports whether it satisfies the quorum of witnesses, if there
+	// are any. One that does not is an old one, from before there were.
+	cosigned bool
 }
 
 // publisher writes the public checkpoint. It only ever publishes what the
-// signer signed, after the index has read every entry below its size, in
-// growing order; and it tells those who wait.
+// signer signed, after the index has read every entry below its size and, if
+// there are witnesses, their quorum has cosigned it, in growing order; and it tells
+// those who wait. The same checkpoint is written again with more cosignatures.
 type publisher struct {
-	path string
-	log  *slog.Logger
-	m    *metrics
-	wake chan struct{} // holds one token if there may be something to do
+	path      string
+	log       *slog.Logger
+	m         *metrics
+	witnesses *witnessing.Collector // nil if there are none
+	wake      chan struct{}         // holds one token if there may be something to do
 
-	mu      sync.Mutex // guards what follows
-	indexed uint64     // size that the index has read
-	signed  published  // newest from the signer
+	mu      sync.Mutex  // guards what follows
+	indexed uint64      // size that the index has read
+	signed  published   // newest from the signer
+	offered policy.Head // newest that the witnesses were asked about
+	version uint64      // of what the witnesses cosigned and is current
 	current published
 	changed chan struct{} // closed and replaced when current changes
 	failed  error         // why the newest could not be written
@@ -81,10 +89,8 @@ func (p *publisher) run(ctx context.Context) {
 }
 
 func (p *publisher) publish() error {
-	p.mu.Lock()
-	next, indexed, current := p.signed, p.indexed, p.current
-	p.mu.Unlock()
-	if next.head.Size > indexed || next.head.Size <= current.head.Size {
+	next, version := p.next()
+	if next.head.Size == 0 {
 		return nil
 	}
 	err := durable.WriteFile(p.path, next.note, 0o644)
@@ -95,13 +101,46 @@ func (p *publisher) publish() error {
 		return err
 	}
 	next.at = time.Now()
-	p.current = next
+	if next.head.Size > p.current.head.Size {
+		p.m.checkpoints.Inc()
+	}
+	p.current, p.version = next, version
 	p.m.published.Set(float64(next.head.Size))
-	p.m.checkpoints.Inc()
 	close(p.changed)
 	p.changed = make(chan struct{})
 	p.signal() // something newer may have been signed meanwhile
 	return nil
+}
+
+// next returns what is to be written now; its Size is 0 if nothing is.
+func (p *publisher) next() (published, uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := p.signed
+	if p.witnesses == nil {
+		if next.head.Size > p.indexed || next.head.Size <= p.current.head.Size {
+			return published{}, 0
+		}
+		next.cosigned = true
+		return next, 0
+	}
+	if next.head.Size > 0 && next.head.Size <= p.indexed && (next.head.Size != p.offered.Size || next.head.Root != p.offered.Root) {
+		p.offered = next.head
+		p.witnesses.Offer(witnessing.Checkpoint{Head: next.head, Note: next.note})
+	}
+	cp, version := p.witnesses.Public()
+	if version == p.version || cp.Head.Size < p.current.head.Size {
+		return published{}, 0
+	}
+	return published{head: cp.Head, note: cp.Note, cosigned: true}, version
+}
+
+// restore makes current what was public when the last run ended.
+func (p *publisher) restore(head policy.Head, note []byte, cosigned bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.current = published{head: head, note: note, at: time.Now(), cosigned: cosigned}
+	p.m.published.Set(float64(head.Size))
 }
 
 // latest returns the public checkpoint; its Size is 0 if there is none yet.
@@ -120,14 +159,15 @@ func (p *publisher) health() error {
 
 var errNotPublished = errors.New("no checkpoint covers it yet")
 
-// wait returns the first public checkpoint of at least size. If ctx ends
+// wait returns the first public checkpoint of at least size that has the quorum
+// of witnesses, if there are any. If ctx ends
 // before, it returns the newest with errNotPublished.
 func (p *publisher) wait(ctx context.Context, size uint64) (published, error) {
 	for {
 		p.mu.Lock()
 		current, changed := p.current, p.changed
 		p.mu.Unlock()
-		if current.head.Size >= size {
+		if current.head.Size >= size && (current.cosigned || size == 0) {
 			return current, nil
 		}
 		select {

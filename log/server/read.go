@@ -178,7 +178,7 @@ func (s *Server) getLog(w http.ResponseWriter, _ *http.Request) error {
 			"claims_per_subject":           rules.Budgets.ClaimsPerSubject,
 		},
 		"size": s.publisher.latest().head.Size, "map_version": mapVersion, "version": version(),
-		"checkpoint_interval": s.config.CheckpointInterval.Round(time.Millisecond).String(),
+		"checkpoint_interval": s.config.interval().Round(time.Millisecond).String(),
 	})
 	return nil
 }

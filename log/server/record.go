@@ -105,16 +105,50 @@ type checkpointSigner struct {
 	mu   sync.Mutex // guards what follows, and the record file
 	rec  record
 	tree extender // nil until start-up has passed: nothing is signed
+	held bool     // witnesses have not answered yet: nothing new is signed
+	ours bool     // what the record has was signed before, and may be again
 }
 
 // errNotStarted is why nothing is signed before start-up has passed.
 var errNotStarted = errors.New("not signing: the checks at start have not passed")
 
-// start lets the signer sign checkpoints of tree that continue rec.
+// errHeld is why nothing new is signed before witnesses have answered.
+var errHeld = errors.New("not signing: too few witnesses have answered since start")
+
+// start lets the signer sign checkpoints of tree that continue rec; only those of
+// rec itself while it is held.
 func (s *checkpointSigner) start(rec record, tree extender) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.rec, s.tree = rec, tree
+}
+
+// hold keeps the signer from signing anything but what the record has; ours
+// reports whether this log has signed that.
+func (s *checkpointSigner) hold(ours bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held, s.ours = true, ours
+}
+
+// free ends hold: the record is made durable as of this place, and signed again.
+func (s *checkpointSigner) free(here place.Place) error {
+	s.mu.Lock()
+	if !s.held || s.tree == nil {
+		s.mu.Unlock()
+		return nil
+	}
+	next := record{place: here, head: s.rec.head}
+	err := writeRecord(s.path, &next)
+	if err == nil {
+		s.rec, s.held = next, false
+	}
+	s.mu.Unlock()
+	if err != nil || next.head.Size == 0 {
+		return err
+	}
+	_, err = s.Sign([]byte(next.head.Text()))
+	return err
 }
 
 // stop ends signing.
@@ -137,6 +171,9 @@ func (s *checkpointSigner) Sign(msg []byte) ([]byte, error) {
 	}
 	if err := s.permit(head); err != nil {
 		return nil, fmt.Errorf("not signing a checkpoint of size %d: %w", head.Size, err)
+	}
+	if s.held && (head.Size != s.rec.head.Size || !s.ours) {
+		return nil, errHeld
 	}
 	if head.Size != s.rec.head.Size {
 		next := record{place: s.rec.place, head: head}

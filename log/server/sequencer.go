@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,7 @@ type sequencer struct {
 	claims   map[claimKey]uint64 // of entries in flight
 	people   *entry              // the statement about people in flight, of which there is at most one
 	closed   error               // why nothing is taken; nil while the log is open
+	refused  error               // why nothing is to be taken here whatever the disk does; nil usually
 }
 
 func newSequencer() *sequencer {
@@ -96,12 +98,22 @@ func (q *sequencer) open() {
 	}
 }
 
+// refuse says why this copy of the log takes nothing; nil ends it.
+func (q *sequencer) refuse(why error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.refused = why
+}
+
 // reason returns why nothing is taken, or nil.
 func (q *sequencer) reason() error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.closed
+	return q.why()
 }
+
+// why is reason for a caller that holds mu.
+func (q *sequencer) why() error { return cmp.Or(q.closed, q.refused) }
 
 // forget takes entries that are through out of flight.
 func (q *sequencer) forget(batch []*entry) {

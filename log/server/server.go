@@ -23,6 +23,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"reflect"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -34,6 +35,7 @@ import (
 	"github.com/firn-log/firn/log/server/indexdb"
 	"github.com/firn-log/firn/log/server/store"
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/log/witnessing"
 )
 
 // Options is what New needs beside the log's directory.
@@ -41,6 +43,7 @@ type Options struct {
 	Dir string
 	// NoWitnessCheck starts although the record is missing or the directory is
 	// in another place. It never overrides a checkpoint that is known.
+	// It also signs before witnesses have answered.
 	NoWitnessCheck bool
 	Logger         *slog.Logger // nil discards
 	// Config replaces the file firn-log.toml; nil reads it.
@@ -48,6 +51,8 @@ type Options struct {
 
 	// openStore replaces the POSIX driver in tests.
 	openStore func(context.Context, store.POSIXConfig) (store.Store, error)
+	// witnessTransport replaces the network to witnesses in tests.
+	witnessTransport http.RoundTripper
 	// now replaces the clock of budgets and limits in tests.
 	now func() time.Time
 }
@@ -75,7 +80,17 @@ type Server struct {
 	bodies    *semaphore.Weighted // bytes of their bodies
 	looking   chan struct{}       // a token for each lookup worked on
 
+	// Without witnesses policy, witnesses and gate are nil.
+	policy     *policy.Policy
+	witnesses  *witnessing.Collector
+	gate       *gate
+	doubt      string         // why this may be an older copy, or ""
+	canShow    bool           // there is a checkpoint that this log has signed
+	speak      func() error   // speakAsLog, put off until there is no doubt
+	background sync.WaitGroup // what stopWitnesses ends
+
 	sequencing, publishing context.CancelFunc
+	stopWitnesses          context.CancelFunc
 	publisherDone          chan struct{}
 }
 
@@ -146,7 +161,7 @@ func prepare(o Options) (*Server, error) {
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
 	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer}
-	return s, nil
+	return s, s.openWitnesses(o)
 }
 
 // start goes from a locked directory to a log that takes statements.
@@ -174,7 +189,7 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	}
 	if s.store, err = open(ctx, store.POSIXConfig{
 		Dir: s.path(treeName), Signer: s.signer,
-		Interval: s.config.CheckpointInterval.Duration, BatchAge: s.config.BatchAge.Duration,
+		Interval: s.config.interval(), BatchAge: s.config.BatchAge.Duration,
 	}); err != nil {
 		return err
 	}
@@ -186,16 +201,24 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.checkTree(ctx, rec, size); err != nil {
 		return err
 	}
+	show := s.findSigned(rec)
+	silent, err := s.openGate(ctx, size)
+	if err != nil {
+		return err
+	}
 	if err := s.loadState(ctx); err != nil {
 		return err
 	}
 	if err := s.checkGenesis(ctx, size); err != nil {
 		return err
 	}
-	if err := s.startSigning(ctx, rec, size); err != nil {
+	if err := s.startSigning(ctx, rec, show, size); err != nil {
 		return err
 	}
-	return s.speakAsLog(ctx, size)
+	if s.witnesses == nil {
+		return s.speakAsLog(ctx, size)
+	}
+	return s.startWitnesses(ctx, silent, size, o.NoWitnessCheck)
 }
 
 // loadState brings index, registry and budgets to the size of the tree.
@@ -243,8 +266,9 @@ func (s *Server) checkGenesis(ctx context.Context, size uint64) error {
 
 // startSigning makes the record durable as it is now, and begins to sequence,
 // sign and publish.
-func (s *Server) startSigning(ctx context.Context, rec record, size uint64) error {
-	if rec.head.Size == 0 && size > 0 {
+func (s *Server) startSigning(ctx context.Context, rec record, show published, size uint64) error {
+	ours := rec.head.Size > 0
+	if !ours && size > 0 {
 		// A record that was missing: what is here is the least that may have
 		// been signed.
 		root, err := s.tree.Root(ctx, size)
@@ -253,10 +277,16 @@ func (s *Server) startSigning(ctx context.Context, rec record, size uint64) erro
 		}
 		rec.head = policy.Head{Origin: s.config.Origin, Size: size, Root: root}
 	}
-	if err := writeRecord(s.path(recordName), &rec); err != nil {
-		return err
+	if s.doubt == "" {
+		if err := writeRecord(s.path(recordName), &rec); err != nil {
+			return err
+		}
 	}
-	s.log.Warn("no witnesses are configured: if this directory is a restored snapshot, nobody here can notice", "record_size", rec.head.Size)
+	if s.witnesses == nil {
+		s.log.Warn("no witnesses are configured: if this directory is a restored snapshot, nobody here can notice", "record_size", rec.head.Size)
+	} else {
+		s.signer.hold(ours)
+	}
 	s.signer.start(rec, s.tree)
 	background := context.WithoutCancel(ctx)
 	var sequencing, publishing context.Context
@@ -268,6 +298,12 @@ func (s *Server) startSigning(ctx context.Context, rec record, size uint64) erro
 		defer close(s.publisherDone)
 		s.publisher.run(publishing)
 	}()
+	if !ours && s.witnesses != nil {
+		if show.head.Size > 0 {
+			s.publisher.offer(show.head, show.note)
+		}
+		return nil
+	}
 	if rec.head.Size == 0 {
 		return nil
 	}
@@ -305,6 +341,9 @@ func (s *Server) speakAsLog(ctx context.Context, size uint64) error {
 		}
 		s.log.Info("added a statement about the log", "kind", body.Kind(), "index", i)
 		size = i + 1
+	}
+	if s.witnesses != nil {
+		return nil // its checkpoint takes as long as witnesses take
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+2*s.config.CheckpointInterval.Duration)
 	defer cancel()

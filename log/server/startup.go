@@ -34,8 +34,9 @@ func (e *RollbackError) Error() string { return "refusing to start: " + e.Why }
 const hintRestored = "this looks like a restored older copy; restore the newest one, or make a new log (a log that goes on here would show two histories)"
 
 // checkRecord reads the record and compares where it was written with where
-// the directory is now. It returns the record to go on with; with override it
-// makes one that starts at nothing signed if it is missing.
+// the directory is now. It returns the record to go on with; if it is missing,
+// and override or witnesses allow to go on, one that starts at nothing signed. Why
+// only witnesses allow it is left in s.doubt.
 func (s *Server) checkRecord(override bool) (record, error) {
 	here, err := place.Find(s.dir)
 	if err != nil {
@@ -45,6 +46,9 @@ func (s *Server) checkRecord(override bool) (record, error) {
 	switch {
 	case errors.Is(err, errNoRecord) && override:
 		s.log.Warn("going on without a record, as --no-witness-check says")
+		return record{place: here, head: policy.Head{Origin: s.config.Origin, Root: sha256.Sum256(nil)}}, nil
+	case errors.Is(err, errNoRecord) && s.witnesses != nil:
+		s.doubt = "the record of what this log has signed is missing"
 		return record{place: here, head: policy.Head{Origin: s.config.Origin, Root: sha256.Sum256(nil)}}, nil
 	case errors.Is(err, errNoRecord):
 		return record{}, &RollbackError{
@@ -58,6 +62,10 @@ func (s *Server) checkRecord(override bool) (record, error) {
 		return record{}, &RollbackError{Why: fmt.Sprintf("the record is of the log %q, not of %q", rec.head.Origin, s.config.Origin)}
 	}
 	if what := rec.place.Differs(here); what != "" {
+		if !override && s.witnesses != nil {
+			s.doubt = what + " changed since this log signed last"
+			return *rec, nil
+		}
 		if !override {
 			return record{}, &RollbackError{
 				Why:         fmt.Sprintf("%s changed since this log signed last, so it may be an older copy", what),

@@ -15,7 +15,7 @@ import (
 )
 
 // copyDir copies a log's directory, as a backup does.
-func copyDir(t *testing.T, from, to string) {
+func copyDir(t testing.TB, from, to string) {
 	t.Helper()
 	if out, err := exec.Command("cp", "-a", from+"/.", to).CombinedOutput(); err != nil {
 		t.Fatalf("cp: %v: %s", err, out)
@@ -113,7 +113,7 @@ func mkdir(t *testing.T, path string) string {
 	return path
 }
 
-func remove(t *testing.T, dir string, names ...string) {
+func remove(t testing.TB, dir string, names ...string) {
 	t.Helper()
 	for _, name := range names {
 		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {

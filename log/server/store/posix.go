@@ -36,22 +36,49 @@ type POSIXConfig struct {
 // LogTo leads what Tessera warns of into l, for the whole program: it has no
 // logger of its own that could be given to it.
 func LogTo(l *slog.Logger) {
-	l = slog.New(warnings{l.Handler()}).With("from", "tessera")
+	l = slog.New(warnings{l.Handler(), new(said)}).With("from", "tessera")
 	klog.SetSlogLogger(l)
 	slog.SetDefault(l)
 }
 
-// warnings drops what is less than a warning.
-type warnings struct{ slog.Handler }
+// warnings drops what is less than a warning, and what was said less than a
+// minute ago: Tessera repeats itself at every interval.
+type warnings struct {
+	slog.Handler
+	said *said
+}
+
+// said is what was warned of last, and when.
+type said struct {
+	mu   sync.Mutex // guards what follows
+	what string
+	at   time.Time
+}
+
+// Handle implements slog.Handler.
+func (w warnings) Handle(ctx context.Context, r slog.Record) error {
+	w.said.mu.Lock()
+	repeated := r.Message == w.said.what && r.Time.Sub(w.said.at) < time.Minute
+	if !repeated {
+		w.said.what, w.said.at = r.Message, r.Time
+	}
+	w.said.mu.Unlock()
+	if repeated {
+		return nil
+	}
+	return w.Handler.Handle(ctx, r)
+}
 
 func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && w.Handler.Enabled(ctx, level)
 }
 
 func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return warnings{w.Handler.WithAttrs(attrs)}
+	return warnings{w.Handler.WithAttrs(attrs), w.said}
 }
-func (w warnings) WithGroup(name string) slog.Handler { return warnings{w.Handler.WithGroup(name)} }
+func (w warnings) WithGroup(name string) slog.Handler {
+	return warnings{w.Handler.WithGroup(name), w.said}
+}
 
 type posixStore struct {
 	dir      string

@@ -149,6 +149,12 @@ func (t *Tree) Inclusion(ctx context.Context, size, index uint64) ([]tlog.Hash, 
 	return tlog.ProveRecord(int64(size), int64(index), t.at(ctx, size))
 }
 
+// Consistency returns the proof that the tree's first size entries begin with its
+// first old ones; 1 ≤ old < size.
+func (t *Tree) Consistency(ctx context.Context, old, size uint64) ([]tlog.Hash, error) {
+	return tlog.ProveTree(int64(size), int64(old), t.at(ctx, size))
+}
+
 // CheckExtends returns an error if a tree of size with this root, made of this
 // store's hashes, is not there or does not extend the tree of old entries
 // with root oldRoot. old may be 0.

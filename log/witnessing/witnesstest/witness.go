@@ -151,6 +151,10 @@ func (w *Witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if f.Before != nil {
 		f.Before(r)
 	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, policy.MaxNote)) // first, so that a hanging answer notices who left
+	if err != nil {
+		return
+	}
 	if f.Hang != nil {
 		select {
 		case <-f.Hang:
@@ -162,10 +166,6 @@ func (w *Witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case f.Down:
 		panic(http.ErrAbortHandler)
 	case r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/add-checkpoint"):
-		body, err := io.ReadAll(io.LimitReader(r.Body, policy.MaxNote))
-		if err != nil {
-			return
-		}
 		w.submission(rw, f, body)
 	case r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/checkpoint") && !f.Blind:
 		w.monitoring(rw, r, f)
