@@ -33,7 +33,9 @@ func newServeCmd(a *app) *cobra.Command {
 
 At start the log checks that this directory is the newest copy of itself, as
 far as it can tell, and refuses to go on otherwise: a log that signs in an
-older copy shows two histories.`,
+older copy shows two histories. With witnesses it signs nothing new until those
+that make up the quorum have answered, all of them if the directory is in another
+place; reading goes on meanwhile, and /readyz says who is missing.`,
 		Example: `  firn-log serve --check /var/lib/firn-log && firn-log serve /var/lib/firn-log`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -44,7 +46,7 @@ older copy shows two histories.`,
 	fl.StringVar(&f.config, "config", "", "configuration file (default DIR/firn-log.toml)")
 	fl.StringVar(&f.listen, "listen", "", "address and port, instead of the configured ones")
 	fl.BoolVar(&f.check, "check", false, "check configuration, key and record, and exit")
-	fl.BoolVar(&f.noWitnessCheck, "no-witness-check", false, "go on although the record is missing or the directory is in another place")
+	fl.BoolVar(&f.noWitnessCheck, "no-witness-check", false, "sign at once, although the record is missing, the directory is in another place, or witnesses have not answered")
 	fl.BoolVar(&f.debug, "debug", false, "log more")
 	return cmd
 }
