@@ -1,6 +1,7 @@
 package federation_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -178,4 +179,33 @@ func pollError(p *peer, kind federation.TargetKind, url string) error {
 	target := federation.Target{Kind: kind, Name: "target", URL: url, Origin: p.o.Logs[0].Origin}
 	poller := federation.NewPoller(federation.PollerOptions{Hub: p.Hub, Targets: []federation.Target{target}})
 	return poller.Poll(p.t.Context(), target, map[string][32]byte{}, map[string]bool{})
+}
+
+// Two roots of one size need no tiles, and nobody who hangs delays them.
+func TestTwoRootsOfOneSizeConvictWithoutTiles(t *testing.T) {
+	a, b := logtest.New(t), logtest.New(t)
+	grow(a, 0, 10, "a")
+	hangs := answering(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	p := newPeer(t, a.Policy(), hangs)
+	p.wants(federation.Larger, a.Publish())
+	ctx, cancel := context.WithCancel(t.Context())
+	waits := make(chan error, 1)
+	go func() {
+		_, err := p.Offer(ctx, grow(a, 10, 50, "a"), "test") // waits for a tile
+		waits <- err
+	}()
+	p.wants(federation.Forked, grow(b, 0, 10, "b"))
+	cancel()
+	<-waits
+	p.holds("log log.example/0123abcd")
+}
+
+// Also where neither of the two could be proven.
+func TestTwoUnprovenRootsOfOneSizeConvict(t *testing.T) {
+	a, b := fork(t, 10)
+	p := newPeer(t, a.Policy())
+	p.wants(federation.Larger, a.Publish())
+	p.wants(federation.Unproven, grow(a, 10, 50, "a"))
+	p.wants(federation.Forked, grow(b, 10, 50, "b"))
+	p.holds("log log.example/0123abcd")
 }

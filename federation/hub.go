@@ -202,6 +202,10 @@ func (h *Hub) offer(ctx context.Context, o *origin, s *signed, from string) (Out
 		return Stale, nil // says nothing: every tree begins with the empty one
 	}
 	h.doubt(o, s, from)
+	if other := o.excludes(s); other != nil {
+		// Two roots of one size need no tile: nobody who is slow delays this.
+		return h.fork(ctx, o, other, s, relation{}, from)
+	}
 	select {
 	case o.turn <- struct{}{}:
 		defer func() { <-o.turn }()

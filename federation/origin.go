@@ -84,6 +84,24 @@ func (o *origin) absorb(s *signed, now time.Time) (known, news bool) {
 	return false, false
 }
 
+// excludes returns what is known to have the size of s and another root, nil if
+// there is nothing, or if the log is convicted already.
+func (o *origin) excludes(s *signed) *signed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.convicted {
+		return nil
+	}
+	for _, list := range [][]*signed{o.recent, o.pending} {
+		for _, x := range list {
+			if x.head.Size == s.head.Size && x.head.Root != s.head.Root {
+				return x
+			}
+		}
+	}
+	return nil
+}
+
 // noteWitnesses remembers s for each witness that cosigned nothing larger, and
 // reports whether that was news. The caller holds mu.
 func (o *origin) noteWitnesses(s *signed, now time.Time) bool {

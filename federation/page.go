@@ -25,7 +25,15 @@ type pageLog struct {
 	Witnesses          string
 	Pending            int
 	Mirrored           uint64
+	Seen               []pageWitness
 	MirrorError        string
+}
+
+// pageWitness is what one witness was seen to have cosigned last.
+type pageWitness struct {
+	Name, Hash string
+	Size       uint64
+	Time       time.Time
 }
 
 // page shows people what this peer knows.
@@ -69,6 +77,13 @@ func (s *Server) pageLog(o *origin) pageLog {
 		names := o.best.witnesses()
 		slices.Sort(names)
 		l.HasBest, l.Best, l.Witnesses = true, o.best.head.Size, strings.Join(names, ", ")
+	}
+	for _, w := range o.Policy.Witnesses {
+		x := pageWitness{Name: w.Name, Hash: WitnessHash(w.Key.String())}
+		if c := o.byWitness[w.Name]; c != nil {
+			x.Size, x.Time = c.head.Size, cosignedAt(c.cosigned[w.Name]).UTC()
+		}
+		l.Seen = append(l.Seen, x)
 	}
 	o.mu.Unlock()
 	for _, m := range s.Mirrors {

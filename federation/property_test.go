@@ -60,7 +60,7 @@ func (s *schedule) disturb() {
 // An honest log and honest witnesses, random order of everything, restarts,
 // clocks a year off, mirrors that are stale, lie or are gone: never evidence.
 func TestHonestLogNeverYieldsEvidence(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { honestRun(t, seed) })
 	}
 }
@@ -127,7 +127,7 @@ func honestRun(t *testing.T, seed uint64) {
 // A log that forks: at every peer that saw both views, directly or by a peer,
 // there is evidence, whatever the order.
 func TestForkingLogYieldsEvidenceAtEveryPeer(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { forkRun(t, seed) })
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // compareTimeout bounds the reading of tiles from one source for one comparison.
-const compareTimeout = 30 * time.Second
+const compareTimeout = 20 * time.Second
 
 // A relation is what two checkpoints of one log are to each other.
 type relation struct {
@@ -31,21 +31,24 @@ type sources struct {
 	list []*reader
 }
 
-// A reader is one source of tiles.
+// A reader is one source of tiles. Each comparison has a client of its own,
+// because a client keeps every tile that it ever verified.
 type reader struct {
-	url    string
-	client *log.Client
-	fails  int // in a row; guarded by sources.mu
+	url   string
+	open  func() (*log.Client, error)
+	fails int // in a row; guarded by sources.mu
 }
 
 func newSources(l Log, urls []string, o Options) (*sources, error) {
 	s := &sources{}
 	for _, u := range urls {
-		c, err := log.NewClient(u, l.Policy, log.Options{Origin: l.Origin, HTTP: o.HTTP, Timeout: o.Timeout, Now: o.Now, UserAgent: userAgent})
-		if err != nil {
+		open := func() (*log.Client, error) {
+			return log.NewClient(u, l.Policy, log.Options{Origin: l.Origin, HTTP: o.HTTP, Timeout: o.Timeout, Now: o.Now, UserAgent: userAgent})
+		}
+		if _, err := open(); err != nil {
 			return nil, fmt.Errorf("tiles of %s: %w", l.Origin, err)
 		}
-		s.list = append(s.list, &reader{url: u, client: c})
+		s.list = append(s.list, &reader{url: u, open: open})
 	}
 	return s, nil
 }
@@ -75,9 +78,7 @@ func (s *sources) consistency(ctx context.Context, size uint64, cp *log.Checkpoi
 	err := errors.New("no source of tiles is configured")
 	var all []error
 	for _, r := range s.order() {
-		timed, cancel := context.WithTimeout(ctx, compareTimeout)
-		proof, root, err := r.client.ProveConsistency(timed, size, cp)
-		cancel()
+		root, proof, err := r.consistency(ctx, size, cp)
 		if ctx.Err() != nil {
 			return tlog.Hash{}, nil, ctx.Err()
 		}
@@ -95,6 +96,17 @@ func (s *sources) consistency(ctx context.Context, size uint64, cp *log.Checkpoi
 		err = errors.Join(all...)
 	}
 	return tlog.Hash{}, nil, fmt.Errorf("%w: %s from size %d to %d: %w", log.ErrUnproven, cp.Origin, size, cp.Size, err)
+}
+
+func (r *reader) consistency(ctx context.Context, size uint64, cp *log.Checkpoint) (tlog.Hash, []tlog.Hash, error) {
+	c, err := r.open()
+	if err != nil {
+		return tlog.Hash{}, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, compareTimeout)
+	defer cancel()
+	proof, root, err := c.ProveConsistency(ctx, size, cp)
+	return root, proof, err
 }
 
 // relate compares two checkpoints of one log. It fails, with an error that

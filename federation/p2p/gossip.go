@@ -80,6 +80,7 @@ func (n *Node) join(ctx context.Context) error {
 func scoring() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	topic := &pubsub.TopicScoreParams{
 		SkipAtomicValidation: true, TopicWeight: 1,
+		TimeInMeshQuantum:              time.Second, // counts for nothing, but is divided by
 		InvalidMessageDeliveriesWeight: badWeight,
 		InvalidMessageDeliveriesDecay:  pubsub.ScoreParameterDecay(forgiveness),
 	}

@@ -143,6 +143,8 @@ func (n *Node) connect(ctx context.Context, p Peer) {
 			}
 			continue
 		}
+		// Only where it is configured to be: not where it once said that it is.
+		n.host.Peerstore().ClearAddrs(p.id)
 		dial, cancel := context.WithTimeout(ctx, dialTimeout)
 		err := n.host.Connect(dial, peer.AddrInfo{ID: p.id, Addrs: p.addrs})
 		cancel()

@@ -34,6 +34,7 @@ func newStranger(t testing.TB) *stranger {
 	t.Cleanup(func() { h.Close() })
 	ps, err := pubsub.NewGossipSub(t.Context(), h,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithFloodPublish(true),
+		pubsub.WithPeerOutboundQueueSize(1<<15),
 		pubsub.WithMessageIdFn(func(m *pb.Message) string {
 			sum := sha256.Sum256(m.GetData())
 			return string(sum[:20])

@@ -41,7 +41,6 @@ type club struct {
 	t       testing.TB
 	members []*member
 	change  func(i int, o *p2p.Options)
-	now     func() time.Time
 }
 
 // newClub makes n peers. tiles returns from where each reads the log; change may
@@ -54,7 +53,7 @@ func newClub(t testing.TB, n int, pol *policy.Policy, tiles func(i int) []string
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := &member{t: t, key: key, dir: t.TempDir(), registry: prometheus.NewRegistry()}
+		m := &member{t: t, key: key, dir: t.TempDir()}
 		o := federation.Options{
 			Dir: filepath.Join(m.dir, "hub"), Evidence: evidence.NewStore(filepath.Join(m.dir, "evidence")),
 			Timeout: 5 * time.Second, Logger: words(t, fmt.Sprint("hub", i)),
@@ -84,6 +83,7 @@ func words(t testing.TB, who string) *slog.Logger {
 func (c *club) start(i int, knows func(j int) bool) *member {
 	c.t.Helper()
 	m := c.members[i]
+	m.registry = prometheus.NewRegistry()
 	o := p2p.Options{
 		Hub: m.Hub, Key: m.key, Listen: []string{"/ip4/127.0.0.1/tcp/0"},
 		Pace: 50 * time.Millisecond, AntiEntropy: 500 * time.Millisecond,

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/logtest"
+)
+
+// program is a firn-peer that runs until the test ends.
+type program struct {
+	url   string
+	lines chan string // what it says
+	stop  func() int
+}
+
+func start(t *testing.T, dir string) *program {
+	t.Helper()
+	r, w := io.Pipe()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &program{lines: make(chan string, 10_000)}
+	ended := make(chan int, 1)
+	go func() {
+		ended <- run(ctx, &app{Stdout: io.Discard, Stderr: w}, []string{"serve", dir})
+		w.Close()
+	}()
+	go func() {
+		for s := bufio.NewScanner(r); s.Scan(); {
+			p.lines <- s.Text()
+		}
+		close(p.lines)
+	}()
+	stopped := false
+	p.stop = func() int {
+		if stopped {
+			return 0
+		}
+		stopped = true
+		cancel()
+		return <-ended
+	}
+	t.Cleanup(func() { p.stop() })
+	line := p.until(t, "msg=serving")
+	_, after, _ := strings.Cut(line, "address=")
+	address, _, _ := strings.Cut(after, " ")
+	p.url = "http://" + address
+	return p
+}
+
+// until returns the first line that holds text.
+func (p *program) until(t *testing.T, text string) string {
+	t.Helper()
+	var seen []string
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				t.Fatalf("it ended without saying %q:\n%s", text, strings.Join(seen, "\n"))
+			}
+			if strings.Contains(line, text) {
+				return line
+			}
+			seen = append(seen, line)
+		case <-t.Context().Done():
+			t.Fatalf("it never said %q", text)
+		}
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %d %s %v", url, resp.StatusCode, b, err)
+	}
+	return string(b)
+}
+
+// made makes a peer that asks fast.
+func made(t *testing.T, args ...string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "peer")
+	var words strings.Builder
+	args = append(append([]string{"init", "--listen", "127.0.0.1:0"}, args...), dir)
+	if code := run(t.Context(), &app{Stdout: io.Discard, Stderr: &words}, args); code != 0 {
+		t.Fatalf("status %d: %s", code, &words)
+	}
+	file := filepath.Join(dir, configName)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := strings.Replace(string(b), "'10s'", "'100ms'", 1)
+	if out == string(b) {
+		t.Fatalf("no interval in\n%s", b)
+	}
+	if err := os.WriteFile(file, []byte(out), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// policyFile writes the policy of a log, with its URL.
+func policyFile(t *testing.T, l *logtest.Log) string {
+	t.Helper()
+	text := strings.Replace(l.PolicyText(), l.VKey(), l.VKey()+" "+l.URL(), 1)
+	file := filepath.Join(t.TempDir(), "log.policy")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func grow(l *logtest.Log, from, to int, what string) []byte {
+	for i := from; i < to; i++ {
+		l.Add(fmt.Appendf(nil, "%s %d", what, i))
+	}
+	return l.Publish()
+}
+
+// Two peers see two histories of one log, a third sees only the other peers:
+// evidence is at all three, verifies offline, and a restart keeps it.
+func TestPeersFindAFork(t *testing.T) {
+	a, b := logtest.New(t, logtest.Witnesses(2, 2)), logtest.New(t, logtest.Witnesses(2, 2))
+	grow(a, 0, 500, "leaf")
+	grow(b, 0, 500, "leaf")
+	one := start(t, made(t, "--policy", policyFile(t, a), "--mirror"))
+	one.until(t, "msg=mirrored")
+	twoDir := made(t, "--policy", policyFile(t, b), "--mirror", "--peer", one.url)
+	two := start(t, twoDir)
+	two.until(t, "msg=mirrored")
+	nowhere := logtest.New(t, logtest.Witnesses(2, 2))
+	nowhere.Lie(func(lies *logtest.Lies) { lies.Down = true })
+	three := start(t, made(t, "--policy", policyFile(t, nowhere), "--mirror", "--peer", one.url, "--peer", two.url))
+	three.until(t, "msg=mirrored") // from the mirrors of the others
+	grow(a, 500, 600, "a")
+	grow(b, 500, 700, "b")
+	two.until(t, "evidence: two histories")
+	three.until(t, "evidence: two histories")
+	list := get(t, two.url+"/evidence")
+	_, rest, _ := strings.Cut(list, `"sha256":"`)
+	hash, _, _ := strings.Cut(rest, `"`)
+	e, err := evidence.Parse([]byte(get(t, two.url+"/evidence/"+hash)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Verify(a.Policy()); err != nil {
+		t.Errorf("it does not convict: %v", err)
+	}
+	if metrics := get(t, two.url+"/metrics"); !strings.Contains(metrics, `firn_peer_evidence_total{against="`+a.Origin()+`",kind="log"} 1`) {
+		t.Error("the metrics do not say so")
+	}
+	if page := get(t, three.url+"/"); !strings.Contains(page, "showed two histories") {
+		t.Errorf("the status page does not say so:\n%s", page)
+	}
+	if code := two.stop(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	two = start(t, twoDir)
+	if got := get(t, two.url+"/evidence"); got != list {
+		t.Errorf("after a restart:\n%s", got)
+	}
+}
+
+func TestOneDirectoryHasOnePeer(t *testing.T) {
+	l := logtest.New(t)
+	dir := made(t, "--policy", policyFile(t, l))
+	start(t, dir)
+	var words strings.Builder
+	if code := run(t.Context(), &app{Stdout: io.Discard, Stderr: &words}, []string{"serve", dir}); code != exitFailed || !strings.Contains(words.String(), "one directory has one peer") {
+		t.Errorf("status %d: %s", code, &words)
+	}
+}
