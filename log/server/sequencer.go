@@ -245,30 +245,39 @@ func (s *Server) recover(ctx context.Context, batch []*entry, cause error) {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
-			s.settle(context.WithoutCancel(ctx), batch, errUnknown)
+			s.settle(context.WithoutCancel(ctx), batch, errUnknown)()
 			return
 		}
 	}
 	if _, err := sweepEdge(filepath.Join(s.dir, treeName, "tile"), s.db.State().Size); err != nil {
 		s.log.Warn("removing temporary files", "error", err)
 	}
-	s.settle(ctx, batch, &storageError{cause})
-	s.seq.open()
+	resolve := s.settle(ctx, batch, &storageError{cause})
+	s.seq.open() // whoever hears of the failure may send again at once
+	resolve()
 }
 
-// settle resolves the entries of a batch by what the index says of them; those
-// it does not have failed for the reason given.
-func (s *Server) settle(ctx context.Context, batch []*entry, why error) {
+// settle takes the entries of a batch out of flight and decides about them by
+// what the index has; those it does not have failed for the reason given. They
+// hear of it when the result is called.
+func (s *Server) settle(ctx context.Context, batch []*entry, why error) (resolve func()) {
 	s.seq.forget(batch)
-	for _, e := range batch {
+	indexes := make([]uint64, len(batch))
+	errs := make([]error, len(batch))
+	for n, e := range batch {
 		switch i, ok, err := s.db.IndexOf(ctx, e.id); {
 		case err != nil:
-			e.resolve(0, errUnknown)
+			errs[n] = errUnknown
 		case ok:
-			e.resolve(i, nil)
+			indexes[n] = i
 		default:
 			s.budget.Release(e.reserved)
-			e.resolve(0, why)
+			errs[n] = why
+		}
+	}
+	return func() {
+		for n, e := range batch {
+			e.resolve(indexes[n], errs[n])
 		}
 	}
 }
