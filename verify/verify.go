@@ -74,7 +74,6 @@ type verification struct {
 	opts      Options
 	logs      []*reading
 	directory *directory
-	warnings  []string
 }
 
 // each runs f for every log at the same time and returns the first error in
