@@ -11,6 +11,9 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$(cd "${FIRN_DEMO_BIN:-$here/../../bin}" && pwd)
 demo=$(mktemp -d "${TMPDIR:-/tmp}/firn-demo.XXXXXX")
+# Nothing of the demo goes into the home of whoever runs it.
+export HOME=$demo/home XDG_STATE_HOME=$demo/state XDG_CONFIG_HOME=$demo/config
+unset SSH_AUTH_SOCK FIRN_POLICY FIRN_SPOOL
 source "$here/lib.sh"
 source "$here/steps.sh"
 

@@ -16,7 +16,7 @@ make_machines() {
 
 serve_log() {
   # The port is whatever is free the first time, and stays that.
-  (cd "$demo" && exec "$bin/firn-log" serve log --listen "${address:-127.0.0.1:0}" 2>>log.out) &
+  (cd "$demo" && exec "$bin/firn-log" serve log --listen "${address:-127.0.0.1:0}" >>log.out 2>&1 </dev/null) &
   log_pid=$!
   started+=("$log_pid")
   local try
@@ -56,7 +56,7 @@ make_operators() {
   register a agent:a/build.pub
 
   say "b signs with the secret key of its Nix cache"
-  (cd "$demo" && nix-store --generate-binary-cache-key b.example-1 b/build b/build.pub)
+  on b nix-store --generate-binary-cache-key b.example-1 b/build b/build.pub
   register b b/build
 
   say "c has an SSH key in a file"
@@ -159,7 +159,7 @@ find_tampering() {
   local crystal file entries copy=$demo/untouched
   crystal=$(store_path crystal-6.0)
   file=$demo/reader$crystal/lib/crystal
-  cp "$file" "$copy"
+  cat "$file" >"$copy"
   chmod u+w "$file"
   echo 601 >>"$file"
   expect 3 reader firn verify --policy firn.policy --rehash "$crystal"
@@ -169,14 +169,14 @@ find_tampering() {
 
   headline "Somebody changes one bit of an entry in the log's files"
   entries=$(find "$demo/log/tessera/tile/entries" -type f | sort -V | tail -n 1)
-  cp "$entries" "$copy"
+  cat "$entries" >"$copy"
   flip_bit "$entries" 2000
   expect 3 - firn log fsck log --log-policy log.policy
   must_say "^tile/entries/.* is not the one in the tree"
   say "whoever reads the whole log, instead of asking it, refuses it too"
   expect 1 reader firn verify --policy firn.policy --full --state reader/afresh "$glacier"
   must_say "refused"
-  cp "$copy" "$entries"
+  cat "$copy" >"$entries"
   quietly 0 - firn log fsck log --log-policy log.policy
   quietly 3 reader firn verify --policy firn.policy --full --state reader/afresh "$glacier"
 }
@@ -203,7 +203,7 @@ how_to_go_on() {
   cat >"$demo/env" <<EOF
 # Source this in bash: the demo's programs and machines (on MACHINE COMMAND…).
 demo=$demo bin=$bin log="--log http://$address --log-policy log.policy"
-export SSH_AUTH_SOCK=$SSH_AUTH_SOCK
+export SSH_AUTH_SOCK=$SSH_AUTH_SOCK XDG_STATE_HOME=$XDG_STATE_HOME
 source $here/lib.sh
 cd "\$demo" && PATH=\$bin:\$PATH
 stop_demo() { kill ${started[*]}; chmod -R u+w "\$demo"; cd / && rm -rf "\$demo"; }
