@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"runtime"
@@ -23,6 +24,7 @@ func (r *reading) claims(ctx context.Context, keys []string, signers []statement
 	if r.Answered == ByLookups {
 		err := r.askClaims(ctx, keys, signers, known)
 		if err == nil {
+			r.mem.changed = r.mem.changed || !bytes.Equal(r.mem.note, r.cp.Note)
 			r.mem.note, r.mem.size = r.cp.Note, r.cp.Size
 			return nil
 		}
@@ -97,6 +99,7 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 		}
 		r.rememberClaims(a, known)
 	}
+	r.mem.changed = r.mem.changed || len(added) > 0
 	r.mem.signers = all
 	return nil
 }
@@ -129,6 +132,7 @@ func (r *reading) rememberClaims(a *log.Answers, known func(statement.KeyID) (st
 			}
 		}
 		slices.SortStableFunc(got.entries, func(a, b record) int { return int(int64(a.Index) - int64(b.Index)) })
+		r.mem.changed = r.mem.changed || got.upTo < a.Checkpoint.Size
 		got.upTo = max(got.upTo, a.Checkpoint.Size)
 		r.mem.claims[key] = got
 	}

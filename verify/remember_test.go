@@ -62,9 +62,16 @@ func TestASecondRunAsksOnlyForWhatIsNew(t *testing.T) {
 		t.Fatal("nothing was asked for")
 	}
 	seen.bodies = 0
+	before, err := os.Stat(stateFiles(t, w.state)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.expect(pol, helloSubject(t), Untrusted, "1 found")
 	if seen.bodies != 0 {
 		t.Errorf("%d bodies were sent again", seen.bodies)
+	}
+	if after, err := os.Stat(stateFiles(t, w.state)[0]); err != nil || !os.SameFile(before, after) {
+		t.Errorf("what did not change was written again: %v", err)
 	}
 	ps["b"].builds("hello", "hello")
 	w.expect(pol, helloSubject(t), Trusted, "2 found")

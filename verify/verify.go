@@ -226,7 +226,7 @@ func (v *verification) save() {
 	}
 	for _, r := range v.logs {
 		path := v.statePath(r.ref)
-		if path == "" || r.Answered != ByLookups {
+		if path == "" || r.Answered != ByLookups || !r.mem.changed {
 			continue
 		}
 		r.mem.forget(r.unverified)
