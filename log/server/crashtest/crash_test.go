@@ -42,10 +42,12 @@ func TestKilledUnderLoadLosesNothingAcknowledged(t *testing.T) {
 		l, reached := startLoad(p, o, &next, 30+round*37%400)
 		<-reached
 		p.kill()
-		acks = append(acks, l.wait()...)
+		fresh := l.wait()
 		p = serve(t, dir)
-		checkAcks(t, p, acks)
+		checkAcks(t, p, fresh)
+		acks = append(acks, fresh...)
 	}
+	checkAcks(t, p, acks)
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}
@@ -69,15 +71,17 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 		seen := p.size(t)
 		d = d.cut()
 		p.kill()
-		acks = append(acks, l.wait()...)
+		fresh := l.wait()
 		unmount()
 		dir, unmount = mount(t, d)
 		p = serve(t, dir+"/log")
-		checkAcks(t, p, acks)
+		checkAcks(t, p, fresh)
+		acks = append(acks, fresh...)
 		if now := p.size(t); now < seen {
 			t.Errorf("a checkpoint of size %d was public before the cut, and %d is now", seen, now)
 		}
 	}
+	checkAcks(t, p, acks)
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}
