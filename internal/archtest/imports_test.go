@@ -35,7 +35,7 @@ var heavy = map[string][]string{
 	"modernc.org/sqlite":                  {"internal/nixdb", "tracker/store", "log/server", "witness"},
 	"github.com/libp2p":                   {"federation/p2p"},
 	"github.com/jackc/pgx":                {"tracker/store"},
-	"github.com/spf13/cobra":              {"cmd"},
+	"github.com/spf13/cobra":              {"cmd", "internal/cmdline"},
 	"github.com/fxamacker/cbor":           {"log/statement"},
 	"github.com/pelletier/go-toml":        {"cmd", "log/server", "ingest", "internal/daemon"},
 	"github.com/prometheus":               {"cmd", "log/server", "witness", "internal/daemon"},
