@@ -58,7 +58,7 @@ fuzz: ## run every fuzz target for FUZZTIME (1m)
 
 .PHONY: soak
 soak: ## the long crash and load tests
-	FIRN_SOAK=1 $(GO) test -count=1 -timeout 2h -run 'Soak|Crash|Kill' -v ./...
+	FIRN_SOAK=1 $(GO) test -count=1 -timeout 2h -run 'Soak|Kill|PowerCut' -v ./...
 
 .PHONY: bench
 bench: build ## measure, beside peers and limits; writes bench/RESULTS.md
