@@ -27,6 +27,7 @@ func Polish(root *cobra.Command) {
 	root.Version = version()
 	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
 	polish(root)
 }
 

@@ -33,6 +33,7 @@ func TestExplain(t *testing.T) {
 		{[]string{"gruop"}, `prog has no command "gruop"`, "did you mean `prog group`? run `prog --help` for the commands"},
 		{[]string{"zzzzzz"}, `prog has no command "zzzzzz"`, "run `prog --help` for the commands"},
 		{[]string{"group", "zzzzzz"}, `prog group has no command "zzzzzz"`, "run `prog group --help` for the commands"},
+		{[]string{"completion", "zzzzzz"}, `prog completion has no command "zzzzzz"`, "run `prog completion --help` for the commands"},
 		{[]string{"help", "zzzzzz"}, `prog has no command "zzzzzz"`, "run `prog --help` for the commands"},
 		{[]string{"help", "group", "zzzzzz"}, `prog group has no command "zzzzzz"`, "run `prog group --help` for the commands"},
 		{[]string{"group", "none", "x"}, `prog group none takes no arguments, but got "x"`, "run `prog group none --help` for how it is used"},
