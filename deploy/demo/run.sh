@@ -33,6 +33,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+say "everything is in $demo and on loopback"
+
 make_machines
 make_log
 make_operators
@@ -43,3 +45,4 @@ find_tampering
 stop_the_log
 
 headline "Every verdict was what it must be (${SECONDS} s)"
+[[ -n ${KEEP-} ]] || say "make demo KEEP=1 leaves it up, with commands to try"

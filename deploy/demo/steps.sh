@@ -34,10 +34,11 @@ make_log() {
   quietly 0 - firn key new log-operator
   expect 0 - firn-log init --name demo.firn.example --operator-key log-operator.pub log
   vkey=$(grep -oE '^demo\.firn\.example/[^ ]+$' <<<"$out") || fail "firn-log init printed no verifier key"
-  printf 'log %s\nquorum none\n' "$vkey" >"$demo/log.policy"
   printf '%s$ firn-log serve log &%s\n' "$bold" "$plain"
   serve_log
-  log=(--log "http://$address" --log-policy log.policy)
+  printf 'log %s http://%s\nquorum none\n' "$vkey" "$address" >"$demo/log.policy"
+  expect 0 - cat log.policy
+  log=(--log-policy log.policy)
 }
 
 # Every operator has an identity key, which says who it is, and a build key of
@@ -47,7 +48,7 @@ make_operators() {
   local name
   for name in "${operators[@]}"; do quietly 0 - firn key new "$name/identity"; done
 
-  say "a keeps an SSH key in ssh-agent only"
+  say "each gets an operator id, which is what policies name; a keeps its build key, an SSH key, in ssh-agent only"
   quietly 0 - firn key new a/build
   eval "$(ssh-agent -s)" >/dev/null
   started+=("$SSH_AGENT_PID")
@@ -76,7 +77,7 @@ make_operators() {
 
 # register NAME KEY registers an operator and keeps its id in NAME/id.
 register() {
-  expect 0 - firn operator register "${log[@]}" --identity "$1/identity" --key "$2" --name "$1" --contact "$1@firn.example"
+  results=only expect 0 - firn operator register "${log[@]}" --identity "$1/identity" --key "$2" --name "$1" --contact "$1@firn.example"
   grep -xE '[0-9a-f]{64}' <<<"$out" >"$demo/$1/id" || fail "firn operator register printed no operator id"
 }
 
@@ -124,7 +125,7 @@ log-policy  = "../log.policy"
 key         = "$key"
 public-from = ["public"]
 EOF
-    lines_shown=2 expect 0 "$machine" firn submit --config "$machine/submit.toml" --once --wait 60s
+    results=only expect 0 "$machine" firn submit --config "$machine/submit.toml" --once --wait 60s
   done
 }
 
@@ -202,7 +203,7 @@ how_to_go_on() {
   serve_log
   cat >"$demo/env" <<EOF
 # Source this in bash: the demo's programs and machines (on MACHINE COMMAND…).
-demo=$demo bin=$bin log="--log http://$address --log-policy log.policy"
+demo=$demo bin=$bin log="--log-policy log.policy"
 export SSH_AUTH_SOCK=$SSH_AUTH_SOCK XDG_STATE_HOME=$XDG_STATE_HOME
 source $here/lib.sh
 cd "\$demo" && PATH=\$bin:\$PATH
@@ -217,7 +218,7 @@ on a firn submit --config a/submit.toml --status
 firn log entries \$log
 firn log audit \$log
 firn operator show \$log $(<"$demo/d/id")
-curl -s http://$address/checkpoint
+firn log checkpoint \$log
 stop_demo        # ends the log and the agent, removes the folder
 EOF
 }
