@@ -62,7 +62,12 @@ func nixSigner(t testing.TB, name string) *keySigner {
 
 func rsaSigner(t testing.TB) *keySigner {
 	t.Helper()
-	b, err := os.ReadFile("testdata/rsa3072")
+	return rsaFileSigner(t, "testdata/rsa3072")
+}
+
+func rsaFileSigner(t testing.TB, path string) *keySigner {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
