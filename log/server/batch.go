@@ -55,16 +55,16 @@ func (s *Server) ingestBatch(ctx context.Context, batch []*entry) error {
 	for name, u := range used {
 		usage = append(usage, indexdb.Usage{Day: day, Name: name, Statements: u.Statements, Bytes: u.Bytes})
 	}
-	return s.ingest(ctx, rows, statements, usage)
+	return s.ingest(ctx, rows, statements, usage, s.db.State().Size+uint64(len(rows)))
 }
 
 // ingest writes the rows that follow to the index, applies them to the
-// registry, and lets checkpoints of them be published.
-func (s *Server) ingest(ctx context.Context, rows []indexdb.Row, statements []*statement.Statement, usage []indexdb.Usage) error {
+// registry, and lets checkpoints of them be published. size is that of the tree.
+func (s *Server) ingest(ctx context.Context, rows []indexdb.Row, statements []*statement.Statement, usage []indexdb.Usage, size uint64) error {
 	began := time.Now()
 	next := indexdb.State{Size: s.db.State().Size + uint64(len(rows))}
 	var err error
-	if next.Root, err = s.tree.Root(ctx, next.Size); err != nil {
+	if next.Root, err = s.tree.RootWithin(ctx, next.Size, size); err != nil {
 		return err
 	}
 	if err := s.db.Ingest(ctx, rows, next, usage); err != nil {
@@ -159,7 +159,7 @@ func (s *Server) catchUp(ctx context.Context) error {
 		}
 		rows, statements = append(rows, row), append(statements, st)
 		if len(rows) == store.MaxBatch {
-			if err := s.ingest(ctx, rows, statements, nil); err != nil {
+			if err := s.ingest(ctx, rows, statements, nil, size); err != nil {
 				return err
 			}
 			rows, statements = nil, nil
@@ -168,7 +168,7 @@ func (s *Server) catchUp(ctx context.Context) error {
 	if len(rows) == 0 {
 		return nil
 	}
-	return s.ingest(ctx, rows, statements, nil)
+	return s.ingest(ctx, rows, statements, nil, size)
 }
 
 // storageError is a failure of the disk, not of a statement.

@@ -316,3 +316,34 @@ func TestForeignTreeIsRefused(t *testing.T) {
 		t.Errorf("%v, want the first entry named", err)
 	}
 }
+
+// A tree keeps tiles only as wide as they were after some batch: the index has
+// to be made anew also where its own steps end between two of them, and no
+// checkpoint of the whole tree was signed before the crash.
+func TestIndexIsMadeAnewAheadOfTheRecord(t *testing.T) {
+	t.Parallel()
+	l := newTestLog(t, nil)
+	o := l.operator("alice")
+	l.close()
+	before := t.TempDir()
+	copyDir(t, l.dir, before)
+	l.open()
+	for i := range 2 {
+		l.must(o.Builds(900*i, 900*(i+1))...)
+	}
+	size := l.db.State().Size
+	l.close()
+	for _, name := range []string{recordName, publicName + "/" + checkpointName, treeName + "/" + checkpointName} {
+		if err := os.Rename(filepath.Join(before, name), filepath.Join(l.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove(t, l.dir, indexName)
+	l.open()
+	if got := l.db.State().Size; got != size {
+		t.Errorf("the index has read %d entries, want %d", got, size)
+	}
+	if _, a := l.post("", o.Builds(899, 901)...); a.Results[0].Status != statusDuplicate || a.Results[1].Status != statusDuplicate {
+		t.Errorf("sent again: %+v", a.Results)
+	}
+}
