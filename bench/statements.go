@@ -118,8 +118,8 @@ func (o *operator) buildLeaf(ctx context.Context, i, references int) ([]byte, er
 	return s.Leaf(), nil
 }
 
-// buildLeaves signs n claims about the outputs from, from+1, …, each of about
-// statementBytes bytes.
+// buildLeaves signs n claims about the outputs from, from+1, …, each within a
+// tenth of statementBytes.
 func (o *operator) buildLeaves(ctx context.Context, from, n int) ([][]byte, error) {
 	const referencesOf1KiB = 14
 	leaves := make([][]byte, n)
@@ -128,6 +128,9 @@ func (o *operator) buildLeaves(ctx context.Context, from, n int) ([][]byte, erro
 	for i := range leaves {
 		g.Go(func() (err error) {
 			leaves[i], err = o.buildLeaf(ctx, from+i, referencesOf1KiB)
+			if off := len(leaves[i]) - statementBytes; err == nil && max(off, -off) > statementBytes/10 {
+				err = fmt.Errorf("a statement of %d bytes, want about %d", len(leaves[i]), statementBytes)
+			}
 			return err
 		})
 	}
