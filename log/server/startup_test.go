@@ -292,15 +292,24 @@ func TestStrayFilesAreSweptAtStart(t *testing.T) {
 	l.grow("bob", 1)
 }
 
-func TestKeyThatOthersMayReadIsRefused(t *testing.T) {
+func TestKeyThatOthersMayReadOrChangeIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newTestLog(t, nil)
 	l.close()
-	if err := os.Chmod(filepath.Join(l.dir, "log.key"), 0o640); err != nil {
+	for _, mode := range []os.FileMode{0o604, 0o620, 0o601} {
+		if err := os.Chmod(filepath.Join(l.dir, "log.key"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.tryOpen(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("mode %04o: %v, want it refused with what to do", mode, err)
+		}
+	}
+	// systemd hands a credential to a service with group read.
+	if err := os.Chmod(filepath.Join(l.dir, "log.key"), 0o440); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.tryOpen(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("%v, want it refused with what to do", err)
+	if err := l.tryOpen(); err != nil {
+		t.Errorf("mode 0440: %v", err)
 	}
 }
 
