@@ -56,7 +56,7 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	}
 	config, err := server.ReadConfig(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return fail(exitUsage, "make one with: firn-log init --name NAME "+dir, fmt.Errorf("there is no log in %s: %w", dir, err))
+		return noLog(dir, err)
 	}
 	if err != nil {
 		return fail(exitUsage, "", err)
