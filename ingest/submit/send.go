@@ -179,7 +179,11 @@ func (s *Submitter) keep(name string, leaf []byte, r *log.Submitted) error {
 	if err := s.spool.write(sentDir, name, leaf); err != nil {
 		return err
 	}
-	s.say("%s %s: entry %d, statement %s", sentDir, name, r.Index, r.ID)
+	what := name
+	if build, _, err := s.spool.readPayload(unsignedDir, name); err == nil {
+		what = build.DrvPath.Name()
+	}
+	s.say("%s %s: entry %d, statement %s", Sent, what, r.Index, r.ID)
 	return errors.Join(s.spool.remove(unsignedDir, name), s.spool.remove(signedDir, name))
 }
 
