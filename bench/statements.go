@@ -121,7 +121,7 @@ func (o *operator) buildLeaf(ctx context.Context, i, references int) ([]byte, er
 // buildLeaves signs n claims about the outputs from, from+1, …, each within a
 // tenth of statementBytes.
 func (o *operator) buildLeaves(ctx context.Context, from, n int) ([][]byte, error) {
-	const referencesOf1KiB = 14
+	const referencesOf1KiB = 11
 	leaves := make([][]byte, n)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
