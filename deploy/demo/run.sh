@@ -33,6 +33,8 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+bwrap --dev-bind / / true 2>/dev/null ||
+  fail "bwrap cannot make a mount namespace here: allow user namespaces for ordinary users, or run this as root"
 say "everything is in $demo and on loopback"
 
 make_machines
