@@ -69,6 +69,11 @@ func (s *Server) postLookup(w http.ResponseWriter, r *http.Request) error {
 	if err := s.limits.take(r, 1+len(q.Keys)/100); err != nil {
 		return err
 	}
+	release, err := s.shares.looking.take(r.Context(), r, 1)
+	if err != nil {
+		return err
+	}
+	defer release()
 	select {
 	case s.looking <- struct{}{}:
 		defer func() { <-s.looking }()

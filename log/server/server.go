@@ -68,9 +68,10 @@ type Server struct {
 	seq       *sequencer
 	publisher *publisher
 	metrics   *metrics
-	working   chan struct{}       // a token for each submission worked on
-	bodies    *semaphore.Weighted // bytes of their bodies
-	looking   chan struct{}       // a token for each lookup worked on
+	working   chan struct{}                              // a token for each submission worked on
+	bodies    *semaphore.Weighted                        // bytes of their bodies
+	looking   chan struct{}                              // a token for each lookup worked on
+	shares    struct{ working, bodies, looking *shares } // what one address may hold of these
 
 	sequencing, publishing context.CancelFunc
 	publisherDone          chan struct{}
@@ -140,6 +141,9 @@ func prepare(o Options) (*Server, error) {
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)
 	s.bodies = semaphore.NewWeighted(maxBodies)
 	s.looking = make(chan struct{}, lookupsAtOnce)
+	s.shares.working = newShares(int64(s.config.Limits.RequestsAtOnce)/shareOfOne, s.limits.sender)
+	s.shares.bodies = newShares(maxBodies/shareOfOne, s.limits.sender)
+	s.shares.looking = newShares(lookupsAtOnce/shareOfOne, s.limits.sender)
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
 	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer}
