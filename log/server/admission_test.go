@@ -324,6 +324,35 @@ func TestClaimsPerKeyAndSubject(t *testing.T) {
 	}
 }
 
+// An entry is in the index a moment before it is out of flight, and counts once.
+func TestClaimsOnTheirWayCountOnce(t *testing.T) {
+	t.Parallel()
+	l := newQuickLog(t, func(c *Config) { c.Admission.ClaimsPerSubject = 2 })
+	alice := l.operator("alice")
+	first := alice.Claim(sample.Again(1, 0))
+	l.must(first)
+	e := newEntry(want(statement.Parse(first))(t), first)
+	l.seq.mu.Lock()
+	l.seq.inflight[e.id] = e
+	for _, subject := range subjectsOf(e.s) {
+		l.seq.claims[claimKey{e.s.Signer, subject}]++
+	}
+	l.seq.mu.Unlock()
+	subs := make([]submission, 1)
+	l.verifyAll([][]byte{alice.Claim(sample.Again(1, 1))}, subs)
+	if n, before, err := l.admitSome(t.Context(), subs); n != 0 || before != e || err != nil || subs[0].err != nil {
+		t.Fatalf("%d judged, %v, %v; want it to wait for the entry on its way", n, subs[0].err, err)
+	}
+	l.seq.forget([]*entry{e})
+	e.resolve(0, nil)
+	if got := l.code(alice.Claim(sample.Again(1, 1))); got != "" {
+		t.Errorf("the second of two: %q", got)
+	}
+	if got := l.code(alice.Claim(sample.Again(1, 2))); got != "too-many-claims" {
+		t.Errorf("the third of two: %q", got)
+	}
+}
+
 // Concurrent requests may not share one place in a budget.
 func TestBudgetHoldsUnderConcurrency(t *testing.T) {
 	t.Parallel()

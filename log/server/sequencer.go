@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/firn-log/firn/log/server/store"
@@ -114,6 +115,20 @@ func (q *sequencer) forget(batch []*entry) {
 			q.people = nil
 		}
 	}
+}
+
+// claimInFlight returns an entry in flight that makes such a claim, or nil. The
+// caller holds mu.
+func (q *sequencer) claimInFlight(c claimKey) *entry {
+	if q.claims[c] == 0 {
+		return nil
+	}
+	for _, e := range q.inflight {
+		if e.s.Signer == c.signer && slices.Contains(subjectsOf(e.s), c.subject) {
+			return e
+		}
+	}
+	return nil
 }
 
 // errStopping is why nothing is taken when the program ends.
