@@ -91,27 +91,28 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 			if err != nil {
 				return err
 			}
-			r.rememberClaims(a, known)
+			r.rememberClaims(a, added, known)
 		}
 		a, err := r.log.Lookup(ctx, b.keys, all, b.after)
 		if err != nil {
 			return err
 		}
-		r.rememberClaims(a, known)
+		r.rememberClaims(a, all, known)
 	}
 	r.mem.changed = r.mem.changed || len(added) > 0
 	r.mem.signers = all
 	return nil
 }
 
-// rememberClaims checks the signatures of an answer, on all processors, and
-// adds what they claim.
-func (r *reading) rememberClaims(a *log.Answers, known func(statement.KeyID) (statement.PublicKey, bool)) {
+// rememberClaims checks the signatures of an answer about signers, which are
+// sorted, on all processors, and adds what they claim. Nobody else's claims are
+// kept: of others it is not known that all were told.
+func (r *reading) rememberClaims(a *log.Answers, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	leaves := make(map[uint64]*checked)
 	var order []*checked
 	for _, key := range a.Keys {
 		for _, f := range a.Of(key) {
-			if f.Leaf == nil || leaves[f.Index] != nil {
+			if f.Leaf == nil || leaves[f.Index] != nil || !containsAll(signers, []statement.KeyID{f.Leaf.Statement.Signer}) {
 				continue
 			}
 			c := &checked{statement: f.Leaf.Statement, index: f.Index}
@@ -174,14 +175,12 @@ func (r *reading) check(order []*checked, known func(statement.KeyID) (statement
 }
 
 // forget drops what cannot be remembered because it could not be checked: the
-// key may become known later.
+// key may become known later. What is left is by the signers alone, whom the
+// file numbers.
 func (m *memory) forget(unverified map[statement.KeyID]bool) {
-	if len(unverified) == 0 {
-		return
-	}
 	m.signers = slices.DeleteFunc(m.signers, func(k statement.KeyID) bool { return unverified[k] })
 	for key, got := range m.claims {
-		got.entries = slices.DeleteFunc(got.entries, func(rec record) bool { return unverified[rec.Signer] })
+		got.entries = slices.DeleteFunc(got.entries, func(rec record) bool { return !containsAll(m.signers, []statement.KeyID{rec.Signer}) })
 		m.claims[key] = got
 	}
 }
