@@ -71,6 +71,7 @@ type Server struct {
 	working   chan struct{}                              // a token for each submission worked on
 	bodies    *semaphore.Weighted                        // bytes of their bodies
 	looking   chan struct{}                              // a token for each lookup worked on
+	room      struct{ entries, bytes int }               // of one answer to a lookup
 	shares    struct{ working, bodies, looking *shares } // what one address may hold of these
 
 	sequencing, publishing context.CancelFunc
@@ -141,6 +142,7 @@ func prepare(o Options) (*Server, error) {
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)
 	s.bodies = semaphore.NewWeighted(maxBodies)
 	s.looking = make(chan struct{}, lookupsAtOnce)
+	s.room.entries, s.room.bytes = maxEntries, maxLeafBytes
 	s.shares.working = newShares(int64(s.config.Limits.RequestsAtOnce)/shareOfOne, s.limits.sender)
 	s.shares.bodies = newShares(maxBodies/shareOfOne, s.limits.sender)
 	s.shares.looking = newShares(lookupsAtOnce/shareOfOne, s.limits.sender)
