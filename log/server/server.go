@@ -148,7 +148,7 @@ func prepare(o Options) (*Server, error) {
 	s.shares.looking = newShares(lookupsAtOnce/shareOfOne, s.limits.sender)
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
-	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer}
+	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer, failed: s.publisher.refuse}
 	return s, nil
 }
 
