@@ -118,16 +118,19 @@ func (o *operator) buildLeaf(ctx context.Context, i, references int) ([]byte, er
 	return s.Leaf(), nil
 }
 
-// buildLeaves signs n claims about the outputs from, from+1, …, each of about
-// statementBytes bytes.
+// buildLeaves signs n claims about the outputs from, from+1, …, each within a
+// tenth of statementBytes.
 func (o *operator) buildLeaves(ctx context.Context, from, n int) ([][]byte, error) {
-	const referencesOf1KiB = 14
+	const referencesOf1KiB = 11
 	leaves := make([][]byte, n)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	for i := range leaves {
 		g.Go(func() (err error) {
 			leaves[i], err = o.buildLeaf(ctx, from+i, referencesOf1KiB)
+			if off := len(leaves[i]) - statementBytes; err == nil && max(off, -off) > statementBytes/10 {
+				err = fmt.Errorf("a statement of %d bytes, want about %d", len(leaves[i]), statementBytes)
+			}
 			return err
 		})
 	}

@@ -130,7 +130,7 @@ func makeDatabase(ctx context.Context, root string) (string, error) {
 			return "", err
 		}
 		ids[info.Path], last = i+1, info
-		fmt.Fprintf(&sql, "insert into ValidPaths values (%d,'%s','sha256:%x',0,null,%d,1,null,null);\n", i+1, info.Path, info.NarHash, info.NarSize)
+		fmt.Fprintf(&sql, "insert into ValidPaths values (%d,'%s','sha256:%s',0,null,%d,1,null,null);\n", i+1, info.Path, info.NarHash.Hex(), info.NarSize)
 		for _, ref := range info.References {
 			fmt.Fprintf(&sql, "insert into Refs values (%d,%d);\n", i+1, ids[ref])
 		}

@@ -45,5 +45,5 @@ if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
   [[ ${#missing[@]} -gt 0 ]] || exit 0
 fi
 
-echo "not installed: ${missing[*]} (Debian: apt-get install ${missing[*]})" >&2
+echo "not installed; on Debian: apt-get install ${missing[*]}" >&2
 [[ $must == no ]]

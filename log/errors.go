@@ -3,7 +3,9 @@ package log
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/firn-log/firn/log/evidence"
 )
@@ -124,4 +126,15 @@ func (e *RequestError) Is(target error) bool {
 		return e.Status == 404
 	}
 	return false
+}
+
+// words is text of a log that is fit to be shown: what cannot be seen, or moves
+// the cursor or the order of letters, is replaced.
+func words(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) { // control and format characters, line breaks
+			return '?'
+		}
+		return r
+	}, s)
 }

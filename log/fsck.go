@@ -55,6 +55,10 @@ func (c *Client) Fsck(ctx context.Context, progress func(done, total uint64)) (*
 	return f.res, f.run(ctx)
 }
 
+// maxFaults is after how many files that are missing or damaged Fsck gives up:
+// the size is whatever somebody signed.
+const maxFaults = 1000
+
 type fsck struct {
 	c        *Client
 	res      *Fsck
@@ -83,7 +87,10 @@ func (f *fsck) run(ctx context.Context) error {
 			if t.err != nil {
 				return t.err
 			}
-			f.res.Faults = append(f.res.Faults, t.faults...)
+			if f.res.Faults = append(f.res.Faults, t.faults...); len(f.res.Faults) >= maxFaults {
+				f.fault("tile", "so much is wrong that the rest was not looked at")
+				return nil
+			}
 			if level > 0 {
 				t.derived = f.derive(t, below)
 			}

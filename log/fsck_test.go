@@ -163,6 +163,11 @@ func TestFsckHoldsTheCheckpointAgainstTheEntries(t *testing.T) {
 	if res := fsck(t, l); !strings.Contains(paths(res.Faults), "tile/0/001.p/45") {
 		t.Errorf("%v", res.Faults)
 	}
+	// One that no disk could hold: this ends.
+	write(logtest.New(t).Sign(policy.Head{Origin: l.Origin(), Size: policy.MaxSize, Root: [32]byte{1}}))
+	if res := fsck(t, l); len(res.Faults) < 1000 || len(res.Faults) > 1010 {
+		t.Errorf("%d faults", len(res.Faults))
+	}
 	if err := os.Remove(filepath.Join(l.Dir(), "checkpoint")); err != nil {
 		t.Fatal(err)
 	}

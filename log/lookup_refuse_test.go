@@ -1,7 +1,11 @@
 package log_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
+	"io"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -79,6 +83,49 @@ func TestLyingAnswersToALookupAreRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Who asks for some signers counts on getting no others.
+func TestBodyOfASignerThatWasNotAskedForIsRefused(t *testing.T) {
+	l, a, b := library(t)
+	x := logtest.ClosureKey("x") // of both
+	all := ask(t, l, []string{x}, nil)
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Edit = func(path string, status int, body []byte) (int, []byte) {
+			if path == "v1/lookup" {
+				return status, all
+			}
+			return status, body
+		}
+	})
+	for _, signers := range [][]statement.KeyID{{a}, {b}, {}} {
+		var bad *log.ProofError
+		if _, err := l.Client("").Lookup(t.Context(), []string{x}, signers, 0); !errors.As(err, &bad) || !strings.Contains(err.Error(), "nobody asked for its body") || bad.Key != x {
+			t.Errorf("%d signers: %v", len(signers), err)
+		}
+	}
+	if _, err := l.Client("").Lookup(t.Context(), []string{x}, []statement.KeyID{a, b}, 0); err != nil {
+		t.Error(err)
+	}
+}
+
+// ask returns the plain answer of a log.
+func ask(t *testing.T, l *logtest.Log, keys, signers []string) []byte {
+	t.Helper()
+	q, err := json.Marshal(map[string]any{"keys": keys, "signers": signers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post(l.URL()+"/v1/lookup", "application/json", bytes.NewReader(q))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("status %d, %v: %s", resp.StatusCode, err, body)
+	}
+	return body
 }
 
 // A leaf that is in the tree and is no statement cannot be listed.

@@ -94,6 +94,9 @@ func (c *Client) checkList(cp *Checkpoint, r *lookupRequest, key string, i int, 
 			if _, ok := slices.BinarySearch(l.keys, key); !ok {
 				return nil, bad("it does not belong under this key")
 			}
+			if r.Signers != nil && !wanted[signer] {
+				return nil, bad("nobody asked for its body")
+			}
 			l.used, f.Leaf = true, l.leaf
 		}
 		list = append(list, f)

@@ -171,7 +171,7 @@ func refusal(url string, resp *http.Response, body io.Reader) error {
 		Message string `json:"message"`
 	}
 	if b, err := readBounded(body, maxRefusal); err == nil && json.Unmarshal(b, &answer) == nil {
-		e.Code, e.Message = answer.Error, answer.Message
+		e.Code, e.Message = words(answer.Error), words(answer.Message)
 	}
 	return e
 }

@@ -99,7 +99,7 @@ func (c *Client) Submit(ctx context.Context, leaves [][]byte, wait time.Duration
 	res := &SubmitResult{Results: make([]Submitted, len(leaves))}
 	for i, r := range answer.Results {
 		out := &res.Results[i]
-		*out = Submitted{Status: r.Status, Code: r.Error, Message: r.Message}
+		*out = Submitted{Status: r.Status, Code: words(r.Error), Message: words(r.Message)}
 		if r.Status != Rejected {
 			out.Index = *r.Index
 			if out.ID, err = c.submittedID(leaves[i], r.ID); err != nil {

@@ -228,3 +228,34 @@ func FuzzSubmitAnswer(f *testing.F) {
 		}
 	})
 }
+
+// What a log says about a leaf ends in a terminal, so it cannot move the cursor.
+func TestWordsOfTheLogAreWordsOnly(t *testing.T) {
+	const evil, want = "\x1b[2Jno,\r\nbecause \u202eyllaer é", "?[2Jno,??because ?yllaer é"
+	l := logtest.New(t)
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Edit = editJSON(t, "v1/statements", func(answer map[string]any) {
+			r := result(answer, 0)
+			r["error"], r["message"] = evil, evil
+		})
+	})
+	c := l.Client("")
+	res, err := c.Submit(t.Context(), [][]byte{[]byte("junk")}, 0)
+	if err != nil || res.Results[0].Code != want || res.Results[0].Message != want {
+		t.Errorf("%+v, %v; want %q", res, err, want)
+	}
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Edit = func(string, int, []byte) (int, []byte) {
+			b, err := json.Marshal(map[string]any{"error": evil, "message": evil})
+			if err != nil {
+				t.Error(err)
+			}
+			return http.StatusServiceUnavailable, b
+		}
+	})
+	_, err = c.Submit(t.Context(), [][]byte{[]byte("junk")}, 0)
+	var refused *log.RequestError
+	if !errors.As(err, &refused) || refused.Code != want || refused.Message != want {
+		t.Errorf("%+v, want %q", err, want)
+	}
+}

@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"runtime"
@@ -23,6 +24,7 @@ func (r *reading) claims(ctx context.Context, keys []string, signers []statement
 	if r.Answered == ByLookups {
 		err := r.askClaims(ctx, keys, signers, known)
 		if err == nil {
+			r.mem.changed = r.mem.changed || !bytes.Equal(r.mem.note, r.cp.Note)
 			r.mem.note, r.mem.size = r.cp.Note, r.cp.Size
 			return nil
 		}
@@ -89,26 +91,28 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 			if err != nil {
 				return err
 			}
-			r.rememberClaims(a, known)
+			r.rememberClaims(a, added, known)
 		}
 		a, err := r.log.Lookup(ctx, b.keys, all, b.after)
 		if err != nil {
 			return err
 		}
-		r.rememberClaims(a, known)
+		r.rememberClaims(a, all, known)
 	}
+	r.mem.changed = r.mem.changed || len(added) > 0
 	r.mem.signers = all
 	return nil
 }
 
-// rememberClaims checks the signatures of an answer, on all processors, and
-// adds what they claim.
-func (r *reading) rememberClaims(a *log.Answers, known func(statement.KeyID) (statement.PublicKey, bool)) {
+// rememberClaims checks the signatures of an answer about signers, which are
+// sorted, on all processors, and adds what they claim. Nobody else's claims are
+// kept: of others it is not known that all were told.
+func (r *reading) rememberClaims(a *log.Answers, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	leaves := make(map[uint64]*checked)
 	var order []*checked
 	for _, key := range a.Keys {
 		for _, f := range a.Of(key) {
-			if f.Leaf == nil || leaves[f.Index] != nil {
+			if f.Leaf == nil || leaves[f.Index] != nil || !containsAll(signers, []statement.KeyID{f.Leaf.Statement.Signer}) {
 				continue
 			}
 			c := &checked{statement: f.Leaf.Statement, index: f.Index}
@@ -129,6 +133,7 @@ func (r *reading) rememberClaims(a *log.Answers, known func(statement.KeyID) (st
 			}
 		}
 		slices.SortStableFunc(got.entries, func(a, b record) int { return int(int64(a.Index) - int64(b.Index)) })
+		r.mem.changed = r.mem.changed || got.upTo < a.Checkpoint.Size
 		got.upTo = max(got.upTo, a.Checkpoint.Size)
 		r.mem.claims[key] = got
 	}
@@ -170,14 +175,12 @@ func (r *reading) check(order []*checked, known func(statement.KeyID) (statement
 }
 
 // forget drops what cannot be remembered because it could not be checked: the
-// key may become known later.
+// key may become known later. What is left is by the signers alone, whom the
+// file numbers.
 func (m *memory) forget(unverified map[statement.KeyID]bool) {
-	if len(unverified) == 0 {
-		return
-	}
 	m.signers = slices.DeleteFunc(m.signers, func(k statement.KeyID) bool { return unverified[k] })
 	for key, got := range m.claims {
-		got.entries = slices.DeleteFunc(got.entries, func(rec record) bool { return unverified[rec.Signer] })
+		got.entries = slices.DeleteFunc(got.entries, func(rec record) bool { return !containsAll(m.signers, []statement.KeyID{rec.Signer}) })
 		m.claims[key] = got
 	}
 }

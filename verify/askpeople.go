@@ -140,6 +140,7 @@ func (r *reading) rememberPeople(a *log.Answers, after uint64) {
 			}
 		}
 		slices.SortFunc(got.entries, func(a, b leaf) int { return int(int64(a.Index) - int64(b.Index)) })
+		r.mem.changed = r.mem.changed || got.upTo != a.Checkpoint.Size
 		got.upTo = a.Checkpoint.Size
 		r.mem.people[key] = got
 	}

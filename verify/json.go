@@ -3,6 +3,7 @@ package verify
 import (
 	"encoding/json"
 	"io"
+	"slices"
 )
 
 // JSONSchema is the number in the "schema" field of --json. It changes when a
@@ -108,7 +109,9 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	}
 	switch {
 	case r.Full:
-		out.Completeness.By = "whole log"
+		if !slices.ContainsFunc(r.Logs, func(l LogReport) bool { return l.Required && !answered(l) }) {
+			out.Completeness.By = "whole log"
+		}
 	case r.Policy.CompletenessOff:
 		out.Completeness.By = "policy"
 	}

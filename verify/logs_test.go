@@ -427,3 +427,23 @@ func TestAnOperatorIsTheSameInEveryLog(t *testing.T) {
 		t.Errorf("the same statements in two logs are a fork: %v", r.Operators[0].Fork)
 	}
 }
+
+func TestALogThatWasNotReadIsNotCalledComplete(t *testing.T) {
+	w := newWorld(t, logtest.New(t), second(t))
+	w.lines = []string{"required", "optional"}
+	w.full = true
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g 1 a")
+	down(w.logs[1], true)
+	const want = "Complete: every entry of log log0 was read; log log1 gave no answer that counts."
+	if r := w.verify(pol, helloSubject(t)); r.Completeness() != want {
+		t.Errorf("%q, want %q", r.Completeness(), want)
+	}
+	w.lines = nil // both are required now
+	r := w.verify(w.policy(ps, "group g 1 a"), helloSubject(t))
+	var b strings.Builder
+	if err := r.WriteJSON(&b); err != nil || !strings.Contains(b.String(), `"by": "nobody"`) {
+		t.Errorf("a required log was not read, and still (%v) %s", err, b.String())
+	}
+}

@@ -65,6 +65,12 @@ func (p *parser) failf(l line, col int, format string, args ...any) {
 
 func (p *parser) line(l line) {
 	p.last = l.n
+	for i := 1; i < len(l.fields); i++ {
+		if l.fields[i].text[0] == '#' && l.fields[i-1].text != "file" {
+			p.failf(l, l.fields[i].col, "a comment has a line of its own, which begins with #")
+			l.fields = l.fields[:i] // so that one mistake is reported once
+		}
+	}
 	switch word := l.fields[0]; word.text {
 	case "log":
 		p.log(l)

@@ -87,6 +87,7 @@ func TestPolicyRefuses(t *testing.T) {
 		{"carriage returns", "log main file main.policy\r\n", "1:26: octet 0x0d is not allowed in a policy; save the file with plain line feeds"},
 		{"control octets", "log\x00main\n", "1:4: octet 0x00 is not allowed"},
 		{"an unknown word", "logs main\n", `1:1: "logs" is not a line of a policy; lines start with log, completeness, operator, group or rule`},
+		{"a comment after words", log + ops + "group builders 2 a b c d # all of them\n" + rule, "4:26: a comment has a line of its own, which begins with #"},
 		{"veto, not yet", log + ops + group + rule + "veto a\n", `6:1: "veto" is not yet understood by this version of firn`},
 		{"distinct, not yet", "distinct system 2\n", `1:1: "distinct" is not yet understood`},
 		{"index on a log line, not yet", "log main file main.policy url https://log.example index i.policy\n", `1:51: "index" is not yet understood`},

@@ -98,8 +98,6 @@ func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading 
 	}
 }
 
-func (r *reading) online() bool { return r.Answered == ByLookups || r.Answered == ByReading }
-
 // open gets the checkpoint, after making sure that the log's history goes on
 // from where the remembered answers end.
 func (r *reading) open(ctx context.Context) error {

@@ -31,6 +31,7 @@ type memory struct {
 	signers []statement.KeyID           // sorted; every key in claims was asked for all of them
 	people  map[string]remembered[leaf] // by index key
 	claims  map[string]remembered[record]
+	changed bool // it is not what was read from the file
 }
 
 // remembered is everything a log holds under one key below index upTo.

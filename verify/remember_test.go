@@ -2,7 +2,9 @@ package verify
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -62,9 +65,16 @@ func TestASecondRunAsksOnlyForWhatIsNew(t *testing.T) {
 		t.Fatal("nothing was asked for")
 	}
 	seen.bodies = 0
+	before, err := os.Stat(stateFiles(t, w.state)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.expect(pol, helloSubject(t), Untrusted, "1 found")
 	if seen.bodies != 0 {
 		t.Errorf("%d bodies were sent again", seen.bodies)
+	}
+	if after, err := os.Stat(stateFiles(t, w.state)[0]); err != nil || !os.SameFile(before, after) {
+		t.Errorf("what did not change was written again: %v", err)
 	}
 	ps["b"].builds("hello", "hello")
 	w.expect(pol, helloSubject(t), Trusted, "2 found")
@@ -316,4 +326,40 @@ func FuzzMemory(f *testing.F) {
 func sealed(body []byte) []byte {
 	e := append([]byte(stateMagic), body...)
 	return append(e, checksum(e)...)
+}
+
+// chatty is a log that sends the bodies of everybody, asked for or not.
+type chatty struct{ Log }
+
+func (c chatty) Lookup(ctx context.Context, keys []string, signers []statement.KeyID, after uint64) (*log.Answers, error) {
+	if len(signers) > 0 {
+		signers = nil
+	}
+	return c.Log.Lookup(ctx, keys, signers, after)
+}
+
+// A stranger's claim that nobody asked for is not kept, and least of all as that
+// of somebody else.
+func TestBodiesThatNobodyAskedForAreNotRemembered(t *testing.T) {
+	w := newWorld(t)
+	s := subject(t, "hello", "hello")
+	cache := cacheKey("cache.example-1")
+	for i := range 8 { // key ids on both sides of the cache's
+		w.put(0, cacheSig(t, cacheKey(fmt.Sprintf("stranger-%d", i)), s.Info))
+	}
+	pol := w.policy(nil, "operator cache key "+keyID(t, cache).String(), "group g any cache signed")
+	opts := w.options()
+	opts.Open = func(ref *LogRef) (Log, error) {
+		c, err := log.NewClient(ref.URL, ref.Policy, log.Options{Memory: log.NewMemory(w.state)})
+		return chatty{c}, err
+	}
+	for run := range 2 {
+		r, err := Verify(t.Context(), pol, []Subject{s}, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := r.Paths[0]; p.Verdict != Untrusted || len(p.Claims) != 0 || len(r.Warnings) != 0 {
+			t.Errorf("run %d: %v (%s), claims %+v, warnings %q", run, p.Verdict, p.Reason, p.Claims, r.Warnings)
+		}
+	}
 }

@@ -65,21 +65,35 @@ func (r *Report) ExitStatus() int {
 // from the answers, or that this is not known.
 func (r *Report) Completeness() string {
 	switch {
-	case !slices.ContainsFunc(r.Logs, func(l LogReport) bool { return l.Answered != NotAtAll }):
-		return "Nothing is known: " + r.logNames() + " gave no answer that counts."
+	case !slices.ContainsFunc(r.Logs, answered):
+		return "Nothing is known: " + r.logNames(func(LogReport) bool { return true }) + " gave no answer that counts."
 	case r.Full:
-		return "Complete: every entry of " + r.logNames() + " was read."
+		return "Complete: every entry of " + r.logNames(answered) + " was read" + r.silent() + "."
 	case r.Policy.CompletenessOff:
-		return "Completeness not proven: the policy says `completeness off`, so the word of " + r.logNames() + " is taken for it."
+		return "Completeness not proven: the policy says `completeness off`, so the word of " + r.logNames(answered) + " is taken for it" + r.silent() + "."
 	default:
-		return "Completeness not proven: only " + r.logNames() + " says that nothing was left out, so no verdict is certain. Use --full to read the whole log, or write `completeness off` in the policy."
+		return "Completeness not proven: only " + r.logNames(answered) + " says that nothing was left out, so no verdict is certain. Use --full to read the whole log, or write `completeness off` in the policy."
 	}
 }
 
-func (r *Report) logNames() string {
-	names := make([]string, len(r.Policy.Logs))
-	for i, l := range r.Policy.Logs {
-		names[i] = l.Name
+func answered(l LogReport) bool { return l.Answered != NotAtAll }
+
+// silent names the logs that gave no answer, if others did.
+func (r *Report) silent() string {
+	missing := func(l LogReport) bool { return !answered(l) }
+	if !slices.ContainsFunc(r.Logs, missing) {
+		return ""
+	}
+	return "; " + r.logNames(missing) + " gave no answer that counts"
+}
+
+// logNames is "log a" or "logs a, b": those for which which is true.
+func (r *Report) logNames(which func(LogReport) bool) string {
+	var names []string
+	for _, l := range r.Logs {
+		if which(l) {
+			names = append(names, l.Name)
+		}
 	}
 	if len(names) == 1 {
 		return "log " + names[0]

@@ -61,17 +61,39 @@ func orDash(s string) string {
 	return s
 }
 
+// dissentWords is "b c claim another hash, d claims other references".
 func (p *PathReport) dissentWords() string {
 	var words []string
-	for _, d := range p.Dissent {
-		words = append(words, d.Words())
+	for i, d := range p.Dissent {
+		if d.What == itself {
+			words = append(words, d.Words())
+			continue
+		}
+		same := func(e Dissent) bool { return e.What == d.What }
+		if slices.ContainsFunc(p.Dissent[:i], same) {
+			continue // said with the first of them
+		}
+		var names []string
+		for _, e := range p.Dissent {
+			if same(e) {
+				names = append(names, e.Operator)
+			}
+		}
+		verb := " claims "
+		if len(names) > 1 {
+			verb = " claim "
+		}
+		words = append(words, strings.Join(names, " ")+verb+d.What)
 	}
 	return strings.Join(words, ", ")
 }
 
-// why is the reason without what the other columns say.
+// why is the reason without what the other columns, or --explain, say.
 func (p *PathReport) why() string {
-	if p.Subject.Differs != "" {
+	switch {
+	case strings.Contains(p.Subject.Differs, "sha256:"): // too wide for a table
+		return "content differs from what the database says (--explain has the hashes)"
+	case p.Subject.Differs != "":
 		return p.Reason
 	}
 	return strings.Join(append([]string{p.count()}, p.Missing...), "; ")

@@ -79,7 +79,6 @@ type verification struct {
 	opts      Options
 	logs      []*reading
 	directory *directory
-	warnings  []string
 }
 
 // each runs f for every log at the same time and returns the first error in
@@ -232,7 +231,7 @@ func (v *verification) save() {
 	}
 	for _, r := range v.logs {
 		path := v.statePath(r.ref)
-		if path == "" || r.Answered != ByLookups {
+		if path == "" || r.Answered != ByLookups || !r.mem.changed {
 			continue
 		}
 		r.mem.forget(r.unverified)

@@ -46,7 +46,7 @@ key, which readers put into their policy, is printed.`,
 			var wrong *server.ConfigError
 			switch {
 			case errors.As(err, &wrong):
-				return fail(exitUsage, "", wrong)
+				return fail(exitUsage, "see `firn-log init --help`; a name is a host name, such as log.example", wrong)
 			case err != nil:
 				return fail(exitFailed, "", fmt.Errorf("making a log in %s: %w", args[0], err))
 			}
@@ -87,6 +87,9 @@ func newVKeyCmd(a *app) *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			vkey, err := server.VKey(args[0])
+			if errors.Is(err, fs.ErrNotExist) {
+				return noLog(args[0], err)
+			}
 			if err != nil {
 				return fail(exitFailed, "", err)
 			}
@@ -94,4 +97,9 @@ func newVKeyCmd(a *app) *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// noLog explains that dir holds no log.
+func noLog(dir string, err error) error {
+	return fail(exitUsage, "make one with: firn-log init --name NAME "+dir, fmt.Errorf("there is no log in %s: %w", dir, err))
 }

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/internal/cmdline"
 )
 
 // Exit statuses are interface (spec/cli.md#exit-status).
@@ -46,10 +48,8 @@ func newRootCmd(a *app) *cobra.Command {
 	}
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fail(exitUsage, "run `"+c.CommandPath()+" --help` for its flags", err)
-	})
 	root.AddCommand(newInitCmd(a), newServeCmd(a), newVKeyCmd(a))
+	cmdline.Polish(root)
 	return root
 }
 
@@ -57,14 +57,15 @@ func newRootCmd(a *app) *cobra.Command {
 func run(ctx context.Context, a *app, args []string) int {
 	root := newRootCmd(a)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	var f *failure
 	if !errors.As(err, &f) {
-		// What is left are cobra's own complaints about the command line.
-		f = &failure{code: exitUsage, hint: "run `firn-log --help` for the commands", err: err}
+		// What is left are complaints about the command line.
+		wrong := cmdline.Explain(c, err)
+		f = &failure{code: exitUsage, hint: wrong.Hint, err: wrong}
 	}
 	fmt.Fprintf(a.Stderr, "firn-log: error: %v\n", f.err)
 	if f.hint != "" {

@@ -58,13 +58,16 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	}
 	config, err := server.ReadConfig(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return fail(exitUsage, "make one with: firn-log init --name NAME "+dir, fmt.Errorf("there is no log in %s: %w", dir, err))
+		return noLog(dir, err)
 	}
 	if err != nil {
 		return fail(exitUsage, "", err)
 	}
 	if f.listen != "" {
 		config.Listen = f.listen
+		if err := config.Check(); err != nil {
+			return fail(exitUsage, "for instance --listen 127.0.0.1:8470", err)
+		}
 	}
 	level := slog.LevelInfo
 	if f.debug {
@@ -86,13 +89,16 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 }
 
 func listenAndServe(ctx context.Context, o server.Options) error {
-	ln, err := net.Listen("tcp", o.Config.Listen)
-	if err != nil {
-		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
-	}
+	// The directory comes first: somebody who starts a second server on it must
+	// hear that, and not that the port is taken.
 	s, err := server.New(ctx, o)
 	if err != nil {
-		return startFailure(errors.Join(err, ln.Close()))
+		return startFailure(err)
+	}
+	ln, err := net.Listen("tcp", o.Config.Listen)
+	if err != nil {
+		err = errors.Join(err, s.Close(context.WithoutCancel(ctx)))
+		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
 	}
 	o.Logger.Info("serving", "origin", s.Origin(), "address", ln.Addr().String(), "vkey", s.VKey())
 	if err := s.Serve(ctx, ln); err != nil {

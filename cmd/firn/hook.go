@@ -19,8 +19,6 @@ func newHookCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "hook",
 		Short: "Set up Nix's post-build hook",
-		Args:  cobra.NoArgs,
-		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newHookInstallCmd(a))
 	return c

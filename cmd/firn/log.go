@@ -37,14 +37,6 @@ the logs of your firn.policy can be named. Checkpoints and evidence are kept in
 the state folder.
 
   firn log entries --log-policy main.policy --log https://log.example --from 100`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			// Without this cobra shows the help and says that all is well.
-			return failf(exitUsage, "run `firn log --help` for the commands", "firn log has no command %q", args[0])
-		},
 	}
 	flags := c.PersistentFlags()
 	f.add(flags)

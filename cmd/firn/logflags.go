@@ -55,6 +55,9 @@ func (a *app) resolveLog(f *logFlags) (string, *policy.Policy, error) {
 		return url, pol, nil
 	}
 	pol, err := a.loadPolicy("")
+	if wrong := verify.PolicyErrors(nil); errors.As(err, &wrong) {
+		return "", nil, err
+	}
 	if err != nil {
 		return "", nil, failf(exitUsage, "name the log with --log URL and --log-policy FILE, where FILE holds the lines\n  log VKEY URL\n  quorum none\nand VKEY is what the log's operator publishes",
 			"which log, and which of its checkpoints are believed, is not known: there is no firn.policy")

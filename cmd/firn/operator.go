@@ -66,7 +66,9 @@ func newOperatorRegisterCmd(a *app) *cobra.Command {
 		Short: "Introduce yourself, or a new key, to a log",
 		Long: `Register sends your first operator statement, signed by your identity key, and
 for each --key a statement that adds it as a build key. The operator id is
-printed: it is what others put into their policy.
+printed: it is what others put into their policy. A Nix secret key is added
+with its name, the only one under which the log then takes cache-sig statements
+by it.
 
 Run it again to add keys, to change what is said about you, or to introduce
 yourself to another log, which needs the same name, contact, url and home for

@@ -99,7 +99,7 @@ func (a *app) showSent(out *sentJSON) {
 		if !s.Proven {
 			proven = "durable, and not yet in a checkpoint"
 		}
-		fmt.Fprintf(a.Stderr, "%s %s at index %d of %s, %s: %s\n", s.Status, s.Kind, s.Index, out.Log, proven, s.Says)
+		fmt.Fprintf(a.Stderr, "%s %s at index %d, %s: %s\n", s.Status, s.Kind, s.Index, proven, s.Says)
 	}
 }
 

@@ -212,7 +212,11 @@ func describe(b statement.Body) string {
 	case *statement.Operator:
 		return fmt.Sprintf("%s, %s, home log %s", b.Name, b.Contact, b.HomeLog)
 	case *statement.KeyAdd:
-		return fmt.Sprintf("%s key %s (%s)", b.Role, b.Key.ID(), b.Key.Type())
+		s := fmt.Sprintf("%s key %s (%s)", b.Role, b.Key.ID(), b.Key.Type())
+		if b.CacheName != "" {
+			s += ", of the cache " + b.CacheName
+		}
+		return s
 	case *statement.KeyRevoke:
 		return fmt.Sprintf("key %s, %s, elsewhere %s", b.KeyID, b.Reason, b.Elsewhere)
 	case *statement.Vouch:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/log/evidence"
 )
 
@@ -59,9 +60,6 @@ func newRootCmd(a *app) *cobra.Command {
 	root.SetIn(a.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return failf(exitUsage, "run `"+c.CommandPath()+" --help` for its flags", "%w", err)
-	})
 	root.AddCommand(
 		// one line per command, each in a file of its own
 		newLogCmd(a),
@@ -74,6 +72,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newSubmitCmd(a),
 		newHookCmd(a),
 	)
+	cmdline.Polish(root)
 	return root
 }
 
@@ -82,14 +81,15 @@ func run(ctx context.Context, a *app, args []string) int {
 	root := newRootCmd(a)
 	root.SetArgs(args)
 	defer a.waitForHooks()
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
 	var f *failure
 	if !errors.As(err, &f) {
-		// What is left are cobra's own complaints about the command line.
-		f = &failure{code: exitUsage, hint: "run `firn --help` for the commands", err: err}
+		// What is left are complaints about the command line.
+		wrong := cmdline.Explain(c, err)
+		f = &failure{code: exitUsage, hint: wrong.Hint, err: wrong}
 	}
 	if f.err != nil {
 		fmt.Fprintf(a.Stderr, "firn: error: %v\n", f.err)

@@ -214,6 +214,10 @@ func rejectedHint(code string) string {
 	switch code {
 	case "unknown-key":
 		return "register it first: firn operator register --identity KEY --key THIS-KEY ..."
+	case "wrong-role":
+		return "the configuration names an identity key; builds are signed by a build key: register it with firn operator register --identity KEY --key THIS-KEY, and name it instead"
+	case "revoked-key":
+		return "name another key in the configuration, after registering it; the builds wait for it"
 	case "not-listed":
 		return "this log takes statements only of operators that its own operator has vouched for; ask there"
 	case "budget-unvouched":

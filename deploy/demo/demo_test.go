@@ -4,18 +4,29 @@ package demo
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/firn-log/firn/internal/testreq"
 )
 
-// programs builds the programs once per test and returns their folder.
+// programs builds the programs and returns their folder. It looks at every
+// folder of the project, so that go test does not take an older run for this
+// one: it cannot know what go build reads.
 func programs(t *testing.T) string {
 	t.Helper()
+	for _, dir := range []string{"cmd", "deploy", "ingest", "internal", "log", "verify"} {
+		err := filepath.WalkDir(filepath.Join(testreq.Root(), dir), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	bin := t.TempDir()
 	cmd := exec.Command("go", "build", "-o", bin+"/", "./cmd/...")
 	cmd.Dir = testreq.Root()
@@ -53,6 +64,30 @@ func TestDemoShowsEveryVerdict(t *testing.T) {
 	for _, word := range []string{"trusted", "untrusted", "contradicted", "inconclusive", "DISSENT", "tile/entries/"} {
 		if !strings.Contains(out, word) {
 			t.Errorf("the demo does not show %q", word)
+		}
+	}
+	checkReadme(t, out)
+}
+
+// checkReadme holds the transcript on README's first screen against
+// a run, apart from what is random in each.
+func checkReadme(t *testing.T, out string) {
+	t.Helper()
+	readme, err := os.ReadFile(filepath.Join(testreq.Root(), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := regexp.MustCompile(`[0-9a-f]{8,}|entry \d+|127\.0\.0\.1:\d+`)
+	said := strings.Split(random.ReplaceAllString(out, "…"), "\n")
+	_, rest, _ := strings.Cut(string(readme), "```\n")
+	transcript, _, _ := strings.Cut(rest, "```\n")
+	if strings.Count(transcript, "\n") < 10 {
+		t.Fatalf("README.md begins with no transcript:\n%s", transcript)
+	}
+	for line := range strings.Lines(transcript) {
+		line = random.ReplaceAllString(strings.TrimSuffix(line, "\n"), "…")
+		if line != "…" && !slices.Contains(said, line) {
+			t.Errorf("README.md shows what the demo does not say: %s", line)
 		}
 	}
 }

@@ -52,16 +52,21 @@ new_machine() {
   } >"$dir/etc/nix.conf"
 }
 
-# show COMMAND… prints a command as a person would type it.
+# show COMMAND… prints a command as a person would type it; a flag that would not
+# fit into about 120 columns begins another line.
 show() {
-  local word line=''
+  local word line=$prompt$ lines=''
   for word in "$@"; do
     case $word in
-      *[\ \$\;\&\|\<\>\*\'\"]*) line+=" '$word'" ;;
-      *) line+=" $word" ;;
+      *[\ \$\;\&\|\<\>\*\'\"]*) word="'$word'" ;;
     esac
+    if [[ $word == --* ]] && ((${#line} + ${#word} > 105)); then
+      lines+=$line$' \\\n'
+      line='   '
+    fi
+    line+=" $word"
   done
-  printf '%s%s$%s%s\n' "$bold" "$prompt" "$line" "$plain"
+  printf '%s%s%s\n' "$bold" "$lines$line" "$plain"
 }
 
 # brief TEXT prints it; if it has more than $lines_shown lines, only its
@@ -81,32 +86,37 @@ brief() {
 
 # expect STATUS MACHINE COMMAND… shows a command, runs it on a machine (or on
 # the host, if MACHINE is -), shows what it said and ends the demo unless it
-# exits with STATUS. What it said is in $out.
-out=''
+# exits with STATUS. What it said is in $out. With results=only in front, what
+# goes to stderr goes to a file instead.
+out='' results=''
 expect() {
   local want=$1 machine=$2 got=0 prompt=''
   shift 2
   [[ $machine == - ]] || prompt=$machine
   show "$@"
-  if [[ $machine == - ]]; then
-    out=$(cd "$demo" && PATH=$bin:$PATH "$@" 2>&1) || got=$?
-  else
-    out=$(on "$machine" "$@" 2>&1) || got=$?
-  fi
+  run "$machine" "$@" || got=$?
   [[ -z $out ]] || brief "$out"
   [[ $want == 0 ]] || say "(exit status $got)"
   [[ $got == "$want" ]] || fail "exit status $got, want $want"
+}
+
+# run MACHINE COMMAND… keeps what it says in $out.
+run() {
+  local machine=$1 errors=/dev/stdout
+  shift
+  [[ -z $results ]] || errors=$demo/stderr
+  if [[ $machine == - ]]; then
+    out=$(cd "$demo" && PATH=$bin:$PATH "$@" 2>>"$errors")
+  else
+    out=$(on "$machine" "$@" 2>>"$errors")
+  fi
 }
 
 # quietly is expect for a command whose output tells a newcomer nothing.
 quietly() {
   local want=$1 machine=$2 got=0
   shift 2
-  if [[ $machine == - ]]; then
-    out=$(cd "$demo" && PATH=$bin:$PATH "$@" 2>&1) || got=$?
-  else
-    out=$(on "$machine" "$@" 2>&1) || got=$?
-  fi
+  run "$machine" "$@" || got=$?
   [[ $got == "$want" ]] || fail "$* on $machine: exit status $got, want $want: $out"
 }
 

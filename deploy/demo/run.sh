@@ -11,6 +11,9 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 bin=$(cd "${FIRN_DEMO_BIN:-$here/../../bin}" && pwd)
 demo=$(mktemp -d "${TMPDIR:-/tmp}/firn-demo.XXXXXX")
+# Nothing of the demo goes into the home of whoever runs it.
+export HOME=$demo/home XDG_STATE_HOME=$demo/state XDG_CONFIG_HOME=$demo/config
+unset SSH_AUTH_SOCK FIRN_POLICY FIRN_SPOOL
 source "$here/lib.sh"
 source "$here/steps.sh"
 
@@ -30,6 +33,10 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+bwrap --dev-bind / / true 2>/dev/null ||
+  fail "bwrap cannot make a mount namespace here: allow user namespaces for ordinary users, or run this as root"
+say "everything is in $demo and on loopback"
+
 make_machines
 make_log
 make_operators
@@ -40,3 +47,4 @@ find_tampering
 stop_the_log
 
 headline "Every verdict was what it must be (${SECONDS} s)"
+[[ -n ${KEEP-} ]] || say "make demo KEEP=1 leaves it up, with commands to try"

@@ -16,7 +16,7 @@ make_machines() {
 
 serve_log() {
   # The port is whatever is free the first time, and stays that.
-  (cd "$demo" && exec "$bin/firn-log" serve log --listen "${address:-127.0.0.1:0}" 2>>log.out) &
+  (cd "$demo" && exec "$bin/firn-log" serve log --listen "${address:-127.0.0.1:0}" >>log.out 2>&1 </dev/null) &
   log_pid=$!
   started+=("$log_pid")
   local try
@@ -34,10 +34,11 @@ make_log() {
   quietly 0 - firn key new log-operator
   expect 0 - firn-log init --name demo.firn.example --operator-key log-operator.pub log
   vkey=$(grep -oE '^demo\.firn\.example/[^ ]+$' <<<"$out") || fail "firn-log init printed no verifier key"
-  printf 'log %s\nquorum none\n' "$vkey" >"$demo/log.policy"
   printf '%s$ firn-log serve log &%s\n' "$bold" "$plain"
   serve_log
-  log=(--log "http://$address" --log-policy log.policy)
+  printf 'log %s http://%s\nquorum none\n' "$vkey" "$address" >"$demo/log.policy"
+  expect 0 - cat log.policy
+  log=(--log-policy log.policy)
 }
 
 # Every operator has an identity key, which says who it is, and a build key of
@@ -47,7 +48,7 @@ make_operators() {
   local name
   for name in "${operators[@]}"; do quietly 0 - firn key new "$name/identity"; done
 
-  say "a keeps an SSH key in ssh-agent only"
+  say "each gets an operator id, which is what policies name; a keeps its build key, an SSH key, in ssh-agent only"
   quietly 0 - firn key new a/build
   eval "$(ssh-agent -s)" >/dev/null
   started+=("$SSH_AGENT_PID")
@@ -56,7 +57,7 @@ make_operators() {
   register a agent:a/build.pub
 
   say "b signs with the secret key of its Nix cache"
-  (cd "$demo" && nix-store --generate-binary-cache-key b.example-1 b/build b/build.pub)
+  on b nix-store --generate-binary-cache-key b.example-1 b/build b/build.pub
   register b b/build
 
   say "c has an SSH key in a file"
@@ -76,7 +77,7 @@ make_operators() {
 
 # register NAME KEY registers an operator and keeps its id in NAME/id.
 register() {
-  expect 0 - firn operator register "${log[@]}" --identity "$1/identity" --key "$2" --name "$1" --contact "$1@firn.example"
+  results=only expect 0 - firn operator register "${log[@]}" --identity "$1/identity" --key "$2" --name "$1" --contact "$1@firn.example"
   grep -xE '[0-9a-f]{64}' <<<"$out" >"$demo/$1/id" || fail "firn operator register printed no operator id"
 }
 
@@ -124,7 +125,7 @@ log-policy  = "../log.policy"
 key         = "$key"
 public-from = ["public"]
 EOF
-    lines_shown=2 expect 0 "$machine" firn submit --config "$machine/submit.toml" --once --wait 60s
+    results=only expect 0 "$machine" firn submit --config "$machine/submit.toml" --once --wait 60s
   done
 }
 
@@ -159,7 +160,7 @@ find_tampering() {
   local crystal file entries copy=$demo/untouched
   crystal=$(store_path crystal-6.0)
   file=$demo/reader$crystal/lib/crystal
-  cp "$file" "$copy"
+  cat "$file" >"$copy"
   chmod u+w "$file"
   echo 601 >>"$file"
   expect 3 reader firn verify --policy firn.policy --rehash "$crystal"
@@ -169,14 +170,14 @@ find_tampering() {
 
   headline "Somebody changes one bit of an entry in the log's files"
   entries=$(find "$demo/log/tessera/tile/entries" -type f | sort -V | tail -n 1)
-  cp "$entries" "$copy"
+  cat "$entries" >"$copy"
   flip_bit "$entries" 2000
   expect 3 - firn log fsck log --log-policy log.policy
   must_say "^tile/entries/.* is not the one in the tree"
   say "whoever reads the whole log, instead of asking it, refuses it too"
   expect 1 reader firn verify --policy firn.policy --full --state reader/afresh "$glacier"
   must_say "refused"
-  cp "$copy" "$entries"
+  cat "$copy" >"$entries"
   quietly 0 - firn log fsck log --log-policy log.policy
   quietly 3 reader firn verify --policy firn.policy --full --state reader/afresh "$glacier"
 }
@@ -202,8 +203,8 @@ how_to_go_on() {
   serve_log
   cat >"$demo/env" <<EOF
 # Source this in bash: the demo's programs and machines (on MACHINE COMMAND…).
-demo=$demo bin=$bin log="--log http://$address --log-policy log.policy"
-export SSH_AUTH_SOCK=$SSH_AUTH_SOCK
+demo=$demo bin=$bin log="--log-policy log.policy"
+export SSH_AUTH_SOCK=$SSH_AUTH_SOCK XDG_STATE_HOME=$XDG_STATE_HOME
 source $here/lib.sh
 cd "\$demo" && PATH=\$bin:\$PATH
 stop_demo() { kill ${started[*]}; chmod -R u+w "\$demo"; cd / && rm -rf "\$demo"; }
@@ -217,7 +218,7 @@ on a firn submit --config a/submit.toml --status
 firn log entries \$log
 firn log audit \$log
 firn operator show \$log $(<"$demo/d/id")
-curl -s http://$address/checkpoint
+firn log checkpoint \$log
 stop_demo        # ends the log and the agent, removes the folder
 EOF
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,12 +19,16 @@ import (
 // Nix's gcroots/auto that points to it (spec/spool.md#roots): removing ours is
 // then enough to give the paths up, and needs no right on Nix's state folder.
 func (s Spool) addRoots(stateDir, name string, paths []nix.StorePath) error {
-	dir := filepath.Join(string(s), RootsDir)
-	if err := ensureDir(dir); err != nil {
+	dir, err := filepath.Abs(filepath.Join(string(s), RootsDir))
+	if err != nil {
 		return err
 	}
-	dir, err := filepath.Abs(dir)
+	root, err := s.open()
 	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := ensureDir(root, RootsDir); err != nil {
 		return err
 	}
 	auto := filepath.Join(stateDir, "gcroots", "auto")
@@ -33,7 +38,7 @@ func (s Spool) addRoots(stateDir, name string, paths []nix.StorePath) error {
 	}
 	for i, p := range paths {
 		link := filepath.Join(dir, name+"-"+strconv.Itoa(i))
-		if err := os.Symlink(p.String(), link); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := root.Symlink(p.String(), path.Join(RootsDir, filepath.Base(link))); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		sum := sha1.Sum([]byte(link))

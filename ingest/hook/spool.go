@@ -5,9 +5,11 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/firn-log/firn/internal/durable"
 )
@@ -58,43 +60,88 @@ func ValidName(name string) bool {
 	return err == nil && strings.ToLower(id) == id
 }
 
+// open makes the spool folder if it is missing and returns it. The hook runs as
+// root and others may write to the spool: everything goes through this Root, so
+// that no link leads out of it.
+func (s Spool) open() (*os.Root, error) {
+	if err := durable.MkdirAll(string(s), 0o755); err != nil {
+		return nil, err
+	}
+	return os.OpenRoot(string(s))
+}
+
 // Add writes r durably to the spool, creating the spool's folders if they are
 // missing. It is safe to call from many processes at once.
 func (s Spool) Add(r *Record) error {
-	dir := filepath.Join(string(s), PendingDir)
-	if err := ensureDir(dir); err != nil {
+	root, err := s.open()
+	if err != nil {
 		return err
 	}
-	return durable.WriteFile(filepath.Join(dir, r.Name()), r.Marshal(), fileMode)
+	defer root.Close()
+	if err := ensureDir(root, PendingDir); err != nil {
+		return err
+	}
+	// Names are random, so nobody else writes this one.
+	name, tmp := path.Join(PendingDir, r.Name()), path.Join(PendingDir, ".firn-tmp-"+r.Name())
+	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(r.Marshal())
+	if err == nil {
+		err = f.Chmod(fileMode)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = root.Rename(tmp, name)
+	}
+	if err != nil {
+		return errors.Join(err, root.Remove(tmp))
+	}
+	return syncDir(root, PendingDir)
 }
 
-func ensureDir(dir string) error {
-	if st, err := os.Stat(dir); err == nil && st.IsDir() {
+func ensureDir(root *os.Root, dir string) error {
+	if st, err := root.Stat(dir); err == nil && st.IsDir() {
 		return nil
 	}
-	if err := durable.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := root.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err := os.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
+	return syncDir(root, ".")
+}
+
+func syncDir(root *os.Root, dir string) error {
+	d, err := root.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	if err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Dir(dir))
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // addProblem leaves a line for `firn submit --status`. It is best effort: there
-// is nobody to tell if it fails.
+// is nobody to tell if it fails. What is there and no file, for instance a pipe
+// that nobody reads, is left alone.
 func (s Spool) addProblem(unix int64, text string) {
-	path := filepath.Join(string(s), ProblemFile)
-	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND
-	if st, err := os.Lstat(path); err == nil && st.Size() > maxProblems {
-		flags |= os.O_TRUNC
-	}
-	f, err := os.OpenFile(path, flags, 0o644)
+	root, err := os.OpenRoot(string(s))
 	if err != nil {
 		return
 	}
-	f.WriteString(strconv.FormatInt(unix, 10) + " " + clean(text) + "\n")
-	f.Close()
+	defer root.Close()
+	flags := os.O_WRONLY | os.O_CREATE | os.O_APPEND | syscall.O_NONBLOCK
+	if st, err := root.Lstat(ProblemFile); err == nil && st.Mode().IsRegular() && st.Size() > maxProblems {
+		flags |= os.O_TRUNC
+	}
+	f, err := root.OpenFile(ProblemFile, flags, 0o644)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+		f.WriteString(strconv.FormatInt(unix, 10) + " " + clean(text) + "\n")
+	}
 }
 
 // Problem is one line of ProblemFile.

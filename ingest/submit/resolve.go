@@ -143,18 +143,15 @@ func (st *store) claimable(ctx context.Context, d *nix.Derivation, paths map[str
 	return nil, &Reason{CodeNoOutputs, "none of its outputs is in the store any more"}
 }
 
-// envelope is what signatures of every kind need beside the payload, in bytes.
-const envelope = 2 << 10
-
 // fit encodes b, and replaces lists of references by their digests, longest
-// first, until it fits in a leaf.
+// first, until it fits in a leaf whatever key will sign it.
 func fit(b *statement.Build) ([]byte, error) {
 	for {
 		payload, err := statement.EncodePayload(b, "", nil)
 		if err != nil && statement.CodeOf(err) != statement.CodeOversize {
 			return nil, asReason(err)
 		}
-		if err == nil && len(payload) <= statement.MaxLeaf-envelope {
+		if err == nil && len(payload) <= statement.MaxLeaf-statement.MaxEnvelope {
 			return payload, nil
 		}
 		long := -1

@@ -11,6 +11,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/hook"
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/testreq"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -217,5 +218,58 @@ func TestBuilderNames(t *testing.T) {
 		if impl+" "+version != want {
 			t.Errorf("%s: %q %q, want %q", program, impl, version, want)
 		}
+	}
+}
+
+// The longest statement that is not shortened any more fits in a leaf whatever
+// key signs it.
+func TestAFullStatementCanBeSignedWithTheLargestKey(t *testing.T) {
+	modulo := nix.Hash(sha256.Sum256([]byte("modulo")))
+	out, err := nix.OutputPath(nix.DefaultStoreDir, modulo, "full", "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refs []nix.StorePath
+	for i := range 295 {
+		refs = append(refs, pathOf(t, fmt.Sprintf("reference-%d", i)))
+	}
+	var full []byte
+	for n := len(refs); n > 0 && full == nil; n-- {
+		for k := range 60 {
+			list := append(slices.Clone(refs[:n]), pathOf(t, strings.Repeat("x", 60-k)))
+			slices.SortFunc(list, nix.StorePath.Compare)
+			b := &statement.Build{
+				DrvPath: pathOf(t, "full.drv"), Modulo: modulo, System: "x86_64-linux", StoreDir: nix.DefaultStoreDir, How: statement.HowBuilt,
+				Outputs: []statement.BuildOutput{{Name: "out", Path: out, NarSize: 1, References: list}},
+				Builder: statement.Builder{Implementation: "nix", Version: "2.31.2"},
+			}
+			payload, err := fit(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Outputs[0].RefsDigest == nil {
+				full = payload
+				break
+			}
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(testreq.Root(), "log/statement/testdata/rsa8192"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	key, err := statement.OpenSigner(t.Context(), file, statement.SignerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := key.Sign(t.Context(), full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := statement.Parse(leaf); err != nil || len(leaf) < statement.MaxLeaf-2 {
+		t.Errorf("a leaf of %d bytes: %v", len(leaf), err)
 	}
 }

@@ -24,9 +24,10 @@ type sender interface {
 }
 
 // later are the codes of rejections that may end without a change to the
-// statement: the budget of a day, a key that somebody still has to register.
+// statement: the budget of a day, a key that somebody still has to register, or
+// the wrong key in the configuration (a statement does not name its signer).
 var later = []string{
-	"budget-unvouched", "budget-key", "unknown-key", "not-listed", "depends-on-failed", statement.CodeInternalError,
+	"budget-unvouched", "budget-key", "unknown-key", "wrong-role", "revoked-key", "not-listed", "depends-on-failed", statement.CodeInternalError,
 }
 
 // Outcome sums up what one call of Send left.
@@ -178,7 +179,11 @@ func (s *Submitter) keep(name string, leaf []byte, r *log.Submitted) error {
 	if err := s.spool.write(sentDir, name, leaf); err != nil {
 		return err
 	}
-	s.say("%s %s: entry %d, statement %s", sentDir, name, r.Index, r.ID)
+	what := name
+	if build, _, err := s.spool.readPayload(unsignedDir, name); err == nil {
+		what = build.DrvPath.Name()
+	}
+	s.say("%s %s: entry %d, statement %s", Sent, what, r.Index, r.ID)
 	return errors.Join(s.spool.remove(unsignedDir, name), s.spool.remove(signedDir, name))
 }
 

@@ -64,6 +64,7 @@ func TestRejections(t *testing.T) {
 	w := newWorld(t)
 	for code, want := range map[string]State{
 		"too-many-claims": Failed, "path-does-not-follow": Failed, "unlisted": Failed,
+		"wrong-role": Waiting, "revoked-key": Waiting,
 		"budget-unvouched": Waiting, "unknown-key": Waiting, "internal-error": Waiting,
 	} {
 		drv, _ := w.drv("rejected-"+code, "out")

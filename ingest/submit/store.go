@@ -9,9 +9,6 @@ import (
 	"github.com/firn-log/firn/internal/nixdb"
 )
 
-// maxDerivation bounds the derivations that are read, in bytes.
-const maxDerivation = 64 << 20
-
 // store is a Nix store: its database, and its files below root.
 type store struct {
 	src    nixdb.Source
@@ -34,7 +31,7 @@ func (st *store) load(p nix.StorePath) (*nix.Derivation, error) {
 	path := filepath.Join(st.root, p.String())
 	if fi, err := os.Lstat(path); err != nil {
 		return nil, err
-	} else if !fi.Mode().IsRegular() || fi.Size() > maxDerivation {
+	} else if !fi.Mode().IsRegular() || fi.Size() > nix.MaxDerivationLen {
 		return nil, nix.ErrDerivation
 	}
 	b, err := os.ReadFile(path)

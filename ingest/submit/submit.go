@@ -216,17 +216,17 @@ func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet
 	if err != nil {
 		return nil, fmt.Errorf("resolving %s: %w", name, err)
 	}
-	to, why := unsignedDir, ""
+	to, state, why := unsignedDir, Waiting, ""
 	if ok, err := public.has(ctx, st, build); err != nil {
 		return nil, err
 	} else if !ok {
-		to, why = heldDir, ": private, no root of public-from needs it"
+		to, state, why = heldDir, Held, ": private, nothing that public-from names needs it"
 	}
 	return func() error {
 		if err := s.spool.write(to, name, payload); err != nil {
 			return err
 		}
-		s.say("%s %s%s", to, build.DrvPath.Name(), why)
+		s.say("%s %s%s", state, build.DrvPath.Name(), why)
 		return s.spool.removePending(name)
 	}, nil
 }
@@ -241,7 +241,7 @@ func (s *Submitter) release(ctx context.Context, st *store, public *publicSet, n
 	if err != nil || !ok {
 		return err
 	}
-	s.say("%s %s: it is public now", unsignedDir, build.DrvPath.Name())
+	s.say("%s %s: it is public now", Waiting, build.DrvPath.Name())
 	return s.spool.move(heldDir, unsignedDir, name)
 }
 

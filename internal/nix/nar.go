@@ -11,6 +11,7 @@ import (
 const (
 	MaxNarNameLen   = 255  // bytes of an entry's name
 	MaxNarTargetLen = 4095 // bytes of a symlink's target
+	MaxNarPathLen   = 4095 // bytes of a path from the root of the NAR, slashes included
 	MaxNarDepth     = 1024 // directories within each other
 )
 
@@ -98,7 +99,11 @@ func (o openDirs) entry(name string) (string, error) {
 		return "", fmt.Errorf("%w: entry %q does not come after %q", ErrNar, clip(name), clip(d.last))
 	}
 	d.last = name
-	return joinNar(d.path, name), nil
+	full := joinNar(d.path, name)
+	if len(full) > MaxNarPathLen {
+		return "", fmt.Errorf("%w: path of %d bytes", ErrNar, len(full))
+	}
+	return full, nil
 }
 
 func joinNar(dir, name string) string {

@@ -135,15 +135,20 @@ func TestNarReaderRefuses(t *testing.T) {
 		return []any{"entry", "(", "name", name, "node", "(", "type", "directory", ")", ")"}
 	}
 	two := func(a, b string) []byte { return dir(append(entry(a), entry(b)...)...) }
-	deep := func(n int) []byte {
+	nest := func(n int, name string) []byte {
 		p := []any{"nix-archive-1", "(", "type", "directory"}
 		for range n {
-			p = append(p, "entry", "(", "name", "d", "node", "(", "type", "directory")
+			p = append(p, "entry", "(", "name", name, "node", "(", "type", "directory")
 		}
 		for range n {
 			p = append(p, ")", ")")
 		}
 		return narBytes(append(p, ")")...)
+	}
+	deep := func(n int) []byte { return nest(n, "d") }
+	long := strings.Repeat("n", 255)
+	if _, err := recode(bytes.NewReader(nest(16, long))); err != nil {
+		t.Errorf("a path of %d bytes: %v", 16*256-1, err)
 	}
 	if _, err := recode(bytes.NewReader(deep(MaxNarDepth - 1))); err != nil {
 		t.Errorf("as deep as allowed: %v", err)
@@ -165,6 +170,7 @@ func TestNarReaderRefuses(t *testing.T) {
 		"NUL":                    dir(entry("a\x00b")...),
 		"name too long":          dir(entry(strings.Repeat("n", 256))...),
 		"too deep":               deep(MaxNarDepth),
+		"path too long":          nest(17, long),
 		"unknown type":           narBytes("nix-archive-1", "(", "type", "fifo", ")"),
 		"no contents":            narBytes("nix-archive-1", "(", "type", "regular", ")"),
 		"contents twice":         narBytes("nix-archive-1", "(", "type", "regular", "contents", "", "contents", "", ")"),

@@ -10,9 +10,9 @@ import (
 
 // Bounds of store paths.
 const (
-	HashPartLen     = 32   // characters of nixbase32, 160 bits
-	MaxNameLen      = 211  // bytes of the name after the hash and the hyphen
-	MaxStoreDirLen  = 1024 // bytes
+	HashPartLen     = 32  // characters of nixbase32, 160 bits
+	MaxNameLen      = 211 // bytes of the name after the hash and the hyphen
+	MaxStoreDirLen  = 256 // bytes; so that every index key of a path fits in a lookup
 	DefaultStoreDir = StoreDir("/nix/store")
 )
 

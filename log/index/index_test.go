@@ -159,6 +159,36 @@ func TestKeysOfEachKind(t *testing.T) {
 	}
 }
 
+// A lookup takes keys of at most 512 bytes (spec/log.md#looking-up): no key of a
+// statement may be longer, or nobody could ask for it.
+func TestLongestKeyCanBeLookedUp(t *testing.T) {
+	for n := nix.MaxStoreDirLen - 1; n <= nix.MaxStoreDirLen; n++ {
+		dir := nix.StoreDir("/" + strings.Repeat("d", n-1))
+		b := build(t)
+		b.StoreDir, b.Outputs = dir, b.Outputs[:1]
+		name := strings.Repeat("n", nix.MaxNameLen-len("-dev"))
+		var err error
+		if b.DrvPath, err = dir.FromBase(strings.Repeat("0", 32) + "-" + name + ".drv"); err != nil {
+			t.Fatal(err)
+		}
+		if b.Outputs[0].Path, err = nix.OutputPath(dir, modulo, name, "dev"); err != nil {
+			t.Fatal(err)
+		}
+		s, err := statement.Sign(context.Background(), signer(t, 1), b, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range index.Keys(s.Leaf()) {
+			if len(k) > 512 {
+				t.Errorf("a key of %d bytes", len(k))
+			}
+		}
+	}
+	if n := len(index.Real(modulo, strings.Repeat("o", nix.MaxNameLen))); n > 512 {
+		t.Errorf("a key of %d bytes", n)
+	}
+}
+
 // What one key may say about one thing is bounded in every list that verdicts
 // are read from: out: and real:.
 func TestSubjectsOfABuild(t *testing.T) {

@@ -135,6 +135,7 @@ func TestSN7_WrongSignatureOfAKnownKeyRefusesTheNote(t *testing.T) {
 		"CS2 cosignature without its time":    {log, w1, w2, {w3.Name, w3.ID, w3.Sig[8:]}},
 		"CS2 bytes after the cosignature":     {log, w1, w2, {w3.Name, w3.ID, append(bytes.Clone(w3.Sig), 0)}},
 		"CS2 time above 2^63-1":               {log, w1, w2, late},
+		"CS2 time after the year 9999":        {log, w1, w2, w.w[2].cosign(w.text, 253402300800)},
 		"CS3 another time than the one named": {log, w1, w2, {w3.Name, w3.ID, append([]byte{0, 0, 0, 0, 0, 0, 0, 8}, w3.Sig[8:]...)}},
 		"CS3 note signature as cosignature":   {log, w1, w2, {w3.Name, w3.ID, append(make([]byte, 8), w.w[2].sign(w.text).Sig...)}},
 	} {

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -165,6 +164,10 @@ func (k Key) Verify(text string, sig []byte) bool {
 	return false
 }
 
+// maxTime bounds the time of a cosignature: the year 9999, after which times have
+// neither an RFC 3339 nor a JSON form.
+const maxTime = 253402300799
+
 // verifyCosignature checks a timestamped_signature of type Ed25519
 // (c2sp.org/tlog-cosignature) and returns its time in unix seconds.
 func verifyCosignature(k Key, text string, sig []byte) (int64, bool) {
@@ -172,7 +175,7 @@ func verifyCosignature(k Key, text string, sig []byte) (int64, bool) {
 		return 0, false
 	}
 	t := binary.BigEndian.Uint64(sig)
-	if t > math.MaxInt64 {
+	if t > maxTime {
 		return 0, false
 	}
 	return int64(t), ed25519x.Verify(k.Public, CosignatureMessage(text, t), sig[8:])

@@ -125,10 +125,39 @@ func TestCacheKeyRegisteredByPossession(t *testing.T) {
 	if got := l.code(leaf); got != "unlisted-cache" {
 		t.Fatalf("before: %q", got)
 	}
-	key := want(statement.NewEd25519Signer(sample.Key("cache.example-1")))(t)
-	l.must(alice.AddKey(key, statement.RoleBuild))
+	l.must(alice.AddCacheKey("cache.example-1", "cache.example-1"))
 	if got := l.code(leaf); got != "" {
 		t.Errorf("after its key-add: %q", got)
+	}
+}
+
+// A cache's signature does not cover the name of its key: whoever has one
+// could make ids without end of it.
+func TestCacheKeyMakesStatementsUnderOneNameOnly(t *testing.T) {
+	t.Parallel()
+	l := newQuickLog(t, func(c *Config) {
+		c.Admission.CacheKeys = []string{sample.CacheKey("listed-1"), sample.CacheKey("both-1")}
+	})
+	alice := l.operator("alice")
+	l.must(alice.AddCacheKey("registered-1", "registered-1"))
+	l.must(alice.AddCacheKey("both-1", "other-1"))
+	l.must(alice.AddCacheKey("nameless-1", ""))
+	for _, tt := range []struct {
+		what, key, name, code string
+	}{
+		{"listed key, other name", "listed-1", "listed-2", "wrong-cache-name"},
+		{"listed key", "listed-1", "listed-1", ""},
+		{"registered key, other name", "registered-1", "registered-2", "wrong-cache-name"},
+		{"registered key", "registered-1", "registered-1", ""},
+		{"listed and registered key, name of the key-add", "both-1", "other-1", "wrong-cache-name"},
+		{"listed and registered key", "both-1", "both-1", ""},
+		{"key registered without a name", "nameless-1", "nameless-1", "wrong-cache-name"},
+	} {
+		for n := range 3 {
+			if got := l.code(sample.CacheSigAs(tt.key, tt.name, n)); got != tt.code {
+				t.Errorf("%s: %q, want %q", tt.what, got, tt.code)
+			}
+		}
 	}
 }
 
@@ -292,6 +321,35 @@ func TestClaimsPerKeyAndSubject(t *testing.T) {
 	}
 	if got := l.code(bob.Claim(sample.Again(1, 9))); got != "" {
 		t.Errorf("another key about the same path: %q", got)
+	}
+}
+
+// An entry is in the index a moment before it is out of flight, and counts once.
+func TestClaimsOnTheirWayCountOnce(t *testing.T) {
+	t.Parallel()
+	l := newQuickLog(t, func(c *Config) { c.Admission.ClaimsPerSubject = 2 })
+	alice := l.operator("alice")
+	first := alice.Claim(sample.Again(1, 0))
+	l.must(first)
+	e := newEntry(want(statement.Parse(first))(t), first)
+	l.seq.mu.Lock()
+	l.seq.inflight[e.id] = e
+	for _, subject := range subjectsOf(e.s) {
+		l.seq.claims[claimKey{e.s.Signer, subject}]++
+	}
+	l.seq.mu.Unlock()
+	subs := make([]submission, 1)
+	l.verifyAll([][]byte{alice.Claim(sample.Again(1, 1))}, subs)
+	if n, before, err := l.admitSome(t.Context(), subs); n != 0 || before != e || err != nil || subs[0].err != nil {
+		t.Fatalf("%d judged, %v, %v; want it to wait for the entry on its way", n, subs[0].err, err)
+	}
+	l.seq.forget([]*entry{e})
+	e.resolve(0, nil)
+	if got := l.code(alice.Claim(sample.Again(1, 1))); got != "" {
+		t.Errorf("the second of two: %q", got)
+	}
+	if got := l.code(alice.Claim(sample.Again(1, 2))); got != "too-many-claims" {
+		t.Errorf("the third of two: %q", got)
 	}
 }
 

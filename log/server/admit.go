@@ -186,7 +186,7 @@ func (s *Server) judge(sub *submission, k known) (before *entry, err error) {
 	if s.seq.people != nil && sub.s.Kind.Class() == statement.People {
 		return s.seq.people, nil
 	}
-	return nil, s.takeIn(sub, vouched, k)
+	return s.takeIn(sub, vouched, k)
 }
 
 // firstOrLast returns the statement about people in flight if it can make err
@@ -208,25 +208,29 @@ func mayChange(err error) bool {
 	return false
 }
 
-// takeIn counts a leaf against the budgets and puts it in line. The caller
-// holds seq.mu.
-func (s *Server) takeIn(sub *submission, vouched bool, k known) error {
+// takeIn counts a leaf against the budgets and puts it in line, or returns an
+// entry that must be through first. The caller holds seq.mu.
+func (s *Server) takeIn(sub *submission, vouched bool, k known) (before *entry, err error) {
 	budgets := s.registry.Rules().Budgets
 	subjects := subjectsOf(sub.s)
 	for _, subject := range subjects {
 		c := claimKey{sub.s.Signer, subject}
 		if k.claims[c]+s.seq.claims[c] >= budgets.ClaimsPerSubject {
-			return &admission.Error{Code: admission.CodeTooManyClaims, Msg: "this key has made as many claims about " + subject + " as one key may"}
+			// An entry in flight may be in the index already, and count twice.
+			if e := s.seq.claimInFlight(c); e != nil {
+				return e, nil
+			}
+			return nil, &admission.Error{Code: admission.CodeTooManyClaims, Msg: "this key has made as many claims about " + subject + " as one key may"}
 		}
 	}
 	r, err := s.budget.Reserve(sub.s, vouched, len(sub.leaf), budgets)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sub.e = newEntry(sub.s, sub.leaf)
 	sub.e.reserved = r
 	s.seq.enqueue(sub.e, subjects)
-	return nil
+	return nil, nil
 }
 
 // codeOf returns the code of an error that is about a statement, or "".

@@ -263,7 +263,7 @@ func TestBadRequestsAreRefusedWhole(t *testing.T) {
 func TestAddressesAreLimited(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	l := newLimits(LimitsConfig{LeavesPerMinute: 60, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}, func() time.Time { return now })
+	l := newLimits(LimitsConfig{LeavesPerMinute: 60, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("127.0.0.0/8")}}, func() time.Time { return now })
 	take := func(from, forwarded string, n int) bool {
 		r := httptest.NewRequest(http.MethodPost, "/", nil)
 		r.RemoteAddr = from
@@ -292,6 +292,12 @@ func TestAddressesAreLimited(t *testing.T) {
 		{"an IPv6 address", "[2001:db8::1]:1", "", 60, true},
 		{"its neighbour", "[2001:db8::2]:1", "", 1, false},
 		{"another /64", "[2001:db8:0:1::2]:1", "", 1, true},
+		{"a hop that is no address", "10.0.0.3:1", "203.0.113.9:4711", 60, true},
+		{"then the proxy counts", "10.0.0.3:1", "unknown", 1, false},
+		{"a proxy here whose hop is no address", "127.0.0.2:1", "203.0.113.9:4711", 60, true},
+		{"is limited too", "127.0.0.2:1", "unknown", 1, false},
+		{"a proxy here that nobody told of", "[::1]:1", "203.0.113.9", 60, true},
+		{"is limited as one", "[::1]:1", "203.0.113.10", 1, false},
 		{"more than a bucket holds", "192.0.2.3:1", "", 1000, true},
 	} {
 		if got := take(st.from, st.forwarded, st.n); got != st.ok {

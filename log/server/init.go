@@ -134,13 +134,15 @@ type logKey struct {
 	statement statement.Signer
 }
 
-// readKey reads the key file and refuses one that others may read.
+// readKey reads the key file and refuses one that everybody may read, or that
+// somebody else may change. The owner's group may read it, as systemd arranges
+// it for LoadCredential.
 func readKey(path, origin string) (*logKey, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log's key: %w", err)
 	}
-	if st.Mode().Perm()&0o077 != 0 {
+	if st.Mode().Perm()&0o027 != 0 {
 		return nil, fmt.Errorf("the log's key %s can be read or changed by others (mode %04o): chmod 600 it", path, st.Mode().Perm())
 	}
 	b, err := os.ReadFile(path)

@@ -76,22 +76,23 @@ func (l *limits) sweep(now time.Time) {
 }
 
 // sender returns the address that sent r as a single IPv4 address or an IPv6
-// /64, and whether it is limited: this machine itself is not. A forwarded
-// address is believed only from trusted proxies, the last one first.
+// /64, and whether it is limited: this machine itself is not, unless a proxy
+// here forwards for somebody. A forwarded address is believed only from trusted
+// proxies, the last one first; where it is none, the proxy's own counts.
 func (l *limits) sender(r *http.Request) (netip.Prefix, bool) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Prefix{}, true // one bucket for all that cannot be told apart
 	}
 	addr := peer.Addr().Unmap().WithZone("")
-	forwarded := false
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	forwarded := len(hops) > 1 || hops[0] != ""
 	for i := len(hops) - 1; i >= 0 && l.isTrusted(addr); i-- {
 		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {
 			break
 		}
-		addr, forwarded = next.Unmap().WithZone(""), true
+		addr = next.Unmap().WithZone("")
 	}
 	bits := 32
 	if addr.Is6() {

@@ -24,7 +24,7 @@ const (
 	maxKeyBytes   = 512
 	maxLookupBody = 8 << 20
 	maxEntries    = 100_000  // in one answer
-	maxLeafBytes  = 64 << 20 // in one answer, before base64
+	maxLeafBytes  = 16 << 20 // in one answer, before base64; it takes some six times that in memory
 	lookupsAtOnce = 8        // more wait for their turn; bounds memory
 )
 
@@ -69,6 +69,11 @@ func (s *Server) postLookup(w http.ResponseWriter, r *http.Request) error {
 	if err := s.limits.take(r, 1+len(q.Keys)/100); err != nil {
 		return err
 	}
+	release, err := s.shares.looking.take(r.Context(), r, 1)
+	if err != nil {
+		return err
+	}
+	defer release()
 	select {
 	case s.looking <- struct{}{}:
 		defer func() { <-s.looking }()
@@ -153,7 +158,7 @@ func (s *Server) lookup(ctx context.Context, q *lookupRequest, signers map[state
 		Schema: 1, Size: cp.head.Size, Checkpoint: string(cp.note),
 		Answers: make([]keyAnswer, len(q.Keys)), Leaves: make(map[string]*leafAnswer),
 	}
-	left, bytesLeft := maxEntries, maxLeafBytes
+	left, bytesLeft := s.room.entries, s.room.bytes
 	for i, key := range q.Keys {
 		ka := &a.Answers[i]
 		ka.Key, ka.Entries = key, []entryAnswer{}

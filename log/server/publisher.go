@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -41,6 +42,7 @@ type publisher struct {
 	current published
 	changed chan struct{} // closed and replaced when current changes
 	failed  error         // why the newest could not be written
+	refused error         // why the newest could not be signed
 }
 
 func newPublisher(path string, log *slog.Logger, m *metrics) *publisher {
@@ -58,8 +60,15 @@ func (p *publisher) signal() {
 func (p *publisher) offer(head policy.Head, note []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.signed = published{head: head, note: note}
+	p.signed, p.refused = published{head: head, note: note}, nil
 	p.signal()
+}
+
+// refuse says that the newest checkpoint could not be signed.
+func (p *publisher) refuse(why error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refused = why
 }
 
 // ingested says that the index has read all entries below size.
@@ -154,7 +163,7 @@ func (p *publisher) latest() published {
 func (p *publisher) health() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failed
+	return cmp.Or(p.failed, p.refused)
 }
 
 var errNotPublished = errors.New("no checkpoint covers it yet")

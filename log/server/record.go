@@ -101,6 +101,7 @@ type checkpointSigner struct {
 	note.Signer
 	path   string
 	signed func(head policy.Head, note []byte) // called in the order of signing
+	failed func(why error)                     // called when a checkpoint could not be signed; may be nil
 
 	mu   sync.Mutex // guards what follows, and the record file
 	rec  record
@@ -165,6 +166,15 @@ func (s *checkpointSigner) Sign(msg []byte) ([]byte, error) {
 	if s.tree == nil {
 		return nil, errNotStarted
 	}
+	sig, err := s.sign(msg)
+	if err != nil && s.failed != nil {
+		s.failed(err)
+	}
+	return sig, err
+}
+
+// sign signs msg if it may. The caller holds mu.
+func (s *checkpointSigner) sign(msg []byte) ([]byte, error) {
 	head, err := policy.ParseCheckpoint(string(msg))
 	if err != nil {
 		return nil, fmt.Errorf("not signing: %w", err)

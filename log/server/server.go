@@ -22,7 +22,6 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
-	"reflect"
 	"sync"
 	"time"
 
@@ -34,7 +33,6 @@ import (
 	"github.com/firn-log/firn/log/server/admission"
 	"github.com/firn-log/firn/log/server/indexdb"
 	"github.com/firn-log/firn/log/server/store"
-	"github.com/firn-log/firn/log/statement"
 	"github.com/firn-log/firn/log/witnessing"
 )
 
@@ -76,9 +74,11 @@ type Server struct {
 	seq       *sequencer
 	publisher *publisher
 	metrics   *metrics
-	working   chan struct{}       // a token for each submission worked on
-	bodies    *semaphore.Weighted // bytes of their bodies
-	looking   chan struct{}       // a token for each lookup worked on
+	working   chan struct{}                              // a token for each submission worked on
+	bodies    *semaphore.Weighted                        // bytes of their bodies
+	looking   chan struct{}                              // a token for each lookup worked on
+	room      struct{ entries, bytes int }               // of one answer to a lookup
+	shares    struct{ working, bodies, looking *shares } // what one address may hold of these
 
 	// Without witnesses policy, witnesses and gate are nil.
 	policy     *policy.Policy
@@ -158,209 +158,14 @@ func prepare(o Options) (*Server, error) {
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)
 	s.bodies = semaphore.NewWeighted(maxBodies)
 	s.looking = make(chan struct{}, lookupsAtOnce)
+	s.room.entries, s.room.bytes = maxEntries, maxLeafBytes
+	s.shares.working = newShares(int64(s.config.Limits.RequestsAtOnce)/shareOfOne, s.limits.sender)
+	s.shares.bodies = newShares(maxBodies/shareOfOne, s.limits.sender)
+	s.shares.looking = newShares(lookupsAtOnce/shareOfOne, s.limits.sender)
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
-	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer}
+	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer, failed: s.publisher.refuse}
 	return s, s.openWitnesses(o)
-}
-
-// start goes from a locked directory to a log that takes statements.
-func (s *Server) start(ctx context.Context, o Options) error {
-	if err := makeFolders(s.dir); err != nil {
-		return err
-	}
-	swept, err := sweep(s.dir)
-	if err != nil {
-		return fmt.Errorf("removing temporary files: %w", err)
-	}
-	if swept > 0 {
-		s.log.Info("removed temporary files of an interrupted run", "files", swept)
-	}
-	rec, err := s.checkRecord(o.NoWitnessCheck)
-	if err != nil {
-		return err
-	}
-	if s.db, err = s.openIndex(ctx); err != nil {
-		return err
-	}
-	open := o.openStore
-	if open == nil {
-		open = store.OpenPOSIX
-	}
-	if s.store, err = open(ctx, store.POSIXConfig{
-		Dir: s.path(treeName), Signer: s.signer,
-		Interval: s.config.interval(), BatchAge: s.config.BatchAge.Duration,
-	}); err != nil {
-		return err
-	}
-	s.tree = store.NewTree(s.store)
-	size, err := s.store.Size(ctx)
-	if err != nil {
-		return err
-	}
-	if err := s.checkTree(ctx, rec, size); err != nil {
-		return err
-	}
-	show := s.findSigned(rec)
-	silent, err := s.openGate(ctx, size)
-	if err != nil {
-		return err
-	}
-	if err := s.loadState(ctx); err != nil {
-		return err
-	}
-	if err := s.checkGenesis(ctx, size); err != nil {
-		return err
-	}
-	if err := s.startSigning(ctx, rec, show, size); err != nil {
-		return err
-	}
-	if s.witnesses == nil {
-		return s.speakAsLog(ctx, size)
-	}
-	return s.startWitnesses(ctx, silent, size, o.NoWitnessCheck)
-}
-
-// loadState brings index, registry and budgets to the size of the tree.
-func (s *Server) loadState(ctx context.Context) error {
-	err := s.db.People(ctx, func(_ uint64, leaf []byte) error {
-		if st, err := statement.Parse(leaf); err == nil {
-			s.registry.Apply(st)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.restoreBudget(ctx); err != nil {
-		return err
-	}
-	s.publisher.ingested(s.db.State().Size)
-	s.metrics.size.Set(float64(s.db.State().Size))
-	return s.catchUp(ctx)
-}
-
-// checkGenesis checks that the first entry is this log's.
-func (s *Server) checkGenesis(ctx context.Context, size uint64) error {
-	if size == 0 {
-		return nil
-	}
-	leaf, err := s.tree.Entry(ctx, size, 0)
-	if err != nil {
-		return err
-	}
-	st, err := statement.Parse(leaf)
-	if err == nil {
-		err = st.Verify(s.key.statement.PublicKey())
-	}
-	if err == nil {
-		if g, ok := st.Body.(*statement.Genesis); !ok || g.Origin != s.config.Origin {
-			err = errors.New("it is not the genesis statement of this origin")
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("the first entry of the tree in %s does not belong to the log %s: %w", s.dir, s.config.Origin, err)
-	}
-	return nil
-}
-
-// startSigning makes the record durable as it is now, and begins to sequence,
-// sign and publish.
-func (s *Server) startSigning(ctx context.Context, rec record, show published, size uint64) error {
-	ours := rec.head.Size > 0
-	if !ours && size > 0 {
-		// A record that was missing: what is here is the least that may have
-		// been signed.
-		root, err := s.tree.Root(ctx, size)
-		if err != nil {
-			return err
-		}
-		rec.head = policy.Head{Origin: s.config.Origin, Size: size, Root: root}
-	}
-	if s.doubt == "" {
-		if err := writeRecord(s.path(recordName), &rec); err != nil {
-			return err
-		}
-	}
-	if s.witnesses == nil {
-		s.log.Warn("no witnesses are configured: if this directory is a restored snapshot, nobody here can notice", "record_size", rec.head.Size)
-	} else {
-		s.signer.hold(ours)
-	}
-	s.signer.start(rec, s.tree)
-	background := context.WithoutCancel(ctx)
-	var sequencing, publishing context.Context
-	sequencing, s.sequencing = context.WithCancel(background)
-	publishing, s.publishing = context.WithCancel(background)
-	s.publisherDone = make(chan struct{})
-	go s.sequence(sequencing)
-	go func() {
-		defer close(s.publisherDone)
-		s.publisher.run(publishing)
-	}()
-	if !ours && s.witnesses != nil {
-		if show.head.Size > 0 {
-			s.publisher.offer(show.head, show.note)
-		}
-		return nil
-	}
-	if rec.head.Size == 0 {
-		return nil
-	}
-	// The last run may have ended between signing and publishing.
-	_, err := s.signer.Sign([]byte(rec.head.Text()))
-	return err
-}
-
-// speakAsLog adds what the log itself has to say: the genesis statement of a
-// new log, or its new rules if the configuration changed.
-func (s *Server) speakAsLog(ctx context.Context, size uint64) error {
-	rules, err := s.config.Rules()
-	if err != nil {
-		return err
-	}
-	var body statement.Body
-	switch {
-	case size == 0:
-		body = &statement.Genesis{Origin: s.config.Origin, LogKey: s.key.statement.PublicKey(), Rules: rules}
-	case !sameRules(rules, s.registry.Rules()):
-		body = &statement.LogConfig{Origin: s.config.Origin, Rules: rules}
-	}
-	if body != nil {
-		st, err := statement.Sign(ctx, s.key.statement, body, "", nil)
-		if err != nil {
-			return fmt.Errorf("signing the %s statement: %w", body.Kind(), err)
-		}
-		e := newEntry(st, st.Leaf())
-		s.seq.mu.Lock()
-		s.seq.enqueue(e, nil)
-		s.seq.mu.Unlock()
-		i, err := e.wait(ctx)
-		if err != nil {
-			return fmt.Errorf("adding the %s statement: %w", body.Kind(), err)
-		}
-		s.log.Info("added a statement about the log", "kind", body.Kind(), "index", i)
-		size = i + 1
-	}
-	if s.witnesses != nil {
-		return nil // its checkpoint takes as long as witnesses take
-	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+2*s.config.CheckpointInterval.Duration)
-	defer cancel()
-	_, err = s.publisher.wait(ctx, size)
-	return err
-}
-
-func sameRules(a, b statement.Rules) bool {
-	for _, r := range []*statement.Rules{&a, &b} {
-		if len(r.OperatorKeys) == 0 {
-			r.OperatorKeys = nil
-		}
-		if len(r.CacheKeys) == 0 {
-			r.CacheKeys = nil
-		}
-	}
-	return reflect.DeepEqual(a, b)
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }

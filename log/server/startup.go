@@ -113,7 +113,7 @@ func (s *Server) mustExtend(ctx context.Context, who string, head policy.Head, s
 			Hint: hintRestored,
 		}
 	}
-	root, err := s.tree.Root(ctx, head.Size)
+	root, err := s.tree.RootWithin(ctx, head.Size, size)
 	if err != nil {
 		return fmt.Errorf("computing the root at size %d: %w", head.Size, err)
 	}

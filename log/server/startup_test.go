@@ -292,15 +292,24 @@ func TestStrayFilesAreSweptAtStart(t *testing.T) {
 	l.grow("bob", 1)
 }
 
-func TestKeyThatOthersMayReadIsRefused(t *testing.T) {
+func TestKeyThatOthersMayReadOrChangeIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newTestLog(t, nil)
 	l.close()
-	if err := os.Chmod(filepath.Join(l.dir, "log.key"), 0o640); err != nil {
+	for _, mode := range []os.FileMode{0o604, 0o620, 0o601} {
+		if err := os.Chmod(filepath.Join(l.dir, "log.key"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.tryOpen(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+			t.Errorf("mode %04o: %v, want it refused with what to do", mode, err)
+		}
+	}
+	// systemd hands a credential to a service with group read.
+	if err := os.Chmod(filepath.Join(l.dir, "log.key"), 0o440); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.tryOpen(); err == nil || !strings.Contains(err.Error(), "chmod 600") {
-		t.Errorf("%v, want it refused with what to do", err)
+	if err := l.tryOpen(); err != nil {
+		t.Errorf("mode 0440: %v", err)
 	}
 }
 
@@ -314,5 +323,36 @@ func TestForeignTreeIsRefused(t *testing.T) {
 	l.o.NoWitnessCheck = true
 	if err := l.tryOpen(); err == nil || !strings.Contains(err.Error(), "first entry") {
 		t.Errorf("%v, want the first entry named", err)
+	}
+}
+
+// A tree keeps tiles only as wide as they were after some batch: the index has
+// to be made anew also where its own steps end between two of them, and no
+// checkpoint of the whole tree was signed before the crash.
+func TestIndexIsMadeAnewAheadOfTheRecord(t *testing.T) {
+	t.Parallel()
+	l := newTestLog(t, nil)
+	o := l.operator("alice")
+	l.close()
+	before := t.TempDir()
+	copyDir(t, l.dir, before)
+	l.open()
+	for i := range 2 {
+		l.must(o.Builds(900*i, 900*(i+1))...)
+	}
+	size := l.db.State().Size
+	l.close()
+	for _, name := range []string{recordName, publicName + "/" + checkpointName, treeName + "/" + checkpointName} {
+		if err := os.Rename(filepath.Join(before, name), filepath.Join(l.dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove(t, l.dir, indexName)
+	l.open()
+	if got := l.db.State().Size; got != size {
+		t.Errorf("the index has read %d entries, want %d", got, size)
+	}
+	if _, a := l.post("", o.Builds(899, 901)...); a.Results[0].Status != statusDuplicate || a.Results[1].Status != statusDuplicate {
+		t.Errorf("sent again: %+v", a.Results)
 	}
 }

@@ -86,6 +86,9 @@ func (s *Server) postStatements(w http.ResponseWriter, r *http.Request) error {
 // maxBodies bounds the bodies of all submissions at once, in bytes.
 const maxBodies = 256 << 20
 
+// shareOfOne is which part of all places one address may hold: a fourth.
+const shareOfOne = 4
+
 // work takes a place among the submissions worked on, and room for the body.
 func (s *Server) work(r *http.Request) (release func(), err error) {
 	busy := &httpError{http.StatusServiceUnavailable, "busy", "the log is working on as many submissions as it can; try again in a moment", 1}
@@ -93,14 +96,32 @@ func (s *Server) work(r *http.Request) (release func(), err error) {
 	if size < 0 || size > maxBody {
 		size = maxBody
 	}
+	var taken []func()
+	release = func() {
+		for _, f := range taken {
+			f()
+		}
+	}
+	for share, n := range map[*shares]int64{s.shares.working: 1, s.shares.bodies: size} {
+		back, err := share.take(ended, r, n)
+		if err != nil {
+			release()
+			busy.message = "the log is working on as many submissions of this address as it can; try again in a moment"
+			return nil, busy
+		}
+		taken = append(taken, back)
+	}
 	if !s.bodies.TryAcquire(size) {
+		release()
 		return nil, busy
 	}
+	taken = append(taken, func() { s.bodies.Release(size) })
 	select {
 	case s.working <- struct{}{}:
-		return func() { <-s.working; s.bodies.Release(size) }, nil
+		taken = append(taken, func() { <-s.working })
+		return release, nil
 	default:
-		s.bodies.Release(size)
+		release()
 		return nil, busy
 	}
 }

@@ -1,11 +1,15 @@
 package statement
 
 import (
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/firn-log/firn/internal/nix"
 )
 
 func base64Std(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
@@ -105,6 +109,62 @@ func TestEncodePayloadChecks(t *testing.T) {
 	for _, empty := range []Body{&Build{}, &BuildFailed{}, &CacheSig{}, &Closure{}, &Operator{}, &KeyAdd{}, &KeyRevoke{}, &Vouch{}, &Retract{}, &Genesis{}, &LogConfig{}} {
 		if err := empty.Check(); err == nil {
 			t.Errorf("an empty %s is accepted", empty.Kind())
+		}
+	}
+}
+
+// buildOfSize returns a build whose payload has n bytes, and the payload.
+func buildOfSize(t *testing.T, n int) (*Build, []byte) {
+	t.Helper()
+	b := sampleBuild()
+	refs := []nix.StorePath{storePath("glibc-2.40")}
+	with := func(name string) []byte {
+		b.Outputs[1].References = sorted(append(slices.Clip(refs), storePath(name))...)
+		payload, err := EncodePayload(b, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return payload
+	}
+	for len(with("x")) < n-100 {
+		refs = append(refs, storePath(fmt.Sprintf("r%d", len(refs))))
+	}
+	for k := range 200 {
+		if payload := with("x" + strings.Repeat("x", k)); len(payload) == n {
+			return b, payload
+		}
+	}
+	t.Fatalf("no build has a payload of %d bytes", n)
+	return nil, nil
+}
+
+// What has room for MaxEnvelope can be signed with every key, and MaxEnvelope
+// is not larger than it must be.
+func TestMaxEnvelopeIsThatOfTheLargestKey(t *testing.T) {
+	b, payload := buildOfSize(t, MaxLeaf-MaxEnvelope)
+	// Its exponent, 65537, has a byte less than the largest one.
+	real := rsaFileSigner(t, "testdata/rsa8192")
+	if n := len(signSample(t, real, b, "", nil).Leaf()); n != MaxLeaf-1 {
+		t.Errorf("signed with an RSA key of 8192 bits the leaf has %d bytes, want %d", n, MaxLeaf-1)
+	}
+	largest, err := rsaKey(&rsa.PublicKey{N: real.pub.key.(*rsa.PublicKey).N, E: 1<<31 - 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sig := appendSSHString(appendSSHString(nil, sshRSASig), make([]byte, 1024))
+	leaf := pairLeaf(payload, sshsigBlob(largest, Namespace, sig))
+	if _, err := Parse(leaf); err != nil || len(leaf) != MaxLeaf {
+		t.Errorf("a leaf of %d bytes by the largest key: %v", len(leaf), err)
+	}
+	_, payload = buildOfSize(t, MaxLeaf-MaxEnvelope+1)
+	if _, err := Parse(pairLeaf(payload, sshsigBlob(largest, Namespace, sig))); CodeOf(err) != CodeOversize {
+		t.Errorf("a byte more: %v", err)
+	}
+	long := testAuthenticator(true)
+	long.app = "ssh:" + strings.Repeat("a", 60)
+	for _, k := range []*keySigner{edSigner(t, "build"), edSSHSIG(t), p256SSHSIG(t), rsaSigner(t), testAuthenticator(false).signer(t), long.signer(t)} {
+		if n := len(signSample(t, k, b, "", nil).Leaf()) - len(payload) + 1; n > MaxEnvelope {
+			t.Errorf("a leaf by a key of the type %s has %d bytes beside its payload", k.pub.Type(), n)
 		}
 	}
 }

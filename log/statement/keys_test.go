@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"math/big"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -45,9 +46,28 @@ func memorySigner(t testing.TB, key crypto.Signer) *keySigner {
 
 func edSigner(t testing.TB, name string) *keySigner { return memorySigner(t, testEd25519(name)) }
 
+// nixSigner opens the cache's key as a Nix secret key file with that name.
+func nixSigner(t testing.TB, name string) *keySigner {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(path, []byte(name+":"+base64Std(testNixKey().Key)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k, err := OpenSigner(context.Background(), path, SignerOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.(*keySigner)
+}
+
 func rsaSigner(t testing.TB) *keySigner {
 	t.Helper()
-	b, err := os.ReadFile("testdata/rsa3072")
+	return rsaFileSigner(t, "testdata/rsa3072")
+}
+
+func rsaFileSigner(t testing.TB, path string) *keySigner {
+	t.Helper()
+	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,10 @@ const (
 	MaxLargeLeaf = 60 << 10 // cache-sig and closure
 )
 
+// MaxEnvelope is how many bytes a leaf has beside its payload at most: those
+// of an SSHSIG by an RSA key of 8192 bits, and of the pair.
+const MaxEnvelope = 2152
+
 // A Kind says what a statement states. It is part of what is signed.
 type Kind string
 

@@ -149,6 +149,28 @@ func TestNixSecretKeySignsCOSE(t *testing.T) {
 	}
 }
 
+// A build key from a Nix secret key file is registered with its name; a name
+// that no cache-sig can bear is left out.
+func TestNixSecretKeyProvesItsName(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		role Role
+		want string
+	}{
+		{"cache.example.org-1", RoleBuild, "cache.example.org-1"},
+		{"cache.example.org-1", RoleIdentity, ""},
+		{"cache.example.org/1", RoleBuild, ""},
+		{strings.Repeat("c", 212), RoleBuild, ""},
+	} {
+		if got := provenKey(t, nixSigner(t, c.name), c.role).CacheName; got != c.want {
+			t.Errorf("%s for %s: the cache key name %q, want %q", c.name, c.role, got, c.want)
+		}
+	}
+	if got := provenKey(t, edSigner(t, "cache"), RoleBuild).CacheName; got != "" {
+		t.Errorf("a key without a name has the cache key name %q", got)
+	}
+}
+
 // Signing with somebody else's public half gives the private key away, so it
 // is computed and not taken from the file.
 func TestPublicHalfInAKeyFileIsNotBelieved(t *testing.T) {

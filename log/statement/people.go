@@ -40,6 +40,9 @@ type KeyAdd struct {
 	Role       Role
 	Form       ProofForm
 	Proof      []byte
+	// CacheName is the name of the Nix key under which the key makes
+	// cache-sigs; "" if it makes none. Only Ed25519 build keys have one.
+	CacheName string
 }
 
 // RevokeReason says why a key is revoked.
@@ -102,6 +105,7 @@ type wireKeyAdd struct {
 	Role       Role      `cbor:"3,keyasint"`
 	Form       ProofForm `cbor:"4,keyasint"`
 	Proof      []byte    `cbor:"5,keyasint"`
+	CacheName  *string   `cbor:"6,keyasint,omitempty"`
 }
 
 type wireKeyRevoke struct {
@@ -162,6 +166,10 @@ func (b *KeyAdd) Check() error {
 	}
 	oneOf(c, "role", b.Role, RoleBuild, RoleIdentity)
 	oneOf(c, "proof form", b.Form, ProofRaw, ProofSSHSIG)
+	if b.CacheName != "" {
+		c.wrap("cache key name", nix.CheckName(b.CacheName))
+		c.require(b.Role == RoleBuild && b.Key.Type() == Ed25519, "a cache key name, although only an Ed25519 build key can be a cache's")
+	}
 	if c.err == nil {
 		if _, err := b.parseProof(); err != nil {
 			return err
@@ -237,7 +245,11 @@ func (c *checker) key(field string, preimage []byte) PublicKey {
 }
 
 func (b *KeyAdd) encode() ([]byte, error) {
-	return encodeWire(&wireKeyAdd{b.OperatorID[:], b.Key.Preimage(), b.Role, b.Form, b.Proof})
+	w := wireKeyAdd{OperatorID: b.OperatorID[:], Key: b.Key.Preimage(), Role: b.Role, Form: b.Form, Proof: b.Proof}
+	if b.CacheName != "" {
+		w.CacheName = &b.CacheName
+	}
+	return encodeWire(&w)
 }
 
 func (b *KeyAdd) decode(raw []byte) error {
@@ -246,7 +258,11 @@ func (b *KeyAdd) decode(raw []byte) error {
 		return err
 	}
 	c := &checker{kind: KindKeyAdd}
-	*b = KeyAdd{c.hash("operator id", w.OperatorID), c.key("new key", w.Key), w.Role, w.Form, w.Proof}
+	*b = KeyAdd{OperatorID: c.hash("operator id", w.OperatorID), Key: c.key("new key", w.Key), Role: w.Role, Form: w.Form, Proof: w.Proof}
+	if w.CacheName != nil {
+		b.CacheName = *w.CacheName
+		c.require(b.CacheName != "", "empty cache key name")
+	}
 	return c.result()
 }
 

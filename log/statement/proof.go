@@ -1,6 +1,10 @@
 package statement
 
-import "context"
+import (
+	"context"
+
+	"github.com/firn-log/firn/internal/nix"
+)
 
 // ProofNamespace is the SSHSIG namespace of a key proof and the first line of
 // its message.
@@ -14,7 +18,8 @@ func proofMessage(operator ID, key KeyID) []byte {
 }
 
 // ProveKey lets the signer's key prove that it wants to belong to the operator
-// and returns the body of the key-add that says so. The signer must come from
+// and returns the body of the key-add that says so, with the name of a Nix key
+// as its cache key name if a cache-sig can bear it. The signer must come from
 // this package.
 func ProveKey(ctx context.Context, s Signer, operator ID, role Role) (*KeyAdd, error) {
 	k, ok := s.(*keySigner)
@@ -22,6 +27,9 @@ func ProveKey(ctx context.Context, s Signer, operator ID, role Role) (*KeyAdd, e
 		return nil, errf(CodeInternalError, "this kind of signer cannot prove a key")
 	}
 	b := &KeyAdd{OperatorID: operator, Key: k.pub, Role: role, Form: ProofRaw}
+	if role == RoleBuild && nix.CheckName(k.nixName) == nil {
+		b.CacheName = k.nixName
+	}
 	msg := proofMessage(operator, k.pub.ID())
 	var err error
 	if k.raw != nil {

@@ -73,7 +73,8 @@ func OpenSigner(ctx context.Context, spec string, opts SignerOptions) (Signer, e
 // A keySigner is the one Signer of this package; the functions do what the key
 // or the program that holds it can do.
 type keySigner struct {
-	pub PublicKey
+	pub     PublicKey
+	nixName string // name of a Nix key; "" if it is none
 	// raw returns a 64-byte signature over msg; nil if the key makes SSHSIGs only.
 	raw func(ctx context.Context, msg []byte) ([]byte, error)
 	// sshsig returns an SSHSIG over msg; used if raw is nil.

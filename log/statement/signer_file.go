@@ -60,7 +60,12 @@ func openFile(path string, opts *SignerOptions) (*keySigner, error) {
 		if err != nil {
 			return nil, errors.New("it holds neither an OpenSSH private key nor a Nix secret key")
 		}
-		return newMemorySigner(key.Key)
+		k, err := newMemorySigner(key.Key)
+		if err != nil {
+			return nil, err
+		}
+		k.nixName = key.Name
+		return k, nil
 	}
 	key, err := decryptKey(b, path, opts)
 	if err != nil {

@@ -79,6 +79,7 @@ func acceptVectors(t testing.TB) map[string]vector {
 	sign("key-add-raw-p256", "the same with a P-256 key", id, provenKey(t, memorySigner(t, testP256("build")), RoleIdentity), "", &prev)
 	sign("key-add-sshsig", "the proof is an SSHSIG by a security key", id, provenKey(t, testAuthenticator(false).signer(t), RoleIdentity), "", &prev)
 	sign("key-add-sshsig-rsa", "the proof is an SSHSIG by an RSA key", id, provenKey(t, rsaSigner(t), RoleBuild), "", &prev)
+	sign("key-add-cache", "the key of a binary cache, under whose name it makes cache-sigs", id, provenKey(t, nixSigner(t, "cache.example.org-1"), RoleBuild), "", &prev)
 	sign("key-revoke", "cut in one log, dropped elsewhere", id, &KeyRevoke{opID, ed.pub.ID(), Compromised, map[string]uint64{testOrigin: 4711}, Drop}, "", &prev)
 	sign("key-revoke-no-cuts", "no log is named", id, &KeyRevoke{opID, ed.pub.ID(), Rotated, map[string]uint64{}, Keep}, "", &prev)
 	sign("vouch", "", id, &Vouch{opID, testID("another operator")}, "", &prev)

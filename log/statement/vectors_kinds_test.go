@@ -170,6 +170,18 @@ func rejectProofs(r *rejecter) {
 		b[uint64(5)] = testAuthenticator(true).sshsig(ProofNamespace, proofMessage(good.OperatorID, sk.Key.ID()))
 	})
 	r.body("key-add-rsa-2048", CodeBadKey, "an RSA key below 3072 bits", good, func(_, b anyMap) { b[uint64(2)] = rsaPreimage(2048) })
+	named := func(name, comment string, k *keySigner, role Role, cacheName string) {
+		r.t.Helper()
+		r.body("key-add-cache-"+name, CodeBadValue, comment, provenKey(r.t, k, role), func(_, b anyMap) { b[uint64(6)] = cacheName })
+	}
+	named("empty", "an empty cache key name is left out instead", ed, RoleBuild, "")
+	named("space", "a cache key name with a space", ed, RoleBuild, "a cache")
+	named("long", "a cache key name of 212 bytes", ed, RoleBuild, strings.Repeat("a", 212))
+	named("identity", "an identity key makes no cache-sigs", ed, RoleIdentity, "cache.example.org-1")
+	named("p256", "a cache's key is an Ed25519 key", memorySigner(r.t, testP256("build")), RoleBuild, "cache.example.org-1")
+	named("sk", "a security key signs no cache-sigs", testAuthenticator(false).signer(r.t), RoleBuild, "cache.example.org-1")
+	r.body("key-add-cache-bytes", CodeBadShape, "a byte string in place of the cache key name", good, func(_, b anyMap) { b[uint64(6)] = []byte("cache.example.org-1") })
+	r.body("key-add-field-7", CodeBadShape, "an unknown field", good, func(_, b anyMap) { b[uint64(7)] = "x" })
 	r.leaf("key-add-itself", CodeWrongSigner, "the new key adds itself", rawCOSE(r.t, ed, payloadOf(r.t, good, &r.prev)))
 	for name, proof := range map[string][]byte{
 		"other-operator": rawSignature(r.t, ed, proofMessage(testID("another operator"), ed.pub.ID())),

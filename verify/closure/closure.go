@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
@@ -23,9 +24,21 @@ import (
 // Store is a Nix store on this machine. Root is where it is rooted, an absolute
 // path: "/" for the usual one; otherwise store paths are files below Root, while
 // their names do not mention it.
+//
+// It keeps the hashes of the derivations it has seen, and may be used
+// concurrently.
 type Store struct {
 	Source nixdb.Source
 	Root   string
+
+	once  sync.Once // guards cache
+	cache *nix.ModuloCache
+}
+
+// modulo returns the hashes modulo of the store's derivations.
+func (s *Store) modulo() *nix.ModuloCache {
+	s.once.Do(func() { s.cache = nix.NewModuloCache(s.derivation) })
+	return s.cache
 }
 
 // Open opens the store rooted at root, whose paths lie in dir. It falls
@@ -76,10 +89,9 @@ func (s *Store) Subjects(ctx context.Context, args []string) ([]verify.Subject, 
 		return nil, err
 	}
 	subjects := make([]verify.Subject, len(infos))
-	modulo := nix.NewModuloCache(s.derivation)
 	for i, info := range infos {
 		subjects[i] = verify.Subject{Info: info}
-		if subjects[i].Realisations, err = s.realisations(ctx, modulo, info); err != nil {
+		if subjects[i].Realisations, err = s.realisations(ctx, info); err != nil {
 			return nil, err
 		}
 	}
@@ -177,16 +189,27 @@ func (s *Store) outputsOf(ctx context.Context, d *nix.Derivation) (map[string]ni
 	if len(outs) > 0 {
 		return outs, nil
 	}
-	m, err := nix.NewModuloCache(s.derivation).Match(d)
+	m, err := s.modulo().Match(d)
 	if err != nil {
 		return nil, err
 	}
 	return s.Source.Realisations(ctx, d.DrvPath(), m.Hash)
 }
 
-// derivation reads a .drv from the store.
+// derivation reads a .drv from the store. What cannot be one, because it is
+// too large or not a file, is refused unread (nix.ErrDerivation).
 func (s *Store) derivation(p nix.StorePath) (*nix.Derivation, error) {
-	b, err := os.ReadFile(s.Physical(p))
+	file := s.Physical(p)
+	info, err := os.Lstat(file)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%w: %s is not a regular file", nix.ErrDerivation, file)
+	case info.Size() > nix.MaxDerivationLen:
+		return nil, fmt.Errorf("%w: %s has %d bytes, more than %d", nix.ErrDerivation, file, info.Size(), nix.MaxDerivationLen)
+	}
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +219,7 @@ func (s *Store) derivation(p nix.StorePath) (*nix.Derivation, error) {
 // realisations returns the index keys under which another path may be claimed
 // for a floating content-addressed output. They need the derivation; without
 // it there are none, and the path is judged by its own name only.
-func (s *Store) realisations(ctx context.Context, modulo *nix.ModuloCache, info *nix.PathInfo) ([]string, error) {
+func (s *Store) realisations(ctx context.Context, info *nix.PathInfo) ([]string, error) {
 	if !strings.HasPrefix(info.CA, "fixed:") {
 		return nil, nil
 	}
@@ -210,7 +233,7 @@ func (s *Store) realisations(ctx context.Context, modulo *nix.ModuloCache, info 
 		if err != nil || d.Kind() != nix.FloatingCA {
 			continue
 		}
-		m, err := modulo.Match(d)
+		m, err := s.modulo().Match(d)
 		if err != nil {
 			continue
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/firn-log/firn/internal/nix"
@@ -236,6 +237,62 @@ func TestContentAddressedOutputsBringTheirRealisations(t *testing.T) {
 	if got, err := s.Subjects(t.Context(), []string{out.String()}); err != nil || len(got[0].Realisations) != 0 {
 		t.Errorf("%+v, %v", got, err)
 	}
+}
+
+const needs = `Derive([("out","","r:sha256","")],[("INPUT",["out"])],[],"x86_64-linux","/bin/sh",[],[("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9")])`
+
+// What was hashed once is not read again: there is one cache for a store.
+func TestInputDerivationsAreReadOncePerStore(t *testing.T) {
+	f, s := newFake(t)
+	out := f.add(t, "app")
+	f.infos[out].CA = "fixed:r:sha256:0000000000000000000000000000000000000000000000000000"
+	input := f.write(t, "input", floating)
+	drv := f.write(t, "app", strings.ReplaceAll(needs, "INPUT", input.String()))
+	f.realised[drv] = map[string]nix.StorePath{"out": out}
+	f.derivers[out] = []nix.StorePath{drv}
+	for _, when := range []string{"with its input", "without it"} {
+		got, err := s.Subjects(t.Context(), []string{drv.String()})
+		if err != nil || len(got) != 1 || len(got[0].Realisations) != 1 {
+			t.Fatalf("%s: %+v, %v", when, got, err)
+		}
+		if err := os.RemoveAll(filepath.Join(f.root, input.String())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestAFileThatIsNoDerivationIsNotRead(t *testing.T) {
+	f, s := newFake(t)
+	drv, err := nix.DefaultStoreDir.FromBase("00000000000000000000000000000000-large.drv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(f.root, drv.String())
+	refused := func(what, sentence string) {
+		t.Helper()
+		_, err := s.Subjects(t.Context(), []string{drv.String()})
+		if !errors.Is(err, nix.ErrDerivation) || !strings.Contains(err.Error(), sentence) {
+			t.Errorf("%s: %v, want %q", what, err, sentence)
+		}
+	}
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 1<<40); err != nil { // no disk and no memory has it
+		t.Fatal(err)
+	}
+	refused("1 TiB", "large.drv has 1099511627776 bytes, more than 67108864")
+	if err := os.Truncate(file, nix.MaxDerivationLen+1); err != nil {
+		t.Fatal(err)
+	}
+	refused("a byte too many", "large.drv has 67108865 bytes, more than 67108864")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	refused("a pipe", "is not a regular file")
 }
 
 func TestRehashNamesContentThatDiffers(t *testing.T) {

@@ -52,17 +52,27 @@ func (r *Registry) check(s *statement.Statement) *Error {
 	return nil
 }
 
+// checkCacheSig lets a cache's key make statements under one name only, because
+// its signature does not cover the name.
 func (r *Registry) checkCacheSig(s *statement.Statement, c *statement.CacheSig) *Error {
 	k, registered := r.keys[s.Signer]
+	name, listed := r.listedName(c)
 	switch {
 	case registered && k.Revoked:
 		return errf(CodeRevokedKey, "the key %s was revoked by its operator", s.Signer)
-	case r.listsCache(c), registered && k.Role == statement.RoleBuild:
-		return nil
-	case registered:
+	case !listed && !registered:
+		return errf(CodeUnlistedCache, "this log does not list the cache key %s, and no operator has registered it", s.Signer)
+	case !listed && k.Role != statement.RoleBuild:
 		return errf(CodeWrongRole, "the key %s is an identity key; claims are signed by a build key", s.Signer)
+	case !listed && k.CacheName == "":
+		return errf(CodeWrongCacheName, "the key %s was registered without a cache key name, so it makes no cache-sig", s.Signer)
+	case !listed:
+		name = k.CacheName
 	}
-	return errf(CodeUnlistedCache, "this log does not list the cache key %s, and no operator has registered it", s.Signer)
+	if c.KeyName != name {
+		return errf(CodeWrongCacheName, "this log knows the cache key %s by the name %s, not %s", s.Signer, name, c.KeyName)
+	}
+	return nil
 }
 
 func (r *Registry) checkNewOperator(s *statement.Statement) *Error {

@@ -15,6 +15,7 @@ const (
 	CodeUnknownTarget   = "unknown-target"   // the key to revoke is not one of this operator's
 	CodeLogOnly         = "log-only"         // a kind that only the log itself makes, or its key used elsewhere
 	CodeUnlistedCache   = "unlisted-cache"   // a cache key that this log does not list and nobody registered
+	CodeWrongCacheName  = "wrong-cache-name" // a cache-sig under another key name than the listed or registered one
 	CodeNotListed       = "not-listed"       // the log admits only operators that its own operator vouched for
 	CodeBudgetUnvouched = "budget-unvouched" // today's budget of all unvouched keys is used up
 	CodeBudgetKey       = "budget-key"       // today's budget of this key is used up

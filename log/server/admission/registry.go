@@ -14,10 +14,11 @@ import (
 
 // Key is a registered key.
 type Key struct {
-	Public   statement.PublicKey
-	Operator statement.ID
-	Role     statement.Role
-	Revoked  bool
+	Public    statement.PublicKey
+	Operator  statement.ID
+	Role      statement.Role
+	CacheName string // as in the key-add; "" if there is none
+	Revoked   bool
 }
 
 // operator is what the registry knows of one operator.
@@ -116,14 +117,14 @@ func (r *Registry) Apply(s *statement.Statement) {
 		if b.OperatorID == nil {
 			r.operators[id] = &operator{vouches: make(map[statement.ID]vouch)}
 			r.people[id] = id
-			r.addKey(b.Identity, id, statement.RoleIdentity)
+			r.addKey(&Key{Public: b.Identity, Operator: id, Role: statement.RoleIdentity})
 			r.revouch()
 			return
 		}
 		r.people[id] = *b.OperatorID
 	case *statement.KeyAdd:
 		r.people[id] = b.OperatorID
-		r.addKey(b.Key, b.OperatorID, b.Role)
+		r.addKey(&Key{Public: b.Key, Operator: b.OperatorID, Role: b.Role, CacheName: b.CacheName})
 		r.revouch()
 	case *statement.KeyRevoke:
 		r.people[id] = b.OperatorID
@@ -144,10 +145,11 @@ func (r *Registry) setRules(rules statement.Rules) {
 	r.revouch()
 }
 
-func (r *Registry) addKey(k statement.PublicKey, op statement.ID, role statement.Role) {
-	r.keys[k.ID()] = &Key{Public: k, Operator: op, Role: role}
-	if role == statement.RoleIdentity {
-		r.operators[op].identities = append(r.operators[op].identities, k.ID())
+func (r *Registry) addKey(k *Key) {
+	id := k.Public.ID()
+	r.keys[id] = k
+	if k.Role == statement.RoleIdentity {
+		r.operators[k.Operator].identities = append(r.operators[k.Operator].identities, id)
 	}
 }
 

@@ -59,11 +59,18 @@ func (r *Registry) vouchedSigner(s *statement.Statement) bool {
 		return r.vouched[k.Operator]
 	}
 	if c, ok := s.Body.(*statement.CacheSig); ok {
-		return r.listsCache(c)
+		_, ok := r.listedName(c)
+		return ok
 	}
 	return slices.Contains(r.rules.OperatorKeys, s.Signer) // registering right now
 }
 
-func (r *Registry) listsCache(c *statement.CacheSig) bool {
-	return slices.ContainsFunc(r.rules.CacheKeys, func(k statement.CacheKey) bool { return k.Key == c.Key })
+// listedName returns the name under which the log lists the cache's key.
+func (r *Registry) listedName(c *statement.CacheSig) (name string, ok bool) {
+	for _, k := range r.rules.CacheKeys {
+		if k.Key == c.Key {
+			return k.Name, true
+		}
+	}
+	return "", false
 }

@@ -43,10 +43,12 @@ func TestKilledUnderLoadLosesNothingAcknowledged(t *testing.T) {
 		l, reached := startLoad(p, o, &next, 30+round*37%400)
 		<-reached
 		p.kill()
-		acks = append(acks, l.wait()...)
+		fresh := l.wait()
 		p = serve(t, dir)
-		checkAcks(t, p, acks)
+		checkAcks(t, p, fresh)
+		acks = append(acks, fresh...)
 	}
+	checkAcks(t, p, acks)
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}
@@ -70,15 +72,17 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 		seen := p.size(t)
 		d = d.Cut()
 		p.kill()
-		acks = append(acks, l.wait()...)
+		fresh := l.wait()
 		unmount()
 		dir, unmount = dropfs.Mount(t, d)
 		p = serve(t, dir+"/log")
-		checkAcks(t, p, acks)
+		checkAcks(t, p, fresh)
+		acks = append(acks, fresh...)
 		if now := p.size(t); now < seen {
 			t.Errorf("a checkpoint of size %d was public before the cut, and %d is now", seen, now)
 		}
 	}
+	checkAcks(t, p, acks)
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,8 +24,16 @@ import (
 	"github.com/firn-log/firn/log/server/store"
 )
 
-// firnLog builds the program once and returns its path.
+// firnLog builds the program once and returns its path. It looks at the folders
+// of the program, so that go test does not take an older run for this one: it
+// cannot know what go build reads.
 var firnLog = sync.OnceValues(func() (string, error) {
+	for _, part := range []string{"cmd/firn-log", "internal", "log"} {
+		err := filepath.WalkDir(filepath.Join(testreq.Root(), part), func(_ string, _ fs.DirEntry, err error) error { return err })
+		if err != nil {
+			return "", err
+		}
+	}
 	dir, err := os.MkdirTemp("", "firn-log-test")
 	if err != nil {
 		return "", err

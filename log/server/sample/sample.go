@@ -57,6 +57,14 @@ func (o *Operator) AddKey(key statement.Signer, role statement.Role) []byte {
 	return o.People(must(statement.ProveKey(context.Background(), key, o.ID, role)))
 }
 
+// AddCacheKey returns a key-add of that cache's key as a build key, with a cache
+// key name or, if that is "", without one.
+func (o *Operator) AddCacheKey(keyName, cacheName string) []byte {
+	body := must(statement.ProveKey(context.Background(), must(statement.NewEd25519Signer(Key(keyName))), o.ID, statement.RoleBuild))
+	body.CacheName = cacheName
+	return o.People(body)
+}
+
 // Vouch returns a vouch for another operator.
 func (o *Operator) Vouch(other statement.ID) []byte {
 	return o.People(&statement.Vouch{OperatorID: o.ID, For: other})
@@ -147,10 +155,14 @@ func sortPaths(paths []nix.StorePath) {
 
 // CacheSig returns the leaf of what the cache with this key signed about path
 // number n.
-func CacheSig(keyName string, n int) []byte {
+func CacheSig(keyName string, n int) []byte { return CacheSigAs(keyName, keyName, n) }
+
+// CacheSigAs returns the same signature under another key name, which it does
+// not cover.
+func CacheSigAs(keyName, name string, n int) []byte {
 	b := Build(n)
 	o := b.Outputs[0]
-	key := nix.SecretKey{Name: keyName, Key: Key(keyName)}
+	key := nix.SecretKey{Name: name, Key: Key(keyName)}
 	info := &nix.PathInfo{Path: o.Path, NarHash: o.NarHash, NarSize: o.NarSize, References: o.References}
 	return must(statement.NewCacheSig(info, key.Public(), key.Sign(info.Fingerprint()))).Leaf()
 }

@@ -140,6 +140,19 @@ func (t *Tree) Root(ctx context.Context, size uint64) (tlog.Hash, error) {
 	return tlog.TreeHash(int64(size), t.at(ctx, size))
 }
 
+// RootWithin returns the root of the first n entries of a tree that has size of
+// them: what Root returns, also where no batch ever ended at n, so that no tile
+// is as narrow as n makes it.
+func (t *Tree) RootWithin(ctx context.Context, n, size uint64) (tlog.Hash, error) {
+	if n > size {
+		return tlog.Hash{}, fmt.Errorf("%d entries of a tree of %d: %w", n, size, ErrNotFound)
+	}
+	if n == 0 {
+		return sha256.Sum256(nil), nil
+	}
+	return tlog.TreeHash(int64(n), t.at(ctx, size))
+}
+
 // Inclusion returns the audit path of entry index in the tree's first size
 // entries, from the leaf up.
 func (t *Tree) Inclusion(ctx context.Context, size, index uint64) ([]tlog.Hash, error) {
