@@ -212,7 +212,12 @@ func TestBuilderNames(t *testing.T) {
 		store + "lix-2.91.1/bin/nix-daemon":       "lix 2.91.1",
 		store + "determinate-nix-3.8.5/bin/nix":   "determinate-nix 3.8.5",
 		store + "nix-2.30.0pre20250101_abc/bin/x": "nix 2.30.0pre20250101_abc",
-		"/usr/bin/nix":                            " ", "": " ", store + "nix/bin/nix": " ", "/nix/store": " ", "relative/nix-1": " ",
+
+		"/usr/bin/nix":        " ",
+		"":                    " ",
+		store + "nix/bin/nix": " ",
+		"/nix/store":          " ",
+		"relative/nix-1":      " ",
 	} {
 		impl, version, _ := programName(program)
 		if impl+" "+version != want {
