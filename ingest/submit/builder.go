@@ -3,6 +3,7 @@ package submit
 import (
 	"context"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -15,7 +16,7 @@ import (
 )
 
 // builder says which Nix executed a build: as configured; or as the path of the
-// program that called the hook says; or as `nix-store --version` says now.
+// program that called the hook says; or as the installed nix-store says now.
 func (s *Submitter) builder(rec *hook.Record) statement.Builder {
 	impl, version, err := parseBuilder(s.conf.Builder)
 	if err != nil {
@@ -61,11 +62,51 @@ func programName(program string) (impl, version string, err error) {
 
 // installedNix asks the installed Nix, once.
 var installedNix = sync.OnceValues(func() (impl, version string) {
+	program, err := exec.LookPath("nix-store")
+	if err != nil {
+		return parseVersion("")
+	}
+	return versionOf(program)
+})
+
+// versionOf returns what a nix-store is: as its path says, if that leads into a
+// store, or as it says itself.
+func versionOf(program string) (impl, version string) {
+	path, err := filepath.EvalSymlinks(program)
+	if err != nil {
+		path = program
+	}
+	if impl, version, err := programName(path); err == nil {
+		return impl, version
+	}
+	return parseVersion(askVersion(program))
+}
+
+// askVersion returns what `nix-store --version` writes, "" if it fails. Nix opens
+// its store first, which it lets no user do but the one who made it: so it gets
+// an empty one, and neither configuration nor daemon.
+func askVersion(program string) string {
+	dir, err := os.MkdirTemp("", "firn-nix-*")
+	if err != nil {
+		return ""
+	}
+	defer os.RemoveAll(dir)
+	if dir, err = filepath.EvalSymlinks(dir); err != nil { // Nix refuses a store behind a link
+		return ""
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, _ := exec.CommandContext(ctx, "nix-store", "--version").Output()
-	return parseVersion(string(out))
-})
+	cmd := exec.CommandContext(ctx, program, "--version")
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "NIX_REMOTE=local", "NIX_CONF_DIR=" + dir,
+		"NIX_STATE_DIR=" + filepath.Join(dir, "state"), "NIX_LOG_DIR=" + filepath.Join(dir, "log"), "NIX_STORE_DIR=" + filepath.Join(dir, "store"),
+	}
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
 
 // parseVersion reads "nix-store (Nix) 2.8.0", "nix-store (Lix, like Nix) 2.91.1"
 // or "nix-store (Determinate Nix 3.8.5) 2.30.2".

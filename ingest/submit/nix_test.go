@@ -57,7 +57,7 @@ func newMachine(t testing.TB, conf ...string) *machine {
 	testreq.Command(t, "nix", "nix-build")
 	testreq.Command(t, "nix", "bwrap")
 	busybox := testreq.Command(t, "nix", "busybox")
-	m := &machine{t: t, root: t.TempDir()}
+	m := &machine{t: t, root: testreq.StoreRoot(t)}
 	if _, err := os.Stat(hookProgram); err != nil {
 		build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", hookProgram, "./cmd/firn-hook")
 		build.Dir = testreq.Root()

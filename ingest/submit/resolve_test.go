@@ -212,12 +212,55 @@ func TestBuilderNames(t *testing.T) {
 		store + "lix-2.91.1/bin/nix-daemon":       "lix 2.91.1",
 		store + "determinate-nix-3.8.5/bin/nix":   "determinate-nix 3.8.5",
 		store + "nix-2.30.0pre20250101_abc/bin/x": "nix 2.30.0pre20250101_abc",
-		"/usr/bin/nix":                            " ", "": " ", store + "nix/bin/nix": " ", "/nix/store": " ", "relative/nix-1": " ",
+
+		"/usr/bin/nix":        " ",
+		"":                    " ",
+		store + "nix/bin/nix": " ",
+		"/nix/store":          " ",
+		"relative/nix-1":      " ",
 	} {
 		impl, version, _ := programName(program)
 		if impl+" "+version != want {
 			t.Errorf("%s: %q %q, want %q", program, impl, version, want)
 		}
+	}
+}
+
+// A user who may not touch Nix's state folder learns the version too: Nix opens
+// its store before it says it.
+func TestTheVersionOfNixNeedsNoRightOnItsStore(t *testing.T) {
+	t.Setenv("NIX_STATE_DIR", "/nix/var/nix")
+	t.Setenv("NIX_REMOTE", "daemon")
+	tmp, bin := t.TempDir(), t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	script := `#!/bin/sh
+case "$NIX_STATE_DIR" in /nix/*|"") echo "error: could not set permissions on '/nix/var/nix/profiles/per-user' to 755" >&2; exit 1;; esac
+mkdir -p "$NIX_STATE_DIR/db" "$NIX_STORE_DIR" && [ "$NIX_REMOTE" != daemon ] && echo "nix-store (Nix) 2.8.1"
+`
+	program := filepath.Join(bin, "nix-store")
+	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if impl, version := versionOf(program); impl != "nix" || version != "2.8.1" {
+		t.Errorf("%s %s", impl, version)
+	}
+	if left, err := os.ReadDir(tmp); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if impl, version := versionOf(filepath.Join(bin, "nothing")); impl != "nix" || version != "unknown" {
+		t.Errorf("no Nix: %s %s", impl, version)
+	}
+	real := testreq.Command(t, "nix", "nix-store")
+	if _, version := versionOf(real); version == "unknown" {
+		t.Errorf("%s does not say its version", real)
+	}
+}
+
+// Where the path says it, no Nix is run.
+func TestTheVersionOfNixIsInItsPath(t *testing.T) {
+	impl, version := versionOf("/nix/store/0j66c4adj7fp5a53zcj7qm2ghbs9c1vi-nix-2.24.9/bin/nix")
+	if impl != "nix" || version != "2.24.9" {
+		t.Errorf("%s %s", impl, version)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 func TestSourcesAgreeOnARealStore(t *testing.T) {
 	testreq.Command(t, "nix", "nix-store")
 	testreq.Command(t, "nix", "bwrap")
-	root := t.TempDir()
+	root := testreq.StoreRoot(t)
 	dump := filepath.Join(root, "dump")
 	for _, d := range []string{"nix", "etc", "src"} {
 		if err := os.Mkdir(filepath.Join(root, d), 0o755); err != nil {

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/firn-log/firn/internal/testreq"
 )
 
 // asNobody runs f with the file system rights of an unprivileged user, which for
@@ -146,6 +148,9 @@ func asNobodyCanReach(t testing.TB, path string) {
 
 // A database that was opened as immutable is not when Nix starts to write it.
 func TestImmutableEndsWhenSomebodyWrites(t *testing.T) {
+	if os.Getuid() != 0 {
+		testreq.Missing(t, "root", "a reader who may not write, beside a writer, takes root")
+	}
 	path := makeDB(t, store)
 	asNobodyCanReach(t, path)
 	asNobody(t, func() {

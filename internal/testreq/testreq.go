@@ -8,6 +8,7 @@
 package testreq
 
 import (
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,4 +63,19 @@ func Corpus(t testing.TB) string {
 		Missing(t, "corpus", err.Error())
 	}
 	return dir
+}
+
+// StoreRoot is t.TempDir for what holds a Nix store: the read-only folders in it
+// are made writable at the end, without which only root could remove them.
+func StoreRoot(t testing.TB) string {
+	root := t.TempDir()
+	t.Cleanup(func() {
+		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				return os.Chmod(path, 0o755)
+			}
+			return nil // removing it says what is wrong
+		})
+	})
+	return root
 }

@@ -356,3 +356,33 @@ func TestIndexIsMadeAnewAheadOfTheRecord(t *testing.T) {
 		t.Errorf("sent again: %+v", a.Results)
 	}
 }
+
+// A backup of index.db alone, put beside the write-ahead log that a crash left,
+// is sound for SQLite and lacks what was written between the two.
+func TestOlderIndexWithANewerWALIsMadeAnew(t *testing.T) {
+	t.Parallel()
+	l := newTestLog(t, nil)
+	o := l.operator("alice")
+	l.must(o.Builds(0, 900)...)
+	l.close()
+	path := filepath.Join(l.dir, indexName)
+	read := func(path string) []byte { return want(os.ReadFile(path))(t) }
+	old := read(path)
+	l.open()
+	between := o.Builds(900, 902)
+	l.must(between...)
+	l.close()
+	l.open()
+	l.must(o.Builds(902, 903)...)
+	wal := read(path + "-wal")
+	l.close()
+	for name, b := range map[string][]byte{path: old, path + "-wal": wal} {
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.open()
+	if _, a := l.post("", between...); a.Results[0].Status != statusDuplicate || a.Results[1].Status != statusDuplicate {
+		t.Errorf("they have a second index: %+v", a.Results)
+	}
+}

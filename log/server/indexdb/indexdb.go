@@ -30,7 +30,7 @@ import (
 
 // schemaVersion is raised when the tables change; a file with another version
 // is treated like a damaged one and made again.
-const schemaVersion = "1"
+const schemaVersion = "2"
 
 // schema: an index key is kept as its SHA-256, a signer as a small number.
 const schema = `
@@ -62,6 +62,7 @@ type DB struct {
 
 	mu      sync.RWMutex // guards what follows; written by Ingest only
 	state   State
+	rows    uint64 // in the tables ids, lists and people together
 	sids    map[statement.KeyID]int64
 	signers map[int64]statement.KeyID
 }
@@ -137,6 +138,7 @@ func (db *DB) create(ctx context.Context, origin string) error {
 	empty := sha256.Sum256(nil)
 	for name, value := range map[string][]byte{
 		"version": []byte(schemaVersion), "origin": []byte(origin), "size": []byte("0"), "root": empty[:], "open": []byte("0"),
+		"rows": []byte("0"),
 	} {
 		if _, err := tx.ExecContext(ctx, "INSERT INTO meta VALUES(?, ?)", name, value); err != nil {
 			return err
@@ -175,6 +177,9 @@ func (db *DB) check(ctx context.Context, origin string) error {
 		return fmt.Errorf("%w: size %q and a root of %d bytes", errDamage, meta["size"], len(meta["root"]))
 	}
 	copy(db.state.Root[:], meta["root"])
+	if n, err := fmt.Sscanf(meta["rows"], "%d", &db.rows); n != 1 || err != nil {
+		return fmt.Errorf("%w: %q rows", errDamage, meta["rows"])
+	}
 	if meta["open"] != "0" {
 		if err := db.quickCheck(ctx); err != nil {
 			return err
@@ -191,6 +196,16 @@ func (db *DB) quickCheck(ctx context.Context) error {
 	}
 	if answer != "ok" {
 		return fmt.Errorf("%w: %s", errDamage, answer)
+	}
+	// An older file beside the newer write-ahead log of a crash can be sound,
+	// and lacks the rows between the two.
+	const count = "SELECT (SELECT count(*) FROM ids) + (SELECT count(*) FROM lists) + (SELECT count(*) FROM people)"
+	var rows uint64
+	if err := db.write.QueryRowContext(ctx, count).Scan(&rows); err != nil {
+		return err
+	}
+	if rows != db.rows {
+		return fmt.Errorf("%w: %d rows, want %d", errDamage, rows, db.rows)
 	}
 	return nil
 }

@@ -85,9 +85,10 @@ func (db *DB) Ingest(ctx context.Context, rows []Row, next State, usage []Usage)
 		return fmt.Errorf("writing the index: %w", err)
 	}
 	defer tx.Rollback()
-	added, err := db.writeRows(ctx, tx, from, rows)
+	added, n, err := db.writeRows(ctx, tx, from, rows)
+	n += db.rows
 	if err == nil {
-		err = db.writeState(ctx, tx, next, usage)
+		err = db.writeState(ctx, tx, next, n, usage)
 	}
 	if err == nil {
 		err = tx.Commit()
@@ -100,20 +101,20 @@ func (db *DB) Ingest(ctx context.Context, rows []Row, next State, usage []Usage)
 	for key, sid := range added {
 		db.sids[key], db.signers[sid] = sid, key
 	}
-	db.state = next
+	db.state, db.rows = next, n
 	return nil
 }
 
-func (db *DB) writeRows(ctx context.Context, tx *sql.Tx, from uint64, rows []Row) (map[statement.KeyID]int64, error) {
+func (db *DB) writeRows(ctx context.Context, tx *sql.Tx, from uint64, rows []Row) (added map[statement.KeyID]int64, n uint64, err error) {
 	var ids, lists [][]any
-	added := make(map[statement.KeyID]int64)
+	added = make(map[statement.KeyID]int64)
 	for i, r := range rows {
 		index := int64(from) + int64(i)
 		if !r.Signer.IsZero() {
 			ids = append(ids, []any{r.ID[:], index})
 			sid, err := db.sid(ctx, tx, added, r.Signer)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			for _, k := range r.Keys {
 				h := sha256.Sum256([]byte(k))
@@ -122,33 +123,50 @@ func (db *DB) writeRows(ctx context.Context, tx *sql.Tx, from uint64, rows []Row
 		}
 		if r.Leaf != nil {
 			if _, err := tx.StmtContext(ctx, db.stmts.addPeople).ExecContext(ctx, index, r.Leaf); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
+			n++
 		}
 	}
-	if err := insert(ctx, tx, db.stmts.addIDs, db.stmts.addID, ids); err != nil {
-		return nil, err
+	for _, table := range []struct {
+		many, one *sql.Stmt
+		rows      [][]any
+	}{{db.stmts.addIDs, db.stmts.addID, ids}, {db.stmts.addLists, db.stmts.addList, lists}} {
+		inserted, err := insert(ctx, tx, table.many, table.one, table.rows)
+		if err != nil {
+			return nil, 0, err
+		}
+		n += inserted
 	}
-	return added, insert(ctx, tx, db.stmts.addLists, db.stmts.addList, lists)
+	return added, n, nil
 }
 
 // insert writes rows sorted by their first column, so that neighbours in the
-// table are written together.
-func insert(ctx context.Context, tx *sql.Tx, many, one *sql.Stmt, rows [][]any) error {
+// table are written together. It returns how many were not there yet.
+func insert(ctx context.Context, tx *sql.Tx, many, one *sql.Stmt, rows [][]any) (n uint64, err error) {
 	slices.SortStableFunc(rows, func(a, b []any) int { return bytes.Compare(a[0].([]byte), b[0].([]byte)) })
 	many, one = tx.StmtContext(ctx, many), tx.StmtContext(ctx, one)
-	for len(rows) >= chunk {
-		if _, err := many.ExecContext(ctx, slices.Concat(rows[:chunk]...)...); err != nil {
+	add := func(stmt *sql.Stmt, args []any) error {
+		res, err := stmt.ExecContext(ctx, args...)
+		if err != nil {
 			return err
+		}
+		affected, err := res.RowsAffected()
+		n += uint64(affected)
+		return err
+	}
+	for len(rows) >= chunk {
+		if err := add(many, slices.Concat(rows[:chunk]...)); err != nil {
+			return n, err
 		}
 		rows = rows[chunk:]
 	}
 	for _, r := range rows {
-		if _, err := one.ExecContext(ctx, r...); err != nil {
-			return err
+		if err := add(one, r); err != nil {
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // sid returns the number of a signer, a new one if it is new.
@@ -170,9 +188,10 @@ func (db *DB) sid(ctx context.Context, tx *sql.Tx, added map[statement.KeyID]int
 	return next, nil
 }
 
-func (db *DB) writeState(ctx context.Context, tx *sql.Tx, next State, usage []Usage) error {
+func (db *DB) writeState(ctx context.Context, tx *sql.Tx, next State, rows uint64, usage []Usage) error {
 	for name, value := range map[string][]byte{
 		"size": []byte(strconv.FormatUint(next.Size, 10)), "root": next.Root[:],
+		"rows": []byte(strconv.FormatUint(rows, 10)),
 	} {
 		if _, err := tx.StmtContext(ctx, db.stmts.meta).ExecContext(ctx, value, name); err != nil {
 			return err
