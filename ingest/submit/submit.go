@@ -44,7 +44,7 @@ type Submitter struct {
 	conf    *Config
 	spool   spool
 	lock    *durable.Lock
-	also    map[nix.StorePath]bool
+	also    []nix.StorePath
 	signing sync.Mutex // held while the key signs
 
 	mu   sync.Mutex // guards said
@@ -73,7 +73,7 @@ type Options struct {
 // Open locks the spool of conf, which another submitter may hold
 // (*durable.LockedError), and clears what a crash left half done.
 func Open(conf *Config, opts Options) (*Submitter, error) {
-	s := &Submitter{conf: conf, spool: spool{dir: conf.Spool, step: opts.step}, also: make(map[nix.StorePath]bool), said: opts.Said, now: opts.Now}
+	s := &Submitter{conf: conf, spool: spool{dir: conf.Spool, step: opts.step}, said: opts.Said, now: opts.Now}
 	if s.said == nil {
 		s.said = io.Discard
 	}
@@ -85,7 +85,9 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 		if err != nil || !p.IsDerivation() {
 			return nil, &ConfigError{fmt.Errorf("--also %s: it is not a derivation in %s", text, conf.StoreDir)}
 		}
-		s.also[p] = true
+		if !slices.Contains(s.also, p) {
+			s.also = append(s.also, p)
+		}
 	}
 	s.client, s.open, s.most = opts.client, opts.store, opts.most
 	if s.most == 0 {
