@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -131,7 +132,7 @@ func (s *httpSource) call(ctx context.Context, r request) ([]byte, int, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, 0, fmt.Errorf("%w: %w", ErrUnreachable, s.brief(err))
 	}
 	defer resp.Body.Close()
 	body, err := decoded(resp)
@@ -143,6 +144,26 @@ func (s *httpSource) call(ctx context.Context, r request) ([]byte, int, error) {
 	}
 	b, err := readBounded(body, r.limit)
 	return b, resp.StatusCode, err
+}
+
+// brief shortens an error of package http to what a person can use: where, once,
+// and why.
+func (s *httpSource) brief(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if op, ok := err.(*net.OpError); ok {
+		if sys, ok := op.Err.(*os.SyscallError); ok { // "connect", after "dial"
+			shorter := *op
+			shorter.Err = sys.Err
+			err = &shorter
+		}
+	}
+	if base, e := url.Parse(s.prefix); e == nil && !strings.Contains(err.Error(), base.Hostname()) {
+		return fmt.Errorf("%s: %w", base.Host, err)
+	}
+	return err
 }
 
 // decoded undoes gzip, which a log may use without having been asked.

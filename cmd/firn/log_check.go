@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -100,6 +104,9 @@ Exit status: 0 if all is well, 3 if anything is not, 1 if the log cannot be read
 					return failf(exitUsage, "", "%w", err)
 				}
 			}
+			if err := checkTree(dir); err != nil {
+				return err
+			}
 			c, err := a.readClient(f, where)
 			if err != nil {
 				return err
@@ -120,6 +127,19 @@ Exit status: 0 if all is well, 3 if anything is not, 1 if the log cannot be read
 			return a.showFsck(f, c.Origin(), res)
 		},
 	})
+}
+
+// checkTree refuses a folder without a checkpoint: somebody named the wrong one,
+// and a list of all that is in it would not say so.
+func checkTree(dir string) error {
+	if fi, err := os.Stat(dir); dir == "" || err != nil || !fi.IsDir() {
+		return nil // a URL, or what cannot be read says so itself
+	}
+	if _, err := os.Lstat(filepath.Join(dir, "checkpoint")); errors.Is(err, fs.ErrNotExist) {
+		return failf(exitFailed, "is this a log's public folder? name the one that holds checkpoint and tile, or the folder of a firn-log",
+			"checking the log in %s: it holds no checkpoint", dir)
+	}
+	return nil
 }
 
 func (a *app) showFsck(f *logReadFlags, origin string, res *log.Fsck) error {

@@ -133,7 +133,20 @@ func (a *app) submit(ctx context.Context, f *submitFlags, named bool) error {
 	if f.once {
 		return a.submitOnce(ctx, f, conf, s)
 	}
+	if _, err := a.warnOfAlso(s); err != nil {
+		return openFailure(conf, err)
+	}
 	return submitFailure(conf, s.Loop(ctx))
+}
+
+// warnOfAlso names what --also names and is nowhere, and reports whether there
+// is such.
+func (a *app) warnOfAlso(s *submit.Submitter) (bool, error) {
+	nowhere, err := s.AlsoNowhere()
+	for _, p := range nowhere {
+		fmt.Fprintf(a.Stderr, "firn: warning: --also %s: no build of it was spooled, and it is not in the store\n", p)
+	}
+	return len(nowhere) > 0, err
 }
 
 // submitOnce runs until nothing waits, or patience is over.
@@ -141,6 +154,10 @@ func (a *app) submitOnce(ctx context.Context, f *submitFlags, conf *submit.Confi
 	out, err := s.Once(ctx, f.wait)
 	if err == nil && out.Waiting > 0 {
 		err = out.Why
+	}
+	nowhere, err2 := a.warnOfAlso(s)
+	if err == nil {
+		err = err2
 	}
 	if f.json {
 		v := map[string]any{"schema": 1, "sent": out.Sent, "rejected": out.Rejected, "waiting": out.Waiting}
@@ -158,6 +175,9 @@ func (a *app) submitOnce(ctx context.Context, f *submitFlags, conf *submit.Confi
 	}
 	if out.Rejected > 0 {
 		return failf(exitFailed, "`firn submit --status` says why", "the log rejected %d statements", out.Rejected)
+	}
+	if nowhere {
+		return errSilent(exitFailed)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/firn-log/firn/internal/durable"
 )
@@ -37,6 +38,9 @@ const (
 	dirMode  fs.FileMode = 0o770
 	fileMode fs.FileMode = 0o640
 )
+
+// tempPrefix begins the names of records that are not complete.
+const tempPrefix = ".firn-tmp-"
 
 // Spool is a spool folder.
 type Spool string
@@ -82,7 +86,7 @@ func (s Spool) Add(r *Record) error {
 		return err
 	}
 	// Names are random, so nobody else writes this one.
-	name, tmp := path.Join(PendingDir, r.Name()), path.Join(PendingDir, ".firn-tmp-"+r.Name())
+	name, tmp := path.Join(PendingDir, r.Name()), path.Join(PendingDir, tempPrefix+r.Name())
 	f, err := root.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
@@ -101,6 +105,31 @@ func (s Spool) Add(r *Record) error {
 		return errors.Join(err, root.Remove(tmp))
 	}
 	return syncDir(root, PendingDir)
+}
+
+// SweepUnfinished removes records older than minAge that a hook was killed over.
+func (s Spool) SweepUnfinished(minAge time.Duration) error {
+	dir := filepath.Join(string(s), PendingDir)
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), tempPrefix) {
+			continue
+		}
+		if st, err := e.Info(); err != nil || time.Since(st.ModTime()) < minAge {
+			continue // finished meanwhile, or perhaps being written
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func ensureDir(root *os.Root, dir string) error {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/firn-log/firn/internal/nix"
@@ -115,10 +117,32 @@ func (s *Submitter) findPublic(ctx context.Context, st *store) (*publicSet, erro
 			set.add(info.Path)
 		}
 	}
-	for p := range s.also {
+	for _, p := range s.also {
 		set.add(p)
 	}
 	return set, nil
+}
+
+// AlsoNowhere returns which of Options.Also no record and no statement in the
+// spool is about, and are not in the store either.
+func (s *Submitter) AlsoNowhere() ([]nix.StorePath, error) {
+	if len(s.also) == 0 {
+		return nil, nil
+	}
+	st, err := ReadStatus(s.conf)
+	if err != nil {
+		return nil, err
+	}
+	var nowhere []nix.StorePath
+	for _, p := range s.also {
+		if slices.ContainsFunc(st.Builds, func(b Build) bool { return b.Drv == p.String() }) {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(s.conf.Store, p.String())); errors.Is(err, fs.ErrNotExist) {
+			nowhere = append(nowhere, p)
+		}
+	}
+	return nowhere, nil
 }
 
 func (set *publicSet) add(p nix.StorePath) {

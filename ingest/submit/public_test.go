@@ -2,6 +2,11 @@ package submit
 
 import (
 	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,6 +51,35 @@ func TestOnlyPublicDerivationsLeave(t *testing.T) {
 	w.public(root, private)
 	if out := w.once(w.options()); out.Sent != 1 {
 		t.Errorf("a held build that became public: %+v", out)
+	}
+}
+
+// A derivation that --also names and that no record and no store knows is named.
+func TestAlsoThatIsNowhereIsNamed(t *testing.T) {
+	w := newWorld(t)
+	sent, _ := w.drv("sent", "out")
+	failed := pathOf(t, "failed.drv")
+	inStore, _ := w.drv("in-store", "out")
+	nowhere, nowhere2 := pathOf(t, "nowhere.drv"), pathOf(t, "elsewhere.drv")
+	w.spooled(sent)
+	w.spooled(failed)
+	opts := w.options()
+	for _, p := range []nix.StorePath{nowhere, sent, failed, inStore, nowhere2, nowhere} {
+		opts.Also = append(opts.Also, p.String())
+	}
+	s := w.open(opts)
+	defer s.Close()
+	for range 2 {
+		got, err := s.AlsoNowhere()
+		if want := []nix.StorePath{nowhere, nowhere2}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("got %v, %v, want %v", got, err, want)
+		}
+		if _, err := s.Once(t.Context(), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(w.root, sent.String())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -3,10 +3,12 @@ package submit
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"golang.org/x/sync/errgroup"
 
@@ -109,6 +111,40 @@ func (s spool) exists(dir, name string) bool {
 	return err == nil
 }
 
+// maxFile bounds what is read of one file that is a record or a statement, in bytes.
+const maxFile = 64 << 10
+
+// read reads a file. Others write to the spool too: it follows no link, waits for
+// no pipe, and reads no more than maxFile.
+func (s spool) read(dir, name string) ([]byte, error) {
+	f, err := os.OpenFile(s.path(dir, name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", f.Name())
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(b) > maxFile {
+		err = fmt.Errorf("%s has more than %d bytes", f.Name(), maxFile)
+	}
+	return b, err
+}
+
+// outOf reports whether err says nothing about a file: it is gone, or this
+// process or machine has no more of something.
+func outOf(err error) bool {
+	for _, e := range []error{fs.ErrNotExist, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
 func (s spool) write(dir, name string, b []byte) error {
 	s.changing()
 	return durable.WriteFile(s.path(dir, name), b, spoolFileMode)
@@ -177,19 +213,24 @@ func (s spool) fail(from, name string, reason *Reason) error {
 
 // readPayload reads a build statement that is not signed yet.
 func (s spool) readPayload(dir, name string) (*statement.Build, []byte, error) {
-	b, err := os.ReadFile(s.path(dir, name))
+	b, err := s.read(dir, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	body, err := statement.ParsePayload(b)
+	build, err := parseBuild(b)
+	return build, b, err
+}
+
+func parseBuild(payload []byte) (*statement.Build, error) {
+	body, err := statement.ParsePayload(payload)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	build, ok := body.(*statement.Build)
 	if !ok {
-		return nil, nil, fmt.Errorf("a %s statement", body.Kind())
+		return nil, fmt.Errorf("a %s statement", body.Kind())
 	}
-	return build, b, nil
+	return build, nil
 }
 
 // recover removes the earlier of two states that a crash left of one build, and

@@ -157,7 +157,7 @@ func timeOf(name string) time.Time {
 }
 
 func readRecord(s spool, b *Build) error {
-	text, err := os.ReadFile(s.path(hook.PendingDir, b.Name))
+	text, err := s.read(hook.PendingDir, b.Name)
 	if err != nil {
 		return err
 	}
@@ -188,13 +188,13 @@ func (b *Build) describe(build *statement.Build) {
 }
 
 func readFailed(s spool, b *Build) error {
-	text, err := os.ReadFile(s.path(failedDir, b.Name))
-	if err != nil {
+	text, err := s.read(failedDir, b.Name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if rec, err := hook.ParseRecord(text); err == nil {
 		b.Drv = rec.Drv
-	} else if build, _, err := s.readPayload(failedDir, b.Name); err == nil {
+	} else if build, err := parseBuild(text); err == nil {
 		b.describe(build)
 	}
 	text, err = os.ReadFile(s.path(failedDir, b.Name+reasonSuffix))

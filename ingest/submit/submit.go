@@ -20,7 +20,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,7 +34,8 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
-// orphanAge is how old a root without a record is before it is given up.
+// orphanAge is how old a root without a record, or an unfinished record, is
+// before it is given up.
 const orphanAge = time.Hour
 
 // Submitter works on one spool. Its methods may not be called concurrently, and
@@ -44,7 +44,7 @@ type Submitter struct {
 	conf    *Config
 	spool   spool
 	lock    *durable.Lock
-	also    map[nix.StorePath]bool
+	also    []nix.StorePath
 	signing sync.Mutex // held while the key signs
 
 	mu   sync.Mutex // guards said
@@ -73,7 +73,7 @@ type Options struct {
 // Open locks the spool of conf, which another submitter may hold
 // (*durable.LockedError), and clears what a crash left half done.
 func Open(conf *Config, opts Options) (*Submitter, error) {
-	s := &Submitter{conf: conf, spool: spool{dir: conf.Spool, step: opts.step}, also: make(map[nix.StorePath]bool), said: opts.Said, now: opts.Now}
+	s := &Submitter{conf: conf, spool: spool{dir: conf.Spool, step: opts.step}, said: opts.Said, now: opts.Now}
 	if s.said == nil {
 		s.said = io.Discard
 	}
@@ -85,7 +85,9 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 		if err != nil || !p.IsDerivation() {
 			return nil, &ConfigError{fmt.Errorf("--also %s: it is not a derivation in %s", text, conf.StoreDir)}
 		}
-		s.also[p] = true
+		if !slices.Contains(s.also, p) {
+			s.also = append(s.also, p)
+		}
 	}
 	s.client, s.open, s.most = opts.client, opts.store, opts.most
 	if s.most == 0 {
@@ -127,7 +129,8 @@ func (s *Submitter) say(format string, args ...any) {
 
 // Resolve turns every record in pending/ into a statement or a failure, and
 // releases statements in held/ that have become public. An error says that the
-// store could not be read; what was not resolved stays.
+// store or the spool could not be read; what was not resolved stays, and what is
+// wrong about one build does not stop the others.
 func (s *Submitter) Resolve(ctx context.Context) error {
 	records, err := s.spool.list(hook.PendingDir)
 	if err != nil {
@@ -150,33 +153,64 @@ func (s *Submitter) Resolve(ctx context.Context) error {
 	if err2 != nil {
 		return errors.Join(err, err2)
 	}
+	var failed failures
+	failed.add(err)
 	for chunk := range slices.Chunk(records, together) {
 		var done []func() error
 		for _, name := range chunk {
 			write, err := s.resolveOne(ctx, store, public, name)
 			if err != nil {
-				return err
+				failed.add(err)
+				continue
 			}
 			done = append(done, write)
 		}
-		if err := s.spool.each(len(done), func(i int) error { return done[i]() }); err != nil {
-			return err
+		_ = s.spool.each(len(done), func(i int) error { failed.add(done[i]()); return nil })
+		if ctx.Err() != nil {
+			return failed.err()
 		}
 	}
 	for _, name := range held {
-		if err := s.release(ctx, store, public, name); err != nil {
-			return err
-		}
+		failed.add(s.release(ctx, store, public, name))
 	}
-	return err
+	return failed.err()
 }
 
+// failures is what went wrong about builds: the first of it and how much else.
+// It may be used concurrently.
+type failures struct {
+	mu    sync.Mutex // guards what follows
+	first error
+	more  int
+}
+
+func (f *failures) add(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case err == nil:
+	case f.first == nil:
+		f.first = err
+	default:
+		f.more++
+	}
+}
+
+func (f *failures) err() error {
+	if f.more == 0 {
+		return f.first
+	}
+	return fmt.Errorf("%w (and %d more)", f.first, f.more)
+}
+
+// sweep removes what hooks left that were killed.
 func (s *Submitter) sweep(records []string) error {
 	live := make(map[string]bool, len(records))
 	for _, name := range records {
 		live[name] = true
 	}
-	return s.spool.hook().SweepRoots(func(name string) bool { return live[name] }, orphanAge)
+	spool := s.spool.hook()
+	return errors.Join(spool.SweepRoots(func(name string) bool { return live[name] }, orphanAge), spool.SweepUnfinished(orphanAge))
 }
 
 // openStore opens the store's database. Without knowing what was built here
@@ -194,18 +228,21 @@ func (s *Submitter) openStore(ctx context.Context) (*store, error) {
 // down. An error is one of the machine; what is wrong with the record goes to
 // failed/.
 func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet, name string) (func() error, error) {
-	b, err := os.ReadFile(s.spool.path(hook.PendingDir, name))
-	if err != nil {
-		return nil, err
+	b, err := s.spool.read(hook.PendingDir, name)
+	if outOf(err) {
+		return nil, fmt.Errorf("resolving %s: %w", name, err)
 	}
-	rec, err := hook.ParseRecord(b)
+	var rec *hook.Record
+	if err == nil {
+		rec, err = hook.ParseRecord(b)
+	}
 	if err == nil && rec.Name() != name {
 		err = errors.New("it is another build's")
 	}
 	var build *statement.Build
 	var payload []byte
 	if err != nil {
-		err = &Reason{CodeBadRecord, "the file is not a record of the hook: " + err.Error()}
+		err = &Reason{CodeBadRecord, "the file is not a record of the hook, or cannot be read: " + err.Error()}
 	} else {
 		build, payload, err = st.resolve(ctx, rec, s.builder(rec))
 	}
@@ -218,7 +255,7 @@ func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet
 	}
 	to, state, why := unsignedDir, Waiting, ""
 	if ok, err := public.has(ctx, st, build); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("resolving %s: %w", name, err)
 	} else if !ok {
 		to, state, why = heldDir, Held, ": private, nothing that public-from names needs it"
 	}

@@ -251,6 +251,48 @@ func TestBudgetsBeginAnewAtMidnight(t *testing.T) {
 	}
 }
 
+// Setting the clock back gives no second budget, running or restarted.
+func TestAClockSetBackGivesNoNewBudget(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	l := &testLog{t: t, dir: t.TempDir(), o: Options{openStore: new(store.Memory).Open, now: func() time.Time { return now }}}
+	l.init(func(c *Config) { c.Admission.UnvouchedStatements = 3 })
+	l.open()
+	t.Cleanup(l.close)
+	alice := l.operator("alice")
+	next := 0
+	use := func(when, want string) {
+		t.Helper()
+		if got := l.code(alice.Builds(next, next+1)[0]); got != want {
+			t.Errorf("%s: %q, want %q", when, got, want)
+		}
+		next++
+	}
+	restart := func() { l.close(); l.open() }
+	use("the third", "")
+	use("the fourth", "budget-unvouched")
+	now = now.Add(-day)
+	use("a day back", "budget-unvouched")
+	restart()
+	use("a day back, restarted", "budget-unvouched")
+	now = now.Add(day)
+	restart()
+	use("the same day again", "budget-unvouched")
+	now = now.Add(day)
+	restart() // nothing is used of this day
+	now = now.Add(-day)
+	restart()
+	for range 3 {
+		use("the next day's, with the clock back", "")
+	}
+	use("all of the next day's", "budget-unvouched")
+	now = now.Add(day)
+	use("the next day, by the clock too", "budget-unvouched")
+	now = now.Add(day)
+	use("the day after", "")
+}
+
 func TestVouchesOfVouchedOperatorsAddUp(t *testing.T) {
 	t.Parallel()
 	boss := sample.Signer("boss identity")

@@ -180,14 +180,20 @@ func (e *storageError) Error() string {
 
 func (e *storageError) Unwrap() error { return e.cause }
 
-// restoreBudget reads today's counters back.
+// restoreBudget reads the counters back.
 func (s *Server) restoreBudget(ctx context.Context) error {
-	usage, err := s.db.Usage(ctx, s.budget.Today())
+	today := s.budget.Today()
+	day, usage, err := s.db.Usage(ctx, today)
 	if err != nil {
 		return err
 	}
-	for _, u := range usage {
-		s.budget.Restore(u.Day, u.Name, admission.Use{Statements: u.Statements, Bytes: u.Bytes})
+	if day > today {
+		s.log.Warn("the clock is behind the last day that budgets were counted for; they begin anew when it has passed that day", "days", day-today)
 	}
+	used := make(map[string]admission.Use)
+	for _, u := range usage {
+		used[u.Name] = admission.Use{Statements: u.Statements, Bytes: u.Bytes}
+	}
+	s.budget.Restore(day, used)
 	return nil
 }

@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -10,13 +11,15 @@ import (
 // Unvouched is the name under which all unvouched keys are counted.
 const Unvouched = "unvouched"
 
+const daySeconds = 24 * 60 * 60
+
 // Use is what somebody has used of a day's budget.
 type Use struct {
 	Statements, Bytes uint64
 }
 
-// Budget counts what is added on one UTC day, by the log's clock. It may be
-// used concurrently.
+// Budget counts what is added on one UTC day, by the log's clock; the day never
+// goes back, whatever the clock does. It may be used concurrently.
 type Budget struct {
 	now func() time.Time
 
@@ -34,14 +37,24 @@ func NewBudget(now func() time.Time) *Budget {
 }
 
 // Today returns the number of days since 1970, UTC.
-func (b *Budget) Today() int64 { return b.now().Unix() / (24 * 60 * 60) }
+func (b *Budget) Today() int64 { return b.now().Unix() / daySeconds }
 
-// Restore sets a counter as it was before a restart.
-func (b *Budget) Restore(day int64, name string, u Use) {
+// Restore sets the counters as they were before a restart. day is the latest
+// that was ever counted, and may be after today if the clock was set back.
+func (b *Budget) Restore(day int64, used map[string]Use) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.advance(day)
 	if day == b.day {
-		b.used[name] = u
+		maps.Copy(b.used, used)
+	}
+}
+
+// advance begins day, if it is later. The caller holds mu.
+func (b *Budget) advance(day int64) {
+	if day > b.day {
+		b.day = day
+		clear(b.used)
 	}
 }
 
@@ -67,17 +80,23 @@ func (b *Budget) Reserve(s *statement.Statement, vouched bool, size int, limits 
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if today := b.Today(); today != b.day {
-		b.day = today
-		clear(b.used)
-	}
+	b.advance(b.Today())
 	u := b.used[name]
 	if u.Statements+1 > limit.Statements || u.Bytes+uint64(size) > limit.Bytes {
-		return Reservation{}, errf(code, "today's budget of %s (%d statements, %d bytes) is used up; it begins anew at midnight UTC",
-			whose, limit.Statements, limit.Bytes)
+		return Reservation{}, errf(code, "today's budget of %s (%d statements, %d bytes) is used up; it begins anew at midnight UTC%s",
+			whose, limit.Statements, limit.Bytes, b.late())
 	}
 	b.used[name] = Use{u.Statements + 1, u.Bytes + uint64(size)}
 	return Reservation{b.day, name, uint64(size)}, nil
+}
+
+// late says which midnight, if it is not the next one of the log's clock. The
+// caller holds mu.
+func (b *Budget) late() string {
+	if b.Today() >= b.day {
+		return ""
+	}
+	return " after " + time.Unix(b.day*daySeconds, 0).UTC().Format(time.DateOnly) + ", because the log's clock was set back"
 }
 
 // Release gives a reservation back: the statement was not added after all.
@@ -91,7 +110,7 @@ func (b *Budget) Release(r Reservation) {
 	b.used[r.name] = Use{u.Statements - 1, u.Bytes - r.size}
 }
 
-// Used returns today's counters of these names.
+// Used returns the day that is being counted and its counters of these names.
 func (b *Budget) Used(names map[string]bool) (day int64, used map[string]Use) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -79,12 +79,15 @@ func TestIngestAndRead(t *testing.T) {
 	if err := db.People(ctx, func(i uint64, leaf []byte) error { people = append(people, i); return nil }); err != nil || !slices.Equal(people, []uint64{7}) {
 		t.Errorf("people %v, %v", people, err)
 	}
-	usage, err := db.Usage(ctx, 5)
-	if err != nil || len(usage) != 1 || usage[0].Bytes != 400 {
-		t.Errorf("usage %v, %v", usage, err)
+	for _, today := range []int64{4, 5, 4} {
+		if day, usage, err := db.Usage(ctx, today); err != nil || day != 5 || len(usage) != 1 || usage[0].Bytes != 400 {
+			t.Errorf("usage %d %v, %v", day, usage, err)
+		}
 	}
-	if usage, err := db.Usage(ctx, 6); err != nil || len(usage) != 0 {
-		t.Errorf("the next day: %v, %v", usage, err)
+	for _, today := range []int64{6, 5} { // the clock is set back
+		if day, usage, err := db.Usage(ctx, today); err != nil || day != 6 || len(usage) != 0 {
+			t.Errorf("the next day: %d %v, %v", day, usage, err)
+		}
 	}
 }
 

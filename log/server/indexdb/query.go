@@ -156,25 +156,35 @@ func (db *DB) People(ctx context.Context, f func(index uint64, leaf []byte) erro
 	return rows.Err()
 }
 
-// Usage returns the counters of one day, and forgets those of the days before.
-func (db *DB) Usage(ctx context.Context, day int64) ([]Usage, error) {
-	if _, err := db.write.ExecContext(ctx, "DELETE FROM usage WHERE day < ?", day); err != nil {
-		return nil, fmt.Errorf("writing the index: %w", err)
+// Usage returns the counters of a day, and forgets those of the days before. The
+// day is today, or the latest that it ever was: it is kept, as the counter
+// without a name, so that a clock that is set back brings no day again.
+func (db *DB) Usage(ctx context.Context, today int64) (day int64, all []Usage, err error) {
+	for _, change := range []string{
+		"INSERT INTO usage VALUES(?, '', 0, 0) ON CONFLICT DO NOTHING",
+		"DELETE FROM usage WHERE day < max(?, (SELECT max(day) FROM usage))",
+	} {
+		if _, err := db.write.ExecContext(ctx, change, today); err != nil {
+			return 0, nil, fmt.Errorf("writing the index: %w", err)
+		}
 	}
-	rows, err := db.write.QueryContext(ctx, "SELECT day, name, statements, bytes FROM usage WHERE day = ?", day)
+	day = today
+	rows, err := db.write.QueryContext(ctx, "SELECT day, name, statements, bytes FROM usage")
 	if err != nil {
-		return nil, fmt.Errorf("reading the index: %w", err)
+		return 0, nil, fmt.Errorf("reading the index: %w", err)
 	}
 	defer rows.Close()
-	var all []Usage
 	for rows.Next() {
 		var u Usage
 		var statements, bytes int64
 		if err := rows.Scan(&u.Day, &u.Name, &statements, &bytes); err != nil {
-			return nil, fmt.Errorf("reading the index: %w", err)
+			return 0, nil, fmt.Errorf("reading the index: %w", err)
 		}
 		u.Statements, u.Bytes = uint64(statements), uint64(bytes)
-		all = append(all, u)
+		day = u.Day // they all have the same
+		if u.Name != "" {
+			all = append(all, u)
+		}
 	}
-	return all, rows.Err()
+	return day, all, rows.Err()
 }

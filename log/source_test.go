@@ -1,0 +1,61 @@
+package log_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/logtest"
+)
+
+type failingTransport struct{ err error }
+
+func (f failingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
+
+// An error of the network says where, once, and why, and fits on a line.
+func TestUnreachableSaysTheAddressOnce(t *testing.T) {
+	l := logtest.New(t)
+	refused := &net.OpError{
+		Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1},
+		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED),
+	}
+	noHost := &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: "log.example", IsNotFound: true}}
+	for _, c := range []struct {
+		url  string
+		err  error
+		is   error
+		want string
+
+		columns int
+	}{
+		{"http://127.0.0.1:1", refused, syscall.ECONNREFUSED, "dial tcp 127.0.0.1:1: connection refused", 120},
+		{"http://localhost:1/log", refused, syscall.ECONNREFUSED, "localhost:1: dial tcp 127.0.0.1:1: connection refused", 140},
+		{"https://log.example", noHost, noHost, "dial tcp: lookup log.example: no such host", 120},
+		{"https://log.example", context.DeadlineExceeded, context.DeadlineExceeded, "log.example: context deadline exceeded", 120},
+		{"https://log.example", &tls.CertificateVerificationError{Err: errors.New("x509: expired")}, nil, "log.example: tls: failed to verify certificate: x509: expired", 140},
+	} {
+		client, err := log.NewClient(c.url, l.Policy(), log.Options{HTTP: &http.Client{Transport: failingTransport{c.err}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Checkpoint(t.Context())
+		if !errors.Is(err, log.ErrUnreachable) || c.is != nil && !errors.Is(err, c.is) {
+			t.Errorf("%s: %v is not what it was", c.url, err)
+			continue
+		}
+		if _, got, _ := strings.Cut(err.Error(), "log is unreachable: "); got != c.want || len("firn: error: "+err.Error()) > c.columns {
+			t.Errorf("%s: got %q, want %q", c.url, err, c.want)
+		}
+		_, err = client.Submit(t.Context(), [][]byte{{1}}, 0)
+		if _, got, _ := strings.Cut(err.Error(), "log is unreachable: "); got != c.want {
+			t.Errorf("%s: submit: got %q, want %q", c.url, err, c.want)
+		}
+	}
+}
