@@ -277,3 +277,22 @@ func FuzzState(f *testing.F) {
 		}
 	})
 }
+
+// A group is one frame, and a frame has a largest size: more than that waits
+// for the next.
+func TestAGroupStaysBelowTheLargestFrame(t *testing.T) {
+	s := &Store{queue: make(chan *commit, 1024)}
+	record := appendRecord(nil, recordCheckpoint, strings.Repeat("x", policy.MaxNote))
+	for range cap(s.queue) {
+		s.queue <- &commit{records: record}
+	}
+	for len(s.queue) > 0 {
+		size := 0
+		for _, c := range s.gather(<-s.queue) {
+			size += len(c.records)
+		}
+		if _, _, _, ok := parseFrame(appendFrame(nil, 1, 1, make([]byte, size))); !ok {
+			t.Fatalf("a group of %d bytes is no frame", size)
+		}
+	}
+}
