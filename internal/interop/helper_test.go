@@ -106,7 +106,7 @@ type process struct {
 // start starts a program, which is stopped when the test ends.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(name, args...), name: filepath.Base(name), read: make(chan struct{}), more: make(chan struct{})}
+	p := &process{cmd: exec.Command(name, args...), name: strings.Join(append([]string{filepath.Base(name)}, args...), " "), read: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -50,4 +50,3 @@ func TestTorchwoodReadsPolicies(t *testing.T) {
 		}
 	}
 }
-
