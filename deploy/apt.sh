@@ -19,6 +19,7 @@ wanted=(
   sqlite3:sqlite3
   fusermount3:fuse3
   strace:strace
+  ip:iproute2
 )
 
 missing=()
