@@ -117,6 +117,27 @@ func TestRestoredOlderCopyBeforeBlindWitnesses(t *testing.T) {
 	l.close()
 }
 
+// If nothing is left but the tree there is no checkpoint to show to witnesses. What
+// counts then is what they show, and that a submission prefix has nothing at that
+// path says nothing.
+func TestTreeAloneBeforeBlindWitnesses(t *testing.T) {
+	t.Parallel()
+	l := newWitnessedLog(t, nil)
+	l.grow("alice", 3)
+	l.close()
+	remove(t, l.dir, recordName, filepath.Join(publicName, checkpointName), filepath.Join(treeName, checkpointName))
+	l.faults(witnesstest.Faults{Blind: true}, 1, 2, 3, 4, 5)
+	l.open()
+	if err := l.gate.reason(); err == nil {
+		t.Error("signing because five addresses answered 404")
+	}
+	l.close()
+	l.faults(down)
+	l.open()
+	l.until("/readyz", "ok\n")
+	l.grow("bob", 1)
+}
+
 // In another place, or without a record, all witnesses have to answer, and until
 // then nothing is taken.
 func TestMovedLogWaitsForAllWitnesses(t *testing.T) {

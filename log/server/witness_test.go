@@ -167,7 +167,7 @@ func TestWithoutQuorumTheLastCosignedCheckpointStays(t *testing.T) {
 		t.Errorf("public at %d, want %d", got, before)
 	}
 	// A restart changes nothing of it.
-	l.crash()
+	l.close()
 	l.open()
 	if got := l.cosigned().Size; got != before {
 		t.Errorf("after a restart public at %d, want %d", got, before)
@@ -230,7 +230,7 @@ func TestLyingWitnessesStopNothing(t *testing.T) {
 func TestWitnessesMayBeAddedLater(t *testing.T) {
 	t.Parallel()
 	l := &witnessed{testLog: newTestLog(t, nil)}
-	l.operator("alice")
+	id := idOf(t, l.operator("alice").Registration()[0])
 	size := l.publisher.latest().head.Size
 	l.close()
 	l.addWitnesses(5, 3)
@@ -238,6 +238,9 @@ func TestWitnessesMayBeAddedLater(t *testing.T) {
 	l.open()
 	if cp := l.publisher.latest(); cp.head.Size != size || cp.cosigned {
 		t.Errorf("public: %+v", cp)
+	}
+	if status, _, b := l.get("/v1/proof?id=" + id); status != http.StatusAccepted {
+		t.Errorf("proof by a checkpoint that nobody has cosigned: %d %s", status, b)
 	}
 	l.faults(down)
 	l.until("/readyz", "ok\n")

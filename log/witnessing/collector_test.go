@@ -140,8 +140,12 @@ func TestLateCosignaturesAreMerged(t *testing.T) {
 		l.w[3].SetFaults(witnesstest.Faults{Hang: slow})
 		l.Offer(l.grow(t, 3, "x"))
 		l.wantPublic(3, "w1 w2 w3")
+		_, before := l.Public()
 		close(slow)
 		l.wantPublic(3, "w1 w2 w3 w4")
+		if _, after := l.Public(); after == before {
+			t.Error("nobody is told of the late one")
+		}
 	})
 }
 
