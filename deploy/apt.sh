@@ -20,6 +20,7 @@ wanted=(
   fusermount3:fuse3
   strace:strace
   ip:iproute2
+  curl:curl
 )
 
 missing=()

@@ -49,7 +49,7 @@ func buildOnce(dir string, packages ...string) func() error {
 }
 
 var (
-	buildOurs  = buildOnce(".", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-witness")
+	buildOurs  = buildOnce(".", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-peer", "./cmd/firn-witness")
 	buildPeers = buildOnce("internal/peers", "filippo.io/torchwood/cmd/litewitness", "filippo.io/torchwood/cmd/witnessctl", "./torchcheck")
 )
 
