@@ -123,12 +123,13 @@ func TestAnswersThatAreNoneConfirmNothing(t *testing.T) {
 	w.cosigned(w.log.Request(0, 5))
 	w.restore(crash(t, w.store))
 	for name, notes := range map[string]map[string][]byte{
-		"404 from a server that knows no log":  {},
-		"garbage":                              {testOrigin: []byte("garbage")},
-		"another origin":                       {testOrigin: alpha.Note(0)},
-		"not signed by the log":                {testOrigin: beta.SignedNote(w.log.Text(5))},
-		"longer than any checkpoint":           {testOrigin: []byte(strings.Repeat("a", policy.MaxNote+5))},
-		"a signature of the log that is wrong": {testOrigin: []byte(strings.Replace(string(w.log.Note(5)), "\n5\n", "\n6\n", 1))},
+		"404 from a server that knows no log":    {},
+		"garbage":                                {testOrigin: []byte("garbage")},
+		"another origin":                         {testOrigin: alpha.Note(0)},
+		"another origin signed by the log's key": {testOrigin: w.log.SignedNote(alpha.Text(0))},
+		"not signed by the log":                  {testOrigin: beta.SignedNote(w.log.Text(5))},
+		"longer than any checkpoint":             {testOrigin: []byte(strings.Repeat("a", policy.MaxNote+5))},
+		"a signature of the log that is wrong":   {testOrigin: []byte(strings.Replace(string(w.log.Note(5)), "\n5\n", "\n6\n", 1))},
 	} {
 		if p := w.mustUnconfirmed(w.ask(newPeer(t, notes))); p.Unanswered != 1 || p.Err == nil {
 			t.Errorf("%s: %+v", name, p)

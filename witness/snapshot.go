@@ -53,8 +53,10 @@ func parseSnapshot(b []byte) (*snapshot, error) {
 		name string
 		v    *string
 	}{
-		{"machine", &s.place.Machine}, {"filesystem", &s.place.FileSystem},
-		{"directory", &s.place.Directory}, {"journal", &number},
+		{"machine", &s.place.Machine},
+		{"filesystem", &s.place.FileSystem},
+		{"directory", &s.place.Directory},
+		{"journal", &number},
 	} {
 		if *f.v, ok = strings.CutPrefix(lines[i+1], f.name+" "); !ok {
 			return nil, fmt.Errorf("line %d: want %q", i+2, f.name)
