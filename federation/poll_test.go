@@ -2,6 +2,7 @@ package federation_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,8 +15,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"crypto/sha256"
 
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log/evidence"
