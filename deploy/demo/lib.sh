@@ -127,7 +127,7 @@ serve() {
   local name=$1 try
   shift
   touch "$demo/$name.out"
-  (cd "$demo" && exec "$bin/$1" "${@:2}" --listen "${address_of[$name]:-127.0.0.1:0}" 2>>"$name.out") &
+  (cd "$demo" && exec "$bin/$1" "${@:2}" --listen "${address_of[$name]:-127.0.0.1:0}" >>"$name.out" 2>&1 </dev/null) &
   pid_of[$name]=$!
   started+=("$!")
   for try in {1..400}; do

@@ -25,9 +25,11 @@ make_log() {
   # The agent keeps the key of litewitness, and later that of an operator.
   eval "$(ssh-agent -s)" >/dev/null
   started+=("$SSH_AGENT_PID")
-  local name names=(w1 w2 w3)
+  local name port names=(w1 w2 w3)
+  free_port
+  address=127.0.0.1:$port
   {
-    echo "log $vkey"
+    echo "log $vkey http://$address"
     for name in "${names[@]}"; do echo "witness $name $(own_witness "$name")"; done
   } >"$demo/log.policy"
   for name in "${names[@]}"; do serve_witness "$name"; done
@@ -48,9 +50,9 @@ make_log() {
     s|^interval = .*|interval = '200ms'|
   }" "$demo/log/firn-log.toml"
   printf '%s$ firn-log serve log &%s\n' "$bold" "$plain"
+  address_of[log]=$address
   serve log firn-log serve log
-  address=${address_of[log]}
-  log=(--log "http://$address" --log-policy log.policy)
+  log=(--log-policy log.policy)
   until_it firn log checkpoint "${log[@]}"
 }
 
@@ -75,7 +77,7 @@ litewitness() {
   quietly 0 - witnessctl add-key -db lite.db -origin "$origin" -key "$vkey"
   free_port
   (cd "$demo" && exec "$bin/litewitness" -db lite.db -name lite.example/witness -ssh-agent "$SSH_AUTH_SOCK" \
-    -key "$(ssh-keygen -lf lite-key.pub | cut -d ' ' -f 2)" -listen "127.0.0.1:$port" 2>lite.out) &
+    -key "$(ssh-keygen -lf lite-key.pub | cut -d ' ' -f 2)" -listen "127.0.0.1:$port" >lite.out 2>&1 </dev/null) &
   started+=("$!")
   until_it grep -q msg=listening lite.out
   wkey=$(sed -n 's/.*vkey=//p' "$demo/lite.out")
@@ -239,8 +241,8 @@ flip_bit() {
   printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
-# serve_peer NAME POLICY POLICY-FILE starts a peer that finds the log where the
-# policy says and asks the other peers, which need not run yet.
+# serve_peer NAME POLICY starts a peer that finds the log where the policy says
+# and asks the other peers, which need not run yet.
 serve_peer() {
   local other args=()
   for other in p1 p2 p3; do [[ $other == "$1" ]] || args+=(--peer "http://${address_of[$other]}"); done
@@ -269,11 +271,10 @@ fork_the_log() {
     free_port
     address_of[$name]=127.0.0.1:$port
   done
-  sed "s|^log .*|& http://$address|" "$demo/log.policy" >"$demo/watch.policy"
-  sed "s|^log .*|& http://${address_of[fork]}|" "$demo/log.policy" >"$demo/deceived.policy"
-  serve_peer p1 watch.policy
+  sed "s|$address|${address_of[fork]}|" "$demo/log.policy" >"$demo/deceived.policy"
+  serve_peer p1 log.policy
   serve_peer p2 deceived.policy
-  serve_peer p3 watch.policy
+  serve_peer p3 log.policy
   for name in p1 p2 p3; do
     until_it eval "ls $name/evidence/*.firn-evidence"
     say "$name has ${out%%$'\n'*}"
@@ -299,7 +300,7 @@ how_to_go_on() {
   serve log firn-log serve log
   cat >"$demo/env" <<EOF
 # Source this in bash: the demo's programs and machines (on MACHINE COMMAND…).
-demo=$demo bin=$bin log="--log http://$address --log-policy log.policy"
+demo=$demo bin=$bin log="--log-policy log.policy"
 export SSH_AUTH_SOCK=$SSH_AUTH_SOCK
 source $here/lib.sh
 cd "\$demo" && PATH=\$bin:\$PATH
@@ -314,7 +315,9 @@ on a firn submit --config a/submit.toml --status
 firn log entries \$log
 firn log audit \$log
 firn operator show \$log $(<"$demo/d/id")
+firn evidence verify p1/evidence/*.firn-evidence --log-policy log.policy
 curl -s http://$address/checkpoint
+curl -s http://${address_of[p1]}/evidence
 stop_demo        # ends the log and the agent, removes the folder
 EOF
 }
