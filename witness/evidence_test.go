@@ -128,12 +128,11 @@ func TestForgedEvidenceRefusesNobody(t *testing.T) {
 		t.Errorf("%v, want ErrNotOurs", err)
 	}
 	// A stranger's key that signs for a known origin convicts only itself.
-	text, forked := w.log.Text(9), w.log.Fork("fork", 2).Text(9)
-	framed, err := evidence.New(evidence.KindLog, stranger.Key, stranger.SignedNote(text), stranger.SignedNote(forked), tlog.Hash{}, nil)
-	if err == nil {
-		if _, err := w.Evidence(t.Context(), framed.Marshal()); !errors.Is(err, ErrNotOurs) {
-			t.Errorf("%v, want ErrNotOurs", err)
-		}
+	impostor := sample.Impostor(testOrigin)
+	impostor.Grow(9)
+	framed := want(evidence.New(evidence.KindLog, impostor.Key, impostor.Note(9), impostor.Fork("fork", 2).Note(9), tlog.Hash{}, nil))(t)
+	if _, err := w.Evidence(t.Context(), framed.Marshal()); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("%v, want ErrNotOurs", err)
 	}
 	w.cosigned(w.log.Request(0, 5))
 }

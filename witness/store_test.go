@@ -296,3 +296,17 @@ func TestAGroupStaysBelowTheLargestFrame(t *testing.T) {
 		}
 	}
 }
+
+func TestFramesAreReadInOrderAndOfOneJournalOnly(t *testing.T) {
+	frame := func(generation, number uint64) []byte { return appendFrame(nil, generation, number, nil) }
+	count := func(b []byte) (n int, err error) {
+		err = readFrames(b, 7, func([]byte) error { n++; return nil })
+		return n, err
+	}
+	if n, err := count(append(frame(7, 1), frame(6, 2)...)); n != 1 || err != nil {
+		t.Errorf("%d frames, %v; want the one of this journal", n, err)
+	}
+	if n, err := count(append(frame(7, 1), frame(7, 3)...)); n != 1 || err == nil {
+		t.Errorf("%d frames and no error where one is missing", n)
+	}
+}
