@@ -271,6 +271,19 @@ func TestNewLogWaitsForWitnessesAndShowsThemGenesisFirst(t *testing.T) {
 	}
 }
 
+func TestBudgetCoversWhatTheSettingsNeed(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.Witnessing.Policy = "witness.policy"
+	for _, d := range []time.Duration{minInterval, time.Second, time.Hour} {
+		c.Witnessing.Interval.Duration = d
+		need := uint64(24*time.Hour/max(d, c.CheckpointInterval.Duration)) + 24*60
+		if got := c.queriesPerDay(); got < need || got > 4*need {
+			t.Errorf("interval %v: %d requests a day, and %d are needed", d, got, need)
+		}
+	}
+}
+
 func TestPolicyMustHaveThisLogsLine(t *testing.T) {
 	t.Parallel()
 	l := newWitnessedLog(t, nil)
