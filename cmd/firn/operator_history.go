@@ -221,6 +221,9 @@ func describe(b statement.Body) string {
 	case *statement.Retract:
 		return fmt.Sprintf("statement %s: %s", b.Statement, b.Reason)
 	case *statement.Peer:
+		if len(b.Addrs) == 0 {
+			return fmt.Sprintf("peer %s, which only dials", b.PeerID)
+		}
 		return fmt.Sprintf("peer %s at %s", b.PeerID, strings.Join(b.Addrs, ", "))
 	case *statement.Evidence:
 		return fmt.Sprintf("evidence against the key %s", b.Convicted().ID())

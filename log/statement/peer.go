@@ -49,7 +49,7 @@ var peerIDHead = []byte{0x00, 0x24, 0x08, 0x01, 0x12, 0x20}
 func (b *Peer) Key() (PublicKey, error) {
 	raw, ok := decodeBase58(b.PeerID)
 	if !ok || len(raw) != len(peerIDHead)+32 || !bytes.HasPrefix(raw, peerIDHead) {
-		return PublicKey{}, errf(CodeBadKey, "it is not that of an Ed25519 key")
+		return PublicKey{}, errf(CodeBadKey, "not that of an Ed25519 key")
 	}
 	return Ed25519Key(raw[len(peerIDHead):])
 }
