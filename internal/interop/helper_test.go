@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -37,9 +38,17 @@ func TestMain(m *testing.M) {
 }
 
 // buildOnce returns a function that builds packages of the module in dir (from
-// the project's root) into built, once.
+// the project's root) into built, once. It looks at every folder of the
+// project, so that go test does not take an older run for this one: it cannot
+// know what go build reads.
 func buildOnce(dir string, packages ...string) func() error {
 	return sync.OnceValue(func() error {
+		for _, top := range []string{"cmd", "federation", "ingest", "internal", "log", "verify", "witness"} {
+			err := filepath.WalkDir(filepath.Join(testreq.Root(), top), func(_ string, _ fs.DirEntry, err error) error { return err })
+			if err != nil {
+				return err
+			}
+		}
 		args := append([]string{"build", "-C", filepath.Join(testreq.Root(), dir), "-o", built + "/"}, packages...)
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
