@@ -1,7 +1,9 @@
 package interop
 
 import (
+	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +27,7 @@ func TestTorchwoodVerifiesProofs(t *testing.T) {
 	}
 	run(t, check, "policy", l.policy)
 	run(t, check, "proof", l.policy, proof, leaf)
+	run(t, ours(t, "firn"), "log", "verify-proof", proof, "--leaf", leaf, "--log-policy", l.policy)
 
 	cp, err := get(l.url + "/checkpoint")
 	if err != nil {
@@ -61,8 +64,9 @@ func TestTorchwoodVerifiesProofs(t *testing.T) {
 		if _, err := try(check, "proof", pol, pr, lf); err == nil {
 			t.Errorf("%s: torchwood still verifies the proof", what)
 		}
-		if _, err := try(ours(t, "firn"), "log", "verify-proof", pr, lf, "--log-policy", pol); err == nil {
-			t.Errorf("%s: firn still verifies the proof", what)
+		_, err := try(ours(t, "firn"), "log", "verify-proof", pr, "--leaf", lf, "--log-policy", pol)
+		if exit := new(exec.ExitError); !errors.As(err, &exit) || exit.ExitCode() != 3 && exit.ExitCode() != 4 {
+			t.Errorf("%s: %v, want firn to refuse the proof", what, err)
 		}
 	}
 }
