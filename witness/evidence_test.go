@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -168,4 +169,19 @@ func TestOwnContradictionIsKeptAndNothingIsSigned(t *testing.T) {
 		t.Errorf("%d files of evidence, want 1", len(w.files()))
 	}
 	contains(t, w.words.String(), "two roots of one size")
+}
+
+// A log that shows two histories and hangs up is refused all the same.
+func TestWhoeverHangsUpDoesNotStopAConviction(t *testing.T) {
+	for range 20 { // a select between two that are ready is a matter of luck
+		w := newWorld(t)
+		w.cosigned(w.log.Request(0, 5))
+		e := want(evidence.New(evidence.KindLog, w.log.Key, []byte(w.latest()), w.log.Fork("fork", 2).Note(5), tlog.Hash{}, nil))(t)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = w.Evidence(gone, e.Marshal())
+		if w.State(testOrigin).Refused == "" {
+			t.Fatal("evidence is held, and the log is not refused")
+		}
+	}
 }
