@@ -9,6 +9,9 @@ TOOL     := $(GO) tool -modfile=internal/tools/go.mod
 PROGRAMS := $(notdir $(wildcard cmd/*))
 # FUZZTIME is how long `make fuzz` gives each target.
 FUZZTIME ?= 1m
+# PEERS are programs of others that the demo and tests run; they are in a module of
+# their own, internal/peers.
+PEERS    := $(addprefix filippo.io/torchwood/cmd/,litewitness witnessctl)
 # REKOR is the version of the peer that `make bench` measures beside firn-log.
 REKOR    := v2.3.0
 
@@ -30,9 +33,10 @@ build: ## build the programs into bin/ (static, stripped)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
 
 .PHONY: demo
-demo: ## four builders, a log and a verdict, on this machine; KEEP=1 leaves it up
+demo: ## builders, a log, witnesses and verdicts, on this machine; KEEP=1 leaves it up
 	@deploy/apt.sh --must
 	@$(MAKE) --no-print-directory build
+	@CGO_ENABLED=0 $(GO) build -C internal/peers -o $(CURDIR)/bin/ $(PEERS) || echo "litewitness cannot be built here"
 	@KEEP=$(KEEP) deploy/demo/run.sh
 
 .PHONY: test
@@ -52,6 +56,8 @@ lint: ## vet, staticcheck, gofumpt, govulncheck and go.mod
 	internal/tools/vulncheck.sh ./...
 	$(GO) mod tidy -diff
 	$(GO) -C internal/tools mod tidy -diff
+	$(GO) -C internal/peers mod tidy -diff
+	$(GO) -C internal/peers vet ./...
 
 .PHONY: format
 format: ## format every Go file

@@ -23,7 +23,7 @@ func main() {
 	bin := flag.String("bin", "bin", "folder with the programs")
 	rekor := flag.String("rekor", "", "Rekor's POSIX server, measured beside firn-log; empty leaves it out")
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
-	only := flag.String("only", "", "run only this part: submit, verify, hash, hook or witness; writes no file")
+	only := flag.String("only", "", "run only this part: submit, verify, hash, hook, witness, witnessed or gossip; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -62,6 +62,8 @@ func run(ctx context.Context, bin, rekor, litewitness, out, only string) error {
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},
 		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, litewitness, cal) }},
+		{"witnessed", func() ([]row, error) { return benchWitnessed(ctx, dir, bin) }},
+		{"gossip", func() ([]row, error) { return benchGossip(ctx, dir) }},
 	} {
 		if only != "" && only != part.what {
 			continue

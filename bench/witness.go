@@ -156,6 +156,8 @@ func benchFirnWitness(ctx context.Context, dir, bin string, cal calibration) ([]
 	if err != nil {
 		return nil, 0, err
 	}
+	stop()
+	cpu := childCPU(cmd) / time.Duration(max(r.items, 1))
 	limit := witnessLogs * cal.fsyncPerSecond
 	target := min(witnessTarget, 0.6*limit)
 	return []row{
@@ -165,6 +167,11 @@ func benchFirnWitness(ctx context.Context, dir, bin string, cal calibration) ([]
 			target:   "≥ " + count(target) + "/s",
 			fraction: fmt.Sprintf("%.0f %% of %d × fsync", 100*r.perSecond()/limit, witnessLogs),
 			met:      r.perSecond() >= target,
+		},
+		{
+			what:     "firn-witness, processor time of one add-checkpoint",
+			value:    fmt.Sprintf("%d µs", cpu.Microseconds()),
+			fraction: fmt.Sprintf("%.1f × an ed25519 verify", cpu.Seconds()*cal.verifyPerSecond),
 		},
 		{
 			what:   "firn-witness, memory at most",

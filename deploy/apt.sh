@@ -19,6 +19,8 @@ wanted=(
   sqlite3:sqlite3
   fusermount3:fuse3
   strace:strace
+  ip:iproute2
+  curl:curl
 )
 
 missing=()

@@ -6,9 +6,11 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/firn-log/firn/federation"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/witnessing/witnesstest"
@@ -124,21 +126,39 @@ func TestFeederGoesOnWhenAWitnessMisbehaves(t *testing.T) {
 	}
 }
 
-// A witness that is ahead of what could be proven here is not shown anything.
+// A convicted log is not fed; one that is not, is, with the same steps.
 func TestFeederDoesNotFeedAConvictedLog(t *testing.T) {
 	l, ws, pol := fed(t, 1)
-	other := logtest.New(t)
-	p := newPeer(t, pol, l.URL(), other.URL())
-	p.wants(federation.Larger, grow(l, 0, 10, "leaf"))
-	p.wants(federation.Forked, grow(other, 0, 10, "other"))
-	f, err := federation.NewFeeder(p.Hub, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	f.Run(ctx)
-	if ws[0].Requests() != 0 {
-		t.Error("a convicted log was fed")
+	one := grow(l, 0, 10, "leaf")
+	other := grow(logtest.New(t), 0, 10, "other")
+	for _, forks := range []bool{false, true} {
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			before := ws[0].Requests()
+			hub, err := federation.NewHub(federation.Options{
+				Evidence: evidence.NewStore(dir), Logs: []federation.Log{{Policy: pol, Origin: l.Origin()}}, HTTP: &http.Client{Transport: ws[0]},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := hub.Offer(t.Context(), one, "test"); err != nil {
+				t.Fatal(err)
+			}
+			if forks {
+				if out, _ := hub.Offer(t.Context(), other, "test"); out != federation.Forked {
+					t.Fatal(out)
+				}
+			}
+			f, err := federation.NewFeeder(hub, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			f.Run(ctx)
+			if asked := ws[0].Requests() > before; asked == forks {
+				t.Errorf("forked %v, asked %v", forks, asked)
+			}
+		})
 	}
 }

@@ -247,9 +247,12 @@ func TestWitnessFindsItsOwnCosignature(t *testing.T) {
 	l.Lie(func(lies *logtest.Lies) { lies.NoTiles = true })
 	fifteen := only(t, grow(l, 10, 15, "leaf"), "w1")
 	p.wants(federation.Unproven, fifteen)
+	w1 := l.Policy().Witnesses[0].Key.String()
+	if got := p.CosignedBy(l.Origin(), w1); string(got) != string(fifteen) {
+		t.Errorf("shown to w1 while it is unproven:\n%s", got)
+	}
 	l.Lie(func(lies *logtest.Lies) { lies.NoTiles = false })
 	p.wants(federation.Larger, only(t, grow(l, 15, 20, "leaf"), "w2"))
-	w1 := l.Policy().Witnesses[0].Key.String()
 	if got := p.CosignedBy(l.Origin(), w1); string(got) != string(fifteen) {
 		t.Errorf("shown to w1:\n%s", got)
 	}

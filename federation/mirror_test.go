@@ -317,6 +317,16 @@ func TestMirrorNeverMixesTwoHistories(t *testing.T) {
 	copyTree(t, m.dir, filepath.Join(q.dir, "mirror"))
 	newMirror(t, q, a.URL(), b.URL())
 	q.holds("log log.example/0123abcd")
+	// Where nobody can prove anything, nothing is taken.
+	r := newPeer(t, a.Policy())
+	r.wants(federation.Larger, b.Publish())
+	copyTree(t, a.Dir(), filepath.Join(r.dir, "mirror"))
+	rm := newMirror(t, r, b.URL())
+	r.holds()
+	if err := rm.Pull(t.Context()); !errors.Is(err, log.ErrUnproven) {
+		t.Errorf("error %v, want ErrUnproven", err)
+	}
+	rm.whole(300)
 }
 
 func TestMirrorOfAnotherLogIsRefused(t *testing.T) {

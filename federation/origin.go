@@ -167,9 +167,7 @@ func (o *origin) chooseBest() {
 // enough reports whether the witnesses of s that count make up the quorum. The
 // caller holds mu.
 func (o *origin) enough(s *signed) bool {
-	ignored := o.counted.Ignored()
-	names := slices.DeleteFunc(s.witnesses(), func(name string) bool { return slices.Contains(ignored, name) })
-	return o.counted.Satisfied(names)
+	return o.counted.Satisfied(s.witnesses())
 }
 
 // postpone keeps a checkpoint that nobody could prove. Of too many, the smallest

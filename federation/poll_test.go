@@ -2,6 +2,7 @@ package federation_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -15,11 +16,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"crypto/sha256"
-
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/policy"
 )
 
 // answering serves one handler until the test ends.
@@ -189,16 +189,17 @@ func TestEvidenceOfPeersIsCheckedAndBounded(t *testing.T) {
 		fault bool
 		want  int // files kept
 	}{
-		"good":            {listOf(real), real, false, 2},
-		"empty":           {`{"schema":1,"evidence":[]}`, nil, false, 0},
-		"not JSON":        {`hello`, nil, true, 0},
-		"another schema":  {`{"schema":2,"evidence":[]}`, nil, true, 0},
-		"not a hash":      {`{"schema":1,"evidence":[{"sha256":"../../etc/passwd"}]}`, nil, true, 0},
-		"missing":         {listOf(map[string][]byte{hash("x"): nil}), nil, true, 0},
-		"another file":    {listOf(map[string][]byte{hash("x"): nil}), map[string][]byte{hash("x"): []byte("y")}, true, 0},
-		"not evidence":    {listOf(map[string][]byte{hash("x"): nil}), map[string][]byte{hash("x"): []byte("x")}, true, 0},
-		"altered":         {listOf(alteredFiles(real)), alteredFiles(real), true, 0},
-		"against unknown": {listOf(real), real, false, 0},
+		"good":               {listOf(real), real, false, 2},
+		"empty":              {`{"schema":1,"evidence":[]}`, nil, false, 0},
+		"not JSON":           {`hello`, nil, true, 0},
+		"another schema":     {`{"schema":2,"evidence":[]}`, nil, true, 0},
+		"not a hash":         {`{"schema":1,"evidence":[{"sha256":"../../etc/passwd"}]}`, nil, true, 0},
+		"missing":            {listOf(map[string][]byte{hash("x"): nil}), nil, true, 0},
+		"another file":       {listOf(map[string][]byte{hash("x"): nil}), map[string][]byte{hash("x"): []byte("y")}, true, 0},
+		"under a wrong hash": {listOf(map[string][]byte{hash("x"): nil}), map[string][]byte{hash("x"): all[0].Bytes}, true, 0},
+		"not evidence":       {listOf(map[string][]byte{hash("x"): nil}), map[string][]byte{hash("x"): []byte("x")}, true, 0},
+		"altered":            {listOf(alteredFiles(real)), alteredFiles(real), true, 0},
+		"against unknown":    {listOf(real), real, false, 0},
 	} {
 		files := 0
 		url := answering(t, func(w http.ResponseWriter, r *http.Request) {
@@ -269,4 +270,18 @@ func alteredFiles(files map[string][]byte) map[string][]byte {
 		out[fmt.Sprintf("%x", sha256.Sum256(c))] = c
 	}
 	return out
+}
+
+// A target that shows the checkpoint of another log that is followed as well.
+func TestPollRefusesTheCheckpointOfAnotherFollowedLog(t *testing.T) {
+	l, other := logtest.New(t), logtest.New(t, logtest.Origin("other.example/00000000"))
+	grow(other, 0, 3, "leaf")
+	pol, err := policy.Parse([]byte("log " + l.VKey() + "\nlog " + other.VKey() + "\nquorum none\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPeer(t, pol)
+	if err := pollError(p, federation.TargetLog, other.URL()); err == nil || p.Latest(other.Origin()) != nil {
+		t.Errorf("it is taken: %v", err)
+	}
 }

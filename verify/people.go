@@ -155,6 +155,8 @@ func operatorOf(b statement.Body) statement.ID {
 		return b.OperatorID
 	case *statement.Retract:
 		return b.OperatorID
+	case *statement.Peer:
+		return b.OperatorID
 	}
 	return statement.ID{}
 }

@@ -136,12 +136,21 @@ func permit(latest State, req *Request, refuse func(int, string, string, ...any)
 // cosignature, and the line of the latter. If the text is that of latest, the
 // log's signatures on it are kept.
 func (w *Witness) cosign(latest State, req *Request, signatures []policy.Signature) (note []byte, line string, err error) {
-	mine, err := w.key.cosign(req.Note.Text, w.now())
+	now := w.now()
+	mine, err := w.key.cosign(req.Note.Text, now)
 	if err != nil {
 		return nil, "", &Refusal{Status: 503, Rule: "W7", Reason: err.Error(), RetryAfter: time.Minute}
 	}
 	keep := &policy.Note{Text: req.Note.Text, Signatures: slices.Clone(signatures)}
-	if old, err := policy.ParseNote(latest.Note); err == nil && old.Text == keep.Text {
+	old, err := policy.ParseNote(latest.Note)
+	if err == nil {
+		for _, s := range old.Signatures {
+			if at, ok := w.key.claimedAt(s); ok {
+				w.noteClock(req.Head.Origin, at, now)
+			}
+		}
+	}
+	if err == nil && old.Text == keep.Text {
 		for _, s := range old.Signatures {
 			if !slices.ContainsFunc(keep.Signatures, func(t policy.Signature) bool { return s.Name == t.Name && s.ID == t.ID }) && !w.key.cosigned(keep.Text, s) {
 				keep.Signatures = append(keep.Signatures, s)

@@ -10,6 +10,9 @@ import (
 const (
 	gatherPart = 3 // a third
 	maxGather  = 2 * time.Millisecond
+	// maxGroup is the size in bytes at which a group is closed; with its last
+	// member it stays well below maxFrame.
+	maxGroup = 8 << 20
 )
 
 // announce says that a request is being checked that will probably be queued in
@@ -84,12 +87,12 @@ func (s *Store) write() {
 // waiting for those, one request would often be synced alone while the others
 // just miss it, and the next group would wait twice.
 func (s *Store) gather(first *commit) []*commit {
-	group := []*commit{first}
+	group, size := []*commit{first}, len(first.records)
 	var timer *time.Timer
-	for len(group) < cap(s.queue) {
+	for size < maxGroup {
 		select {
 		case c := <-s.queue:
-			group = append(group, c)
+			group, size = append(group, c), size+len(c.records)
 			continue
 		default:
 		}
@@ -102,7 +105,7 @@ func (s *Store) gather(first *commit) []*commit {
 		}
 		select {
 		case c := <-s.queue:
-			group = append(group, c)
+			group, size = append(group, c), size+len(c.records)
 			continue
 		case <-timer.C:
 		}

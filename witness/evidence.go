@@ -62,8 +62,10 @@ func (l *Log) asPolicy() *policy.Policy {
 	return p
 }
 
-// convict keeps verified evidence and refuses the origin for good.
+// convict keeps verified evidence and refuses the origin for good. Whoever brought it
+// and hangs up does not stop that.
 func (w *Witness) convict(ctx context.Context, l *knownLog, e *evidence.Evidence) error {
+	ctx = context.WithoutCancel(ctx)
 	held, added, err := evidence.NewStore(w.store.path(evidenceName)).Add(e, l.asPolicy())
 	if err != nil {
 		return fmt.Errorf("keeping evidence: %w", err)

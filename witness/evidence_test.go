@@ -1,6 +1,7 @@
 package witness
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -128,12 +129,11 @@ func TestForgedEvidenceRefusesNobody(t *testing.T) {
 		t.Errorf("%v, want ErrNotOurs", err)
 	}
 	// A stranger's key that signs for a known origin convicts only itself.
-	text, forked := w.log.Text(9), w.log.Fork("fork", 2).Text(9)
-	framed, err := evidence.New(evidence.KindLog, stranger.Key, stranger.SignedNote(text), stranger.SignedNote(forked), tlog.Hash{}, nil)
-	if err == nil {
-		if _, err := w.Evidence(t.Context(), framed.Marshal()); !errors.Is(err, ErrNotOurs) {
-			t.Errorf("%v, want ErrNotOurs", err)
-		}
+	impostor := sample.Impostor(testOrigin)
+	impostor.Grow(9)
+	framed := want(evidence.New(evidence.KindLog, impostor.Key, impostor.Note(9), impostor.Fork("fork", 2).Note(9), tlog.Hash{}, nil))(t)
+	if _, err := w.Evidence(t.Context(), framed.Marshal()); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("%v, want ErrNotOurs", err)
 	}
 	w.cosigned(w.log.Request(0, 5))
 }
@@ -169,4 +169,19 @@ func TestOwnContradictionIsKeptAndNothingIsSigned(t *testing.T) {
 		t.Errorf("%d files of evidence, want 1", len(w.files()))
 	}
 	contains(t, w.words.String(), "two roots of one size")
+}
+
+// A log that shows two histories and hangs up is refused all the same.
+func TestWhoeverHangsUpDoesNotStopAConviction(t *testing.T) {
+	for range 20 { // a select between two that are ready is a matter of luck
+		w := newWorld(t)
+		w.cosigned(w.log.Request(0, 5))
+		e := want(evidence.New(evidence.KindLog, w.log.Key, []byte(w.latest()), w.log.Fork("fork", 2).Note(5), tlog.Hash{}, nil))(t)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _ = w.Evidence(gone, e.Marshal())
+		if w.State(testOrigin).Refused == "" {
+			t.Fatal("evidence is held, and the log is not refused")
+		}
+	}
 }

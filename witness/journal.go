@@ -25,6 +25,8 @@ const (
 	// frameHeader is magic, generation (8 bytes), number (8), length (4), CRC (4).
 	frameHeader = 32
 	maxFrame    = 64 << 20
+	// maxKept is the size of a buffer in bytes that is kept for the next frame.
+	maxKept = 256 << 10
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -147,6 +149,9 @@ func createJournal(path string, generation uint64) (*journal, error) {
 
 // append makes records durable. After an error nothing is known about the file.
 func (j *journal) append(records []byte) error {
+	if cap(j.buf) > maxKept {
+		j.buf = nil
+	}
 	j.buf = appendFrame(j.buf[:0], j.generation, j.frames+1, records)
 	if _, err := j.f.WriteAt(j.buf, j.size); err != nil {
 		return err

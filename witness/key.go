@@ -105,6 +105,15 @@ func (k *Key) cosignedAt(text string, s policy.Signature) (time.Time, bool) {
 	return time.Unix(int64(binary.BigEndian.Uint64(s.Sig)), 0), true
 }
 
+// claimedAt returns the time of a signature under the name of k, which it does not
+// verify.
+func (k *Key) claimedAt(s policy.Signature) (time.Time, bool) {
+	if s.Name != k.verifier.Name || s.ID != k.verifier.ID || len(s.Sig) != 8+ed25519.SignatureSize {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(s.Sig)), 0), true
+}
+
 // cosigned reports whether s is a cosignature by k of a text.
 func (k *Key) cosigned(text string, s policy.Signature) bool {
 	if s.Name != k.verifier.Name || s.ID != k.verifier.ID || len(s.Sig) != 8+ed25519.SignatureSize {

@@ -123,12 +123,13 @@ func TestAnswersThatAreNoneConfirmNothing(t *testing.T) {
 	w.cosigned(w.log.Request(0, 5))
 	w.restore(crash(t, w.store))
 	for name, notes := range map[string]map[string][]byte{
-		"404 from a server that knows no log":  {},
-		"garbage":                              {testOrigin: []byte("garbage")},
-		"another origin":                       {testOrigin: alpha.Note(0)},
-		"not signed by the log":                {testOrigin: beta.SignedNote(w.log.Text(5))},
-		"longer than any checkpoint":           {testOrigin: []byte(strings.Repeat("a", policy.MaxNote+5))},
-		"a signature of the log that is wrong": {testOrigin: []byte(strings.Replace(string(w.log.Note(5)), "\n5\n", "\n6\n", 1))},
+		"404 from a server that knows no log":    {},
+		"garbage":                                {testOrigin: []byte("garbage")},
+		"another origin":                         {testOrigin: alpha.Note(0)},
+		"another origin signed by the log's key": {testOrigin: w.log.SignedNote(alpha.Text(0))},
+		"not signed by the log":                  {testOrigin: beta.SignedNote(w.log.Text(5))},
+		"longer than any checkpoint":             {testOrigin: []byte(strings.Repeat("a", policy.MaxNote+5))},
+		"a signature of the log that is wrong":   {testOrigin: []byte(strings.Replace(string(w.log.Note(5)), "\n5\n", "\n6\n", 1))},
 	} {
 		if p := w.mustUnconfirmed(w.ask(newPeer(t, notes))); p.Unanswered != 1 || p.Err == nil {
 			t.Errorf("%s: %+v", name, p)
@@ -249,5 +250,46 @@ func TestKeysOfOtherFormsAreRefused(t *testing.T) {
 	}
 	if _, _, err := GenerateKey("a name"); err == nil {
 		t.Error("a name with a space")
+	}
+}
+
+// A backup unpacked over the directory leaves the newer journal beside the older
+// state: that is an older copy, whatever its place, and what the journal says holds.
+func TestABackupUnpackedOverTheDirectoryIsNoticed(t *testing.T) {
+	w := newWorld(t)
+	w.cosigned(w.log.Request(0, 3))
+	backup := crash(t, w.store)
+	w.again()
+	w.cosigned(w.log.Request(3, 7))
+	w.store.Close()
+	for _, from := range want(filepath.Glob(filepath.Join(backup, "*")))(t) {
+		if err := os.WriteFile(filepath.Join(w.dir, filepath.Base(from)), want(os.ReadFile(from))(t), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // a second start doubts as much as the first
+		w.open()
+		contains(t, w.store.Doubt(), "older")
+		w.must(503, w.log.Fork("fork", 4).Request(3, 8))
+		if got := w.store.Latest(testOrigin).Size; got != 7 {
+			t.Errorf("it goes on from size %d, and has cosigned 7", got)
+		}
+		w.store.Close()
+	}
+	w.open()
+}
+
+// Without its state a witness still knows what its journal says.
+func TestAJournalWithoutItsStateIsRead(t *testing.T) {
+	w := newWorld(t)
+	w.cosigned(w.log.Request(0, 5))
+	w.store.Close()
+	if err := os.Remove(filepath.Join(w.dir, stateName)); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	contains(t, w.store.Doubt(), "is missing")
+	if got := w.store.Latest(testOrigin).Size; got != 5 {
+		t.Errorf("it goes on from size %d, and has cosigned 5", got)
 	}
 }

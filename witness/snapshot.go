@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -53,8 +54,10 @@ func parseSnapshot(b []byte) (*snapshot, error) {
 		name string
 		v    *string
 	}{
-		{"machine", &s.place.Machine}, {"filesystem", &s.place.FileSystem},
-		{"directory", &s.place.Directory}, {"journal", &number},
+		{"machine", &s.place.Machine},
+		{"filesystem", &s.place.FileSystem},
+		{"directory", &s.place.Directory},
+		{"journal", &number},
 	} {
 		if *f.v, ok = strings.CutPrefix(lines[i+1], f.name+" "); !ok {
 			return nil, fmt.Errorf("line %d: want %q", i+2, f.name)
@@ -85,7 +88,8 @@ func (s *Store) load() (was place.Place, err error) {
 	b, err := os.ReadFile(s.path(stateName))
 	if errors.Is(err, fs.ErrNotExist) {
 		s.doubt = "the file " + s.path(stateName) + " is missing, which says what this witness has cosigned"
-		return was, nil
+		_, err := s.laterJournals(0)
+		return was, err
 	}
 	if err != nil {
 		return was, fmt.Errorf("reading the state of the witness: %w", err)
@@ -101,7 +105,8 @@ func (s *Store) load() (was place.Place, err error) {
 	b, err = os.ReadFile(s.path(journalName(snap.generation)))
 	if errors.Is(err, fs.ErrNotExist) {
 		s.doubt = "the file " + s.path(journalName(snap.generation)) + " is missing, which says what this witness has cosigned last"
-		return was, nil
+		_, err := s.laterJournals(snap.generation)
+		return was, err
 	}
 	if err == nil {
 		err = readFrames(b, snap.generation, func(records []byte) error { return readRecords(records, s.apply) })
@@ -109,7 +114,56 @@ func (s *Store) load() (was place.Place, err error) {
 	if err != nil {
 		return was, fmt.Errorf("reading %s: %w", s.path(journalName(snap.generation)), err)
 	}
-	return snap.place, nil
+	later, err := s.laterJournals(snap.generation)
+	if err != nil || later == "" {
+		return snap.place, err
+	}
+	s.doubt = "the file " + s.path(later) + " is newer than " + s.path(stateName) + ", so that is one of an older copy"
+	return was, nil
+}
+
+// laterJournals reads the journals after that of a generation. A snapshot that is
+// newer than such a journal has been lost: until it was durable nothing was written
+// to the journal. It returns the name of the last one that says anything, or "". What
+// they say is the least that this witness has cosigned.
+func (s *Store) laterJournals(generation uint64) (name string, err error) {
+	later, err := s.generations()
+	if err != nil {
+		return "", err
+	}
+	slices.Sort(later)
+	for _, g := range later {
+		if g <= generation {
+			continue
+		}
+		b, err := os.ReadFile(s.path(journalName(g)))
+		if err == nil {
+			err = readFrames(b, g, func(records []byte) error {
+				name = journalName(g)
+				return readRecords(records, s.applyLarger)
+			})
+		}
+		if err != nil {
+			return "", fmt.Errorf("reading %s: %w", s.path(journalName(g)), err)
+		}
+	}
+	return name, nil
+}
+
+// applyLarger is apply that passes over a checkpoint smaller than what is known.
+func (s *Store) applyLarger(kind byte, data []byte) error {
+	if kind == recordCheckpoint {
+		origin, _, _ := strings.Cut(string(data), "\n")
+		st := s.Latest(origin)
+		next, err := State{}.withNote(origin, data)
+		if err != nil {
+			return err
+		}
+		if st.Note != nil && next.Size < st.Size {
+			return nil
+		}
+	}
+	return s.apply(kind, data)
 }
 
 // apply takes one record into memory. Nobody else uses s yet.

@@ -168,18 +168,28 @@ func (s *Store) open() error {
 // lastGeneration makes sure that no generation is used twice, whatever files
 // are there.
 func (s *Store) lastGeneration() error {
+	all, err := s.generations()
+	for _, g := range all {
+		s.generation = max(s.generation, g)
+	}
+	return err
+}
+
+// generations returns those of the journals that are there, in no order.
+func (s *Store) generations() ([]uint64, error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var all []uint64
 	for _, e := range entries {
 		if number, ok := strings.CutPrefix(e.Name(), journalPrefix); ok {
 			if g, err := policy.ParseDecimal(number); err == nil {
-				s.generation = max(s.generation, g)
+				all = append(all, g)
 			}
 		}
 	}
-	return nil
+	return all, nil
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }

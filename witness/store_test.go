@@ -277,3 +277,36 @@ func FuzzState(f *testing.F) {
 		}
 	})
 }
+
+// A group is one frame, and a frame has a largest size: more than that waits
+// for the next.
+func TestAGroupStaysBelowTheLargestFrame(t *testing.T) {
+	s := &Store{queue: make(chan *commit, 1024)}
+	record := appendRecord(nil, recordCheckpoint, strings.Repeat("x", policy.MaxNote))
+	for range cap(s.queue) {
+		s.queue <- &commit{records: record}
+	}
+	for len(s.queue) > 0 {
+		size := 0
+		for _, c := range s.gather(<-s.queue) {
+			size += len(c.records)
+		}
+		if _, _, _, ok := parseFrame(appendFrame(nil, 1, 1, make([]byte, size))); !ok {
+			t.Fatalf("a group of %d bytes is no frame", size)
+		}
+	}
+}
+
+func TestFramesAreReadInOrderAndOfOneJournalOnly(t *testing.T) {
+	frame := func(generation, number uint64) []byte { return appendFrame(nil, generation, number, nil) }
+	count := func(b []byte) (n int, err error) {
+		err = readFrames(b, 7, func([]byte) error { n++; return nil })
+		return n, err
+	}
+	if n, err := count(append(frame(7, 1), frame(6, 2)...)); n != 1 || err != nil {
+		t.Errorf("%d frames, %v; want the one of this journal", n, err)
+	}
+	if n, err := count(append(frame(7, 1), frame(7, 3)...)); n != 1 || err == nil {
+		t.Errorf("%d frames and no error where one is missing", n)
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/firn-log/firn/log/evidence"
@@ -57,6 +58,8 @@ type Witness struct {
 
 	mu   sync.RWMutex // guards logs and the lists' file
 	logs map[string]*knownLog
+
+	behind atomic.Int64 // see ClockBehind
 
 	asked sync.Map      // origins about which a peer has answered since start
 	doubt chan struct{} // a request waits for the peers; see restore.go
@@ -147,6 +150,22 @@ func (w *Witness) Monitoring(originHash string) []byte { return w.store.ByHash(o
 // of a checkpoint by this witness.
 func (w *Witness) CosignedAt(text string, s policy.Signature) (time.Time, bool) {
 	return w.key.cosignedAt(text, s)
+}
+
+// ClockBehind returns how far the clock was, at the last cosignature, behind the
+// cosignature before of the same log; 0 if it was not. The tree does not depend on any
+// clock, so it stops nothing.
+func (w *Witness) ClockBehind() time.Duration { return time.Duration(w.behind.Load()) }
+
+// clockLimit is how far the clock may go back without a word.
+const clockLimit = time.Minute
+
+// noteClock compares the time of a new cosignature with that of the one before.
+func (w *Witness) noteClock(origin string, before, now time.Time) {
+	behind := max(before.Sub(now.Truncate(time.Second)), 0)
+	if was := time.Duration(w.behind.Swap(int64(behind))); behind > clockLimit && was <= clockLimit {
+		w.log.Warn("the clock of this machine is behind the last cosignature: one of the two is wrong, and readers will misjudge the age", "origin", origin, "by", behind)
+	}
 }
 
 // Doubt says why nothing is cosigned for now, or nil.

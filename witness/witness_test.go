@@ -398,3 +398,23 @@ func TestOriginMayDifferFromTheNameOfTheKey(t *testing.T) {
 	w.must(200, sample.Body(0, nil, key.SignedNote(text)))
 	w.must(403, w.log.Request(5, 6))
 }
+
+// A clock that was a year ahead and is put right is named; the tree does not depend on
+// it, and nothing inconsistent is signed.
+func TestAClockThatGoesBackIsNamedAndStopsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.pass(365 * 24 * time.Hour)
+	w.cosigned(w.log.Request(0, 3))
+	w.pass(-365 * 24 * time.Hour)
+	w.cosigned(w.log.Request(3, 5))
+	if got := w.ClockBehind(); got != 365*24*time.Hour {
+		t.Errorf("behind by %v, want a year", got)
+	}
+	contains(t, w.words.String(), "behind the last cosignature")
+	w.pass(time.Second)
+	w.cosigned(w.log.Request(5, 6))
+	if got := w.ClockBehind(); got != 0 {
+		t.Errorf("behind by %v, want 0", got)
+	}
+	w.must(422, w.log.Fork("fork", 2).Request(6, 8))
+}

@@ -39,6 +39,7 @@ type config struct {
 	Logs      []logConfig         `toml:"log" comment:"What is special about one log: more places where its tiles are, and whether it is mirrored."`
 	Witnesses []witnessConfig     `toml:"witness" comment:"Witnesses that show what they cosigned (monitoring prefix of C2SP tlog-witness)."`
 	Peers     []peerConfig        `toml:"peer" comment:"Other peers: their checkpoints, evidence and mirrors are used."`
+	P2P       gossipConfig        `toml:"p2p" comment:"Gossip: checkpoints and evidence reach all peers in a second (spec/gossip.md). Without it, peers ask each other over HTTP."`
 	Evidence  evidence.HookConfig `toml:"evidence" comment:"What is run when new evidence is kept."`
 }
 
@@ -87,7 +88,7 @@ func defaultConfig() *config {
 	}
 	return &config{
 		Name: name, Listen: "127.0.0.1:8490", Interval: duration{federation.DefaultInterval},
-		Policies: []string{}, Feed: feedConfig{Enabled: true}, Logs: []logConfig{}, Witnesses: []witnessConfig{}, Peers: []peerConfig{},
+		Policies: []string{}, Feed: feedConfig{Enabled: true}, Logs: []logConfig{}, Witnesses: []witnessConfig{}, Peers: []peerConfig{}, P2P: defaultGossip(),
 	}
 }
 
@@ -143,6 +144,7 @@ func (c *config) check(dir string) ([]federation.Log, error) {
 	for _, p := range c.Peers {
 		name("peer", p.Name, p.URL)
 	}
+	c.P2P.check(bad)
 	logs := c.readPolicies(dir, bad)
 	known := map[string]bool{}
 	for _, l := range logs {

@@ -19,6 +19,8 @@ type initFlags struct {
 	peers        []string
 	witnesses    []string
 	mirror       bool
+	p2pListen    []string
+	p2pPeers     []string
 }
 
 func newInitCmd(a *app) *cobra.Command {
@@ -29,10 +31,12 @@ func newInitCmd(a *app) *cobra.Command {
 		Long: `Make the directory of a new peer in DIR, which must be missing or empty.
 
 The policies are copied into it. DIR/firn-peer.toml holds every setting with a
-comment. A peer has no key and can sign nothing.`,
-		Example: `  firn-peer init --policy demo.policy --mirror --peer https://peer.example /var/lib/firn-peer`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return initPeer(a, &f, args[0]) },
+comment. A peer can sign nothing that anybody believes: DIR/peer.key is only how
+others know it when it gossips. The peer id, which others let in, is printed.`,
+		Example: `  firn-peer init --policy demo.policy --mirror --peer https://peer.example /var/lib/firn-peer
+  firn-peer init --policy demo.policy --p2p-listen /ip4/0.0.0.0/tcp/8491 --p2p-peer /dns/peer.example/tcp/8491/p2p/ID /var/lib/firn-peer`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error { return initPeer(a, &f, args[0]) },
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.name, "name", "", "name of the peer, for people (default: the host name)")
@@ -40,6 +44,8 @@ comment. A peer has no key and can sign nothing.`,
 	fl.StringArrayVar(&f.policies, "policy", nil, "C2SP tlog-policy file of logs to follow (may be repeated)")
 	fl.StringArrayVar(&f.peers, "peer", nil, "URL of another peer (may be repeated)")
 	fl.StringArrayVar(&f.witnesses, "witness", nil, "monitoring prefix of a witness (may be repeated)")
+	fl.StringArrayVar(&f.p2pListen, "p2p-listen", nil, "gossip, and listen on this multiaddr (may be repeated)")
+	fl.StringArrayVar(&f.p2pPeers, "p2p-peer", nil, "gossip, and let in this peer id or multiaddr that ends in one (may be repeated)")
 	fl.BoolVar(&f.mirror, "mirror", false, "mirror every log")
 	return cmd
 }
@@ -69,6 +75,9 @@ func initPeer(a *app, f *initFlags, dir string) error {
 	for _, u := range f.witnesses {
 		c.Witnesses = append(c.Witnesses, witnessConfig{Name: nameOf(u), Monitoring: u})
 	}
+	c.P2P.Enabled = len(f.p2pListen)+len(f.p2pPeers) > 0
+	c.P2P.Listen = append(c.P2P.Listen, f.p2pListen...)
+	c.P2P.Peers = append(c.P2P.Peers, f.p2pPeers...)
 	// The policies are read where they are, before anything is written.
 	c.Policies = nil
 	for _, p := range f.policies {
@@ -87,37 +96,43 @@ func initPeer(a *app, f *initFlags, dir string) error {
 			c.Logs = append(c.Logs, logConfig{Origin: l.Origin, URLs: []string{}, Mirror: true})
 		}
 	}
-	if err := writePeer(c, dir); err != nil {
+	id, err := writePeer(c, dir)
+	if err != nil {
 		return fail(exitFailed, "", fmt.Errorf("making a peer in %s: %w", dir, err))
 	}
+	fmt.Fprintln(a.Stdout, id)
 	fmt.Fprintf(a.Stderr, "made a peer in %s; start it with: firn-peer serve %s\n", dir, dir)
 	return nil
 }
 
-// writePeer copies the policies and writes the configuration last.
-func writePeer(c *config, dir string) error {
+// writePeer copies the policies, makes the key, whose id it returns, and writes the
+// configuration last.
+func writePeer(c *config, dir string) (id string, err error) {
 	if err := durable.MkdirAll(dir, 0o755); err != nil {
-		return err
+		return "", err
 	}
 	for i, path := range c.Policies {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return err
+			return "", err
 		}
 		name := "log.policy"
 		if i > 0 {
 			name = fmt.Sprintf("log-%d.policy", i+1)
 		}
 		if err := durable.WriteFile(filepath.Join(dir, name), b, 0o644); err != nil {
-			return err
+			return "", err
 		}
 		c.Policies[i] = name
 	}
+	if id, err = makeGossipKey(dir); err != nil {
+		return "", err
+	}
 	b, err := c.marshal()
 	if err != nil {
-		return err
+		return "", err
 	}
-	return durable.WriteFile(filepath.Join(dir, configName), b, 0o644)
+	return id, durable.WriteFile(filepath.Join(dir, configName), b, 0o644)
 }
 
 // nameOf returns a name for a URL: its host and path, or the URL itself.

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/firn-log/firn/federation"
+	"github.com/firn-log/firn/federation/p2p"
 	"github.com/firn-log/firn/log/evidence"
 )
 
@@ -30,6 +31,7 @@ type peer struct {
 	poller   *federation.Poller
 	feeder   *federation.Feeder // nil if nobody is fed
 	mirrors  []*federation.Mirror
+	gossips  *p2p.Options // nil if it does not
 }
 
 // newPeer puts a peer together and reads its state. Nothing is asked yet.
@@ -74,6 +76,11 @@ func newPeer(ctx context.Context, dir string, c *config, logs []federation.Log, 
 	}
 	if c.Feed.Enabled {
 		if p.feeder, err = federation.NewFeeder(p.hub, c.Feed.QueriesPerDay); err != nil {
+			return nil, err
+		}
+	}
+	if c.P2P.Enabled {
+		if p.gossips, err = p.gossip(dir); err != nil {
 			return nil, err
 		}
 	}

@@ -49,7 +49,7 @@ func newRootCmd(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fail(exitUsage, "run `"+c.CommandPath()+" --help` for its flags", err)
 	})
-	root.AddCommand(newInitCmd(a), newServeCmd(a))
+	root.AddCommand(newInitCmd(a), newServeCmd(a), newIDCmd(a))
 	return root
 }
 

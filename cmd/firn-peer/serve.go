@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/firn-log/firn/federation/p2p"
 	"github.com/firn-log/firn/internal/durable"
 )
 
@@ -97,6 +98,12 @@ func (p *peer) listenAndServe(ctx context.Context) error {
 	if err != nil {
 		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
 	}
+	var node *p2p.Node
+	if p.gossips != nil {
+		if node, err = p2p.New(*p.gossips); err != nil {
+			return fail(exitFailed, "", errors.Join(fmt.Errorf("starting gossip: %w", err), ln.Close()))
+		}
+	}
 	srv := &http.Server{
 		Handler: p.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 5 * time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
@@ -111,8 +118,13 @@ func (p *peer) listenAndServe(ctx context.Context) error {
 	for _, run := range p.workers() {
 		wg.Go(func() { run(work) })
 	}
+	gossip := make(chan error, 1)
+	if node != nil {
+		wg.Go(func() { gossip <- node.Run(work) })
+	}
 	select {
 	case err = <-failed:
+	case err = <-gossip:
 	case <-ctx.Done():
 		stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer done()

@@ -150,7 +150,12 @@ func TestPeersFindAFork(t *testing.T) {
 	grow(b, 500, 700, "b")
 	two.until(t, "evidence: two histories")
 	three.until(t, "evidence: two histories")
-	list := get(t, two.url+"/evidence")
+	// Against the log and both witnesses: the words come before the rest is done.
+	var list string
+	eventually(t, "all evidence is there", func() bool {
+		list = get(t, two.url+"/evidence")
+		return strings.Count(list, `"sha256"`) == 3
+	})
 	_, rest, _ := strings.Cut(list, `"sha256":"`)
 	hash, _, _ := strings.Cut(rest, `"`)
 	e, err := evidence.Parse([]byte(get(t, two.url+"/evidence/"+hash)))
@@ -163,9 +168,9 @@ func TestPeersFindAFork(t *testing.T) {
 	if metrics := get(t, two.url+"/metrics"); !strings.Contains(metrics, `firn_peer_evidence_total{against="`+a.Origin()+`",kind="log"} 1`) {
 		t.Error("the metrics do not say so")
 	}
-	if page := get(t, three.url+"/"); !strings.Contains(page, "showed two histories") {
-		t.Errorf("the status page does not say so:\n%s", page)
-	}
+	eventually(t, "the status page says so", func() bool {
+		return strings.Contains(get(t, three.url+"/"), "showed two histories")
+	})
 	if code := two.stop(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}

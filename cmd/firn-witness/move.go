@@ -1,8 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -12,9 +12,9 @@ import (
 func newMoveCmd(a *app) *cobra.Command {
 	var to string
 	cmd := &cobra.Command{
-		Use:   "move --to FILE DIR",
+		Use:   "move [--to FILE] DIR",
 		Short: "Freeze a witness for good and export it for another place",
-		Long: `Freeze the witness in DIR and write everything it needs elsewhere to FILE: its
+		Long: `Freeze the witness in DIR and write everything it needs elsewhere to a file: its
 configuration, its private key, what it has cosigned, the logs that lists have
 named, and evidence.
 
@@ -27,7 +27,7 @@ that, run this command again.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if to == "" {
-				return fail(exitUsage, "", errors.New("--to is missing"))
+				to = filepath.Clean(args[0]) + ".firn-export"
 			}
 			if err := server.Move(args[0], to); err != nil {
 				return startFailure(fmt.Errorf("moving the witness in %s: %w", args[0], err))
@@ -36,6 +36,6 @@ that, run this command again.`,
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "file to export to; must not exist")
+	cmd.Flags().StringVar(&to, "to", "", "file to export to; must not exist (default DIR.firn-export)")
 	return cmd
 }

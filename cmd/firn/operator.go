@@ -18,7 +18,7 @@ func newOperatorCmd(a *app) *cobra.Command {
 		Long: `An operator is somebody who answers for statements: a person or a group with
 identity keys and build keys. Verdicts count operators, not keys.`,
 	}
-	c.AddCommand(newOperatorRegisterCmd(a), newOperatorShowCmd(a), newOperatorVouchCmd(a))
+	c.AddCommand(newOperatorRegisterCmd(a), newOperatorShowCmd(a), newOperatorVouchCmd(a), newOperatorPeerCmd(a))
 	return c
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
@@ -223,6 +224,11 @@ func describe(b statement.Body) string {
 		return fmt.Sprintf("%s vouches for %s", b.OperatorID, b.For)
 	case *statement.Retract:
 		return fmt.Sprintf("statement %s: %s", b.Statement, b.Reason)
+	case *statement.Peer:
+		if len(b.Addrs) == 0 {
+			return fmt.Sprintf("peer %s, which only dials", b.PeerID)
+		}
+		return fmt.Sprintf("peer %s at %s", b.PeerID, strings.Join(b.Addrs, ", "))
 	case *statement.Evidence:
 		return fmt.Sprintf("evidence against the key %s", b.Convicted().ID())
 	}

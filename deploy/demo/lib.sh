@@ -126,8 +126,48 @@ must_say() {
   grep -qE -- "$1" <<<"$out" || fail "the output does not match: $1"
 }
 
-# started holds the process ids to end when the demo ends.
+# started holds the process ids to end when the demo ends; pid_of and address_of
+# those, and the addresses, of services by name.
 started=()
+declare -A pid_of address_of
+
+# serve NAME PROGRAM ARGUMENT… starts a service of firn in the background; what it
+# says is in NAME.out. Its port is whatever is free the first time.
+serve() {
+  local name=$1 try
+  shift
+  touch "$demo/$name.out"
+  (cd "$demo" && exec "$bin/$1" "${@:2}" --listen "${address_of[$name]:-127.0.0.1:0}" >>"$name.out" 2>&1 </dev/null) &
+  pid_of[$name]=$!
+  started+=("$!")
+  for try in {1..400}; do
+    address_of[$name]=$(sed -n 's/.*msg=serving .*address=\([^ ]*\).*/\1/p' "$demo/$name.out" | tail -n 1)
+    [[ -z ${address_of[$name]} ]] || return 0
+    kill -0 "${pid_of[$name]}" 2>/dev/null || break
+    sleep 0.05
+  done
+  fail "$name did not start: $(tail -n 3 "$demo/$name.out")"
+}
+
+# until_it COMMAND… runs a command on the host until it succeeds. What it said is
+# in $out.
+until_it() {
+  local try
+  for try in {1..300}; do
+    if out=$(cd "$demo" && PATH=$bin:$PATH "$@" 2>&1); then return 0; fi
+    sleep 0.1
+  done
+  fail "$* does not succeed: $out"
+}
+
+# free_port sets $port to a port that nobody listens on. Somebody may take it
+# before it is used; then what uses it does not start.
+free_port() {
+  for port in $(shuf -i 20000-32000 -n 20); do
+    (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null || return 0
+  done
+  fail "no port is free"
+}
 
 # stop PID ends one of them and returns its exit status.
 stop() {

@@ -42,8 +42,10 @@ make_log
 make_operators
 build_everything
 submit_everything
+lose_a_witness
 ask_before_use
 find_tampering
+fork_the_log
 stop_the_log
 
 headline "Every verdict was what it must be (${SECONDS} s)"

@@ -14,31 +14,74 @@ make_machines() {
   new_machine reader
 }
 
-serve_log() {
-  # The port is whatever is free the first time, and stays that.
-  (cd "$demo" && exec "$bin/firn-log" serve log --listen "${address:-127.0.0.1:0}" >>log.out 2>&1 </dev/null) &
-  log_pid=$!
-  started+=("$log_pid")
-  local try
-  for try in {1..200}; do
-    address=$(sed -n 's/.*msg=serving .*address=\([^ ]*\).*/\1/p' "$demo/log.out" | tail -n 1)
-    [[ -z $address ]] || return 0
-    kill -0 "$log_pid" 2>/dev/null || fail "the log did not start: $(tail -n 3 "$demo/log.out")"
-    sleep 0.05
-  done
-  fail "the log did not start within 10 s"
-}
-
 make_log() {
-  headline "A log, on this machine; its policy file says whose checkpoints are believed"
+  headline "A log, on this machine"
   quietly 0 - firn key new log-operator
   expect 0 - firn-log init --name demo.firn.example --operator-key log-operator.pub log
   vkey=$(grep -oE '^demo\.firn\.example/[^ ]+$' <<<"$out") || fail "firn-log init printed no verifier key"
-  printf '%s$ firn-log serve log &%s\n' "$bold" "$plain"
-  serve_log
-  printf 'log %s http://%s\nquorum none\n' "$vkey" "$address" >"$demo/log.policy"
+  origin=${vkey%%+*}
+
+  headline "Four witnesses; three must have cosigned what readers believe"
+  # The agent keeps the key of litewitness, and later that of an operator.
+  eval "$(ssh-agent -s)" >/dev/null
+  started+=("$SSH_AGENT_PID")
+  local name port names=(w1 w2 w3)
+  free_port
+  address=127.0.0.1:$port
+  {
+    echo "log $vkey http://$address"
+    for name in "${names[@]}"; do echo "witness $name $(own_witness "$name")"; done
+  } >"$demo/log.policy"
+  for name in "${names[@]}"; do serve_witness "$name"; done
+  if [[ -x $bin/litewitness && -x $bin/witnessctl ]]; then
+    names+=(lite)
+    say "the fourth is litewitness, which somebody else wrote; its key is in ssh-agent"
+    litewitness
+  else
+    names+=(w4)
+    say "litewitness could not be built here, so the fourth is a firn-witness too"
+    echo "witness w4 $(own_witness w4)" >>"$demo/log.policy"
+    serve_witness w4
+  fi
+  printf 'group witnesses 3 %s\nquorum witnesses\n' "${names[*]}" >>"$demo/log.policy"
   expect 0 - cat log.policy
+  sed -i "/^\[witnessing\]/,/^\[limits\]/ {
+    s|^policy = .*|policy = '../log.policy'|
+    s|^interval = .*|interval = '200ms'|
+  }" "$demo/log/firn-log.toml"
+  printf '%s$ firn-log serve log &%s\n' "$bold" "$plain"
+  address_of[log]=$address
+  serve log firn-log serve log
   log=(--log-policy log.policy)
+  until_it firn log checkpoint "${log[@]}"
+}
+
+# own_witness NAME makes a firn-witness and prints its verifier key.
+own_witness() {
+  (cd "$demo" && "$bin/firn-witness" init --name "$1.example/witness" --log "$vkey" "$1" 2>/dev/null)
+}
+
+# serve_witness NAME starts it and puts its address into the policy.
+serve_witness() {
+  serve "$1" firn-witness serve "$1"
+  sed -i "s|^witness $1 .*|& http://${address_of[$1]}/|" "$demo/log.policy"
+}
+
+# litewitness makes, starts and adds to the policy a litewitness.
+litewitness() {
+  local port pid wkey
+  ssh-keygen -q -t ed25519 -N '' -C lite -f "$demo/lite-key"
+  ssh-add -q "$demo/lite-key"
+  rm "$demo/lite-key"
+  quietly 0 - witnessctl add-log -db lite.db -origin "$origin"
+  quietly 0 - witnessctl add-key -db lite.db -origin "$origin" -key "$vkey"
+  free_port
+  (cd "$demo" && exec "$bin/litewitness" -db lite.db -name lite.example/witness -ssh-agent "$SSH_AUTH_SOCK" \
+    -key "$(ssh-keygen -lf lite-key.pub | cut -d ' ' -f 2)" -listen "127.0.0.1:$port" >lite.out 2>&1 </dev/null) &
+  started+=("$!")
+  until_it grep -q msg=listening lite.out
+  wkey=$(sed -n 's/.*vkey=//p' "$demo/lite.out")
+  echo "witness lite $wkey http://127.0.0.1:$port/" >>"$demo/log.policy"
 }
 
 # Every operator has an identity key, which says who it is, and a build key of
@@ -50,8 +93,6 @@ make_operators() {
 
   say "each gets an operator id, which is what policies name; a keeps its build key, an SSH key, in ssh-agent only"
   quietly 0 - firn key new a/build
-  eval "$(ssh-agent -s)" >/dev/null
-  started+=("$SSH_AGENT_PID")
   ssh-add -q "$demo/a/build"
   rm "$demo/a/build"
   register a agent:a/build.pub
@@ -129,6 +170,16 @@ EOF
   done
 }
 
+lose_a_witness() {
+  headline "One witness is stopped: the other three are the quorum, and nothing breaks"
+  stop "${pid_of[w1]}" || fail "w1 ended with status $?"
+  quietly 0 - firn key new a/second
+  expect 0 - firn operator register "${log[@]}" --identity a/identity --key a/second
+  must_say "^accepted key-add at index .*, proven"
+  expect 0 - firn log checkpoint "${log[@]}"
+  ! grep -q 'w1' <<<"$out" || fail "a witness that was stopped has cosigned"
+}
+
 ask_before_use() {
   headline "The reader asks before using it: two of {a, b, c, d} must have built just this"
   {
@@ -190,9 +241,55 @@ flip_bit() {
   printf "\\x$(printf %x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }
 
+# serve_peer NAME POLICY starts a peer that finds the log where the policy says
+# and asks the other peers, which need not run yet.
+serve_peer() {
+  local other args=()
+  for other in p1 p2 p3; do [[ $other == "$1" ]] || args+=(--peer "http://${address_of[$other]}"); done
+  quietly 0 - firn-peer init --name "$1" --policy "$2" "${args[@]}" "$1"
+  sed -i "s|^interval = .*|interval = '200ms'|" "$demo/$1/firn-peer.toml"
+  serve "$1" firn-peer serve "$1"
+}
+
+fork_the_log() {
+  local name port file
+  headline "The log forks: its operator copies it and signs another history in the copy"
+  cp -a "$demo/log" "$demo/fork"
+  sed -i "s|^policy = .*|policy = ''|" "$demo/fork/firn-log.toml"
+  printf '%s$ firn-log serve --no-witness-check fork &%s\n' "$bold" "$plain"
+  serve fork firn-log serve --no-witness-check fork
+  printf 'log %s\nquorum none\n' "$vkey" >"$demo/no-witness.policy"
+  for name in b c; do quietly 0 - firn key new "$name/second"; done
+  quietly 0 - firn operator register "${log[@]}" --identity b/identity --key b/second
+  until_it firn operator register --log "http://${address_of[fork]}" --log-policy no-witness.policy --state fork/state \
+    --identity c/identity --key c/second
+  say "no witness has cosigned the copy, so no reader believes it"
+  expect 4 - firn log checkpoint --log "http://${address_of[fork]}" --log-policy log.policy --state fork/reader
+
+  headline "Three peers watch; only p2 is shown the copy"
+  for name in p1 p2 p3; do
+    free_port
+    address_of[$name]=127.0.0.1:$port
+  done
+  sed "s|$address|${address_of[fork]}|" "$demo/log.policy" >"$demo/deceived.policy"
+  serve_peer p1 log.policy
+  serve_peer p2 deceived.policy
+  serve_peer p3 log.policy
+  for name in p1 p2 p3; do
+    until_it eval "ls $name/evidence/*.firn-evidence"
+    say "$name has ${out%%$'\n'*}"
+  done
+  file=$(cd "$demo" && echo p3/evidence/*.firn-evidence)
+  file=${file%% *}
+  say "whoever has the file needs nobody to see it: two checkpoints, signed by one key, that no log can both have"
+  expect 0 - firn evidence verify "$file" --log-policy log.policy
+  quietly 0 reader firn evidence add "$file" --log-policy log.policy
+  lines_shown=8 expect 5 reader firn verify --policy firn.policy "$glacier"
+}
+
 stop_the_log() {
   headline "The log is down and nothing is remembered: no answer is not a no"
-  stop "$log_pid" || fail "the log ended with status $?"
+  stop "${pid_of[log]}" || fail "the log ended with status $?"
   lines_shown=8 expect 4 reader firn verify --policy firn.policy --state reader/nothing "$glacier"
   verdict_is inconclusive moraine-5.5
   must_say "^20 paths: 20 inconclusive\\."
@@ -200,7 +297,7 @@ stop_the_log() {
 
 # how_to_go_on is what KEEP=1 says at the end. The log is started again.
 how_to_go_on() {
-  serve_log
+  serve log firn-log serve log
   cat >"$demo/env" <<EOF
 # Source this in bash: the demo's programs and machines (on MACHINE COMMAND…).
 demo=$demo bin=$bin log="--log-policy log.policy"
@@ -218,7 +315,9 @@ on a firn submit --config a/submit.toml --status
 firn log entries \$log
 firn log audit \$log
 firn operator show \$log $(<"$demo/d/id")
-firn log checkpoint \$log
+firn evidence verify p1/evidence/*.firn-evidence --log-policy log.policy
+curl -s http://$address/checkpoint
+curl -s http://${address_of[p1]}/evidence
 stop_demo        # ends the log and the agent, removes the folder
 EOF
 }

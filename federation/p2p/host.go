@@ -26,6 +26,7 @@ import (
 
 const (
 	dialTimeout = 10 * time.Second
+	maxRedial   = 20 * time.Second
 	// windowSize bounds what one stream may have under way, in bytes. libp2p's
 	// own 16 MiB are for moving files.
 	windowSize = 1 << 20
@@ -155,7 +156,7 @@ func (n *Node) connect(ctx context.Context, p Peer) {
 		if sleep(ctx, jitter(wait)) != nil {
 			return
 		}
-		wait = min(2*wait, time.Minute)
+		wait = min(2*wait, maxRedial)
 	}
 }
 

@@ -104,3 +104,16 @@ func ParsePeer(s string) (Peer, error) {
 
 // ID returns the peer id in text.
 func (p Peer) ID() string { return p.id.String() }
+
+// CheckListen reports what is wrong with an address to listen on.
+func CheckListen(s string) error {
+	a, err := ma.NewMultiaddr(s)
+	if err != nil {
+		return fmt.Errorf("%q is not a multiaddr such as /ip4/0.0.0.0/tcp/8491", s)
+	}
+	names := a.Protocols()
+	if len(names) != 2 || names[0].Code != ma.P_IP4 && names[0].Code != ma.P_IP6 || names[1].Code != ma.P_TCP {
+		return fmt.Errorf("%q is not /ip4/ADDRESS/tcp/PORT or /ip6/ADDRESS/tcp/PORT", s)
+	}
+	return nil
+}

@@ -44,6 +44,7 @@ var heavy = map[string][]string{
 	"github.com/veraison/go-cose":         {},
 	"github.com/google/go-cmp":            {},
 	"github.com/rogpeppe/go-internal":     {},
+	"filippo.io/torchwood":                {"internal/peers"},
 	"testing":                             testHelpers,
 	module + "/internal/cmdline":          {"cmd", "internal/cmdline"},
 }
@@ -129,6 +130,7 @@ func TestImportTableRefuses(t *testing.T) {
 		{"log", module + "/internal/testreq"},
 		{"verify", module + "/log/logtest"},
 		{"log/server", module + "/internal/cmdline"},
+		{"log/policy", "filippo.io/torchwood"},
 	}
 	for _, tt := range tests {
 		if importFault(tt.pkg, tt.imported) == "" {

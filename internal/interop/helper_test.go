@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -37,9 +38,17 @@ func TestMain(m *testing.M) {
 }
 
 // buildOnce returns a function that builds packages of the module in dir (from
-// the project's root) into built, once.
+// the project's root) into built, once. It looks at every folder of the
+// project, so that go test does not take an older run for this one: it cannot
+// know what go build reads.
 func buildOnce(dir string, packages ...string) func() error {
 	return sync.OnceValue(func() error {
+		for _, top := range []string{"cmd", "federation", "ingest", "internal", "log", "verify", "witness"} {
+			err := filepath.WalkDir(filepath.Join(testreq.Root(), top), func(_ string, _ fs.DirEntry, err error) error { return err })
+			if err != nil {
+				return err
+			}
+		}
 		args := append([]string{"build", "-C", filepath.Join(testreq.Root(), dir), "-o", built + "/"}, packages...)
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("go %s: %w\n%s", strings.Join(args, " "), err, out)
@@ -49,7 +58,7 @@ func buildOnce(dir string, packages ...string) func() error {
 }
 
 var (
-	buildOurs  = buildOnce(".", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-witness")
+	buildOurs  = buildOnce(".", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-peer", "./cmd/firn-witness")
 	buildPeers = buildOnce("internal/peers", "filippo.io/torchwood/cmd/litewitness", "filippo.io/torchwood/cmd/witnessctl", "./torchcheck")
 )
 
@@ -106,7 +115,7 @@ type process struct {
 // start starts a program, which is stopped when the test ends.
 func start(t *testing.T, name string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(name, args...), name: filepath.Base(name), read: make(chan struct{}), more: make(chan struct{})}
+	p := &process{cmd: exec.Command(name, args...), name: strings.Join(append([]string{filepath.Base(name)}, args...), " "), read: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	r, err := p.cmd.StderrPipe()
 	if err != nil {

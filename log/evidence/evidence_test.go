@@ -145,7 +145,11 @@ func TestVerifyKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range []policy.Key{w.witnessKey(0), renamed} {
+	asWitness, err := policy.NewKey(w.logKey().Name, policy.TypeCosignature, w.logKey().Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []policy.Key{w.witnessKey(0), renamed, asWitness} {
 		if _, err := e.VerifyKey(k); !errors.Is(err, evidence.ErrUnknownKey) {
 			t.Errorf("%s: %v", k, err)
 		}
@@ -156,6 +160,40 @@ func TestVerifyKey(t *testing.T) {
 	}
 	if _, err := ew.VerifyKey(w.witnessKey(0)); !errors.Is(err, evidence.ErrUnknownKey) {
 		t.Error(err)
+	}
+}
+
+// A wrong signature beside the right one, under the same name, protects nobody.
+func TestOfSeveralSignaturesTheRightOneIsTaken(t *testing.T) {
+	w := newWorld(t)
+	n, err := policy.ParseNote(w.a12)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var decoys []policy.Signature
+	for _, s := range n.Signatures {
+		s.Sig = bytes.Clone(s.Sig)
+		s.Sig[len(s.Sig)-1] ^= 1
+		decoys = append(decoys, s)
+	}
+	n.Signatures = append(decoys, n.Signatures...)
+	all, err := evidence.FromNotes(w.one.Policy(), n.Marshal(), w.b12, tlog.Hash{}, nil)
+	if err != nil || len(all) != 4 {
+		t.Errorf("%d, %v", len(all), err)
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	w := newWorld(b)
+	pol, text := w.one.Policy(), w.evidence(evidence.KindLog, w.logKey(), w.a12, w.b20).Marshal()
+	for b.Loop() {
+		e, err := evidence.Parse(text)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := e.Verify(pol); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -60,6 +60,12 @@ func bodyKeys(s *statement.Statement) []string {
 		return []string{Operator(b.OperatorID), Operator(b.For)}
 	case *statement.Retract:
 		return []string{Operator(b.OperatorID)}
+	case *statement.Peer:
+		keys := []string{Operator(b.OperatorID)}
+		if k, err := b.Key(); err == nil { // always: Parse has checked it
+			keys = append(keys, Key(k.ID()))
+		}
+		return keys
 	case *statement.Genesis:
 		return append(rulesKeys(&b.Rules), Key(b.LogKey.ID()))
 	case *statement.LogConfig:

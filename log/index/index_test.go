@@ -111,6 +111,11 @@ func TestKeysOfEachKind(t *testing.T) {
 	op, op2 := statement.ID{1}, statement.ID{2}
 	hash := func(b byte) nix.Hash { return nix.Hash(bytes.Repeat([]byte{b}, 32)) }
 	hex32 := func(b string) string { return strings.Repeat(b, 32) }
+	peer := &statement.Peer{OperatorID: op, PeerID: "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"}
+	peerKey, err := peer.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name string
 		body statement.Body
@@ -134,6 +139,7 @@ func TestKeysOfEachKind(t *testing.T) {
 			[]string{"operator:" + op.String(), "key:" + other.ID().String(), key},
 		},
 		{"vouch", &statement.Vouch{OperatorID: op, For: op2}, &op, []string{"operator:" + op.String(), "operator:" + op2.String(), key}},
+		{"peer", peer, &op, []string{"operator:" + op.String(), "key:" + peerKey.ID().String(), key}},
 		{"retract", &statement.Retract{OperatorID: op, Statement: op2, Reason: "wrong"}, &op, []string{"operator:" + op.String(), key}},
 		{
 			"genesis", &statement.Genesis{Origin: "log.example/01234567", LogKey: me.PublicKey(), Rules: rules(other)}, nil,

@@ -201,3 +201,18 @@ func BenchmarkLint32(b *testing.B) {
 		p.Lint()
 	}
 }
+
+func TestSatisfiedDoesNotCountIgnoredWitnesses(t *testing.T) {
+	w := newWorld(t)
+	two := []string{"w1", "w2"}
+	if !w.pol.Satisfied(two) {
+		t.Fatal("two of three are no quorum")
+	}
+	p := w.pol.Ignoring(w.w[0].Key)
+	if p.Satisfied(two) || !p.Satisfied([]string{"w1", "w2", "w3"}) || p.Satisfied(nil) {
+		t.Error("an ignored witness counts, or the others do not")
+	}
+	if !w.pol.Satisfied(two) {
+		t.Error("the policy itself has changed")
+	}
+}

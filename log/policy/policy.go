@@ -138,10 +138,11 @@ func writeLine(b *strings.Builder, words ...string) {
 }
 
 // Satisfied reports whether the named witnesses of the policy make up the quorum.
+// Those that [Policy.Ignoring] has ignored do not count.
 func (p *Policy) Satisfied(witnesses []string) bool {
 	set := make(map[string]bool)
 	for _, w := range p.Witnesses {
-		if slices.Contains(witnesses, w.Name) {
+		if slices.Contains(witnesses, w.Name) && !slices.Contains(p.ignored, w.Name) {
 			set[w.Name] = true
 		}
 	}

@@ -328,6 +328,22 @@ func TestVouchesOfVouchedOperatorsAddUp(t *testing.T) {
 	}
 }
 
+// Where an operator's peer is, is said in its chain like everything about people.
+func TestPeerStatementsAreChained(t *testing.T) {
+	t.Parallel()
+	l := newQuickLog(t, func(*Config) {})
+	alice := l.operator("alice")
+	peer := statement.Peer{OperatorID: alice.ID, PeerID: "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"}
+	moved := peer
+	moved.Addrs = []string{"/dns/peer.example/tcp/8491"}
+	first, second := alice.People(&peer), alice.People(&moved)
+	if got := l.code(second); got != "unknown-prev" {
+		t.Errorf("the second before the first: %q", got)
+	}
+	l.must(first)
+	l.must(second)
+}
+
 func TestListedModeTakesClaimsOfListedOnly(t *testing.T) {
 	t.Parallel()
 	boss := sample.Signer("boss identity")

@@ -6,14 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/firn-log/firn/log/policy"
-	"github.com/firn-log/firn/log/server/sample"
 	"github.com/firn-log/firn/log/witnessing/witnesstest"
 )
 
@@ -44,15 +42,25 @@ func newWitnessedLog(t *testing.T, change func(*Config)) *witnessed {
 func (l *witnessed) addWitnesses(n, k int) {
 	l.t.Helper()
 	vkey := want(VKey(l.dir))(l.t)
-	var text, names strings.Builder
-	fmt.Fprintf(&text, "log %s\n", vkey)
-	for i := range n {
+	l.writePolicy(n, k, func(i int) (string, http.Handler) {
 		w := witnesstest.New(fmt.Sprintf("witness.example/w%d", i+1))
 		w.Know(vkey)
-		srv := httptest.NewServer(w)
-		l.t.Cleanup(srv.Close)
 		l.w = append(l.w, w)
-		fmt.Fprintf(&text, "witness w%d %s %s\n", i+1, w.VKey(), srv.URL)
+		return w.VKey(), w
+	})
+}
+
+// writePolicy writes a policy of n witnesses, of which k of the first four make up
+// the quorum.
+func (l *witnessed) writePolicy(n, k int, witness func(i int) (vkey string, h http.Handler)) {
+	l.t.Helper()
+	var text, names strings.Builder
+	fmt.Fprintf(&text, "log %s\n", want(VKey(l.dir))(l.t))
+	for i := range n {
+		vkey, h := witness(i)
+		srv := httptest.NewServer(h)
+		l.t.Cleanup(srv.Close)
+		fmt.Fprintf(&text, "witness w%d %s %s\n", i+1, vkey, srv.URL)
 		if i < 4 {
 			fmt.Fprintf(&names, " w%d", i+1)
 		}
@@ -159,7 +167,7 @@ func TestWithoutQuorumTheLastCosignedCheckpointStays(t *testing.T) {
 		t.Errorf("public at %d, want %d", got, before)
 	}
 	// A restart changes nothing of it.
-	l.crash()
+	l.close()
 	l.open()
 	if got := l.cosigned().Size; got != before {
 		t.Errorf("after a restart public at %d, want %d", got, before)
@@ -218,179 +226,11 @@ func TestLyingWitnessesStopNothing(t *testing.T) {
 	}
 }
 
-// rollBack puts the whole directory back to what it is now, in place, after grow
-// has run: no sign of what came after is left in it.
-func (l *witnessed) rollBack(grow func()) {
-	l.t.Helper()
-	l.close()
-	backup := l.t.TempDir()
-	copyDir(l.t, l.dir, backup)
-	l.open()
-	grow()
-	l.close()
-	for _, name := range []string{treeName, publicName, recordName, indexName} {
-		remove(l.t, l.dir, name)
-		if out, err := exec.Command("cp", "-a", filepath.Join(backup, name), l.dir).CombinedOutput(); err != nil {
-			l.t.Fatalf("cp: %v: %s", err, out)
-		}
-	}
-}
-
-func TestRestoredOlderCopyIsRefusedByWitnesses(t *testing.T) {
-	t.Parallel()
-	l := newWitnessedLog(t, nil)
-	l.grow("alice", 3)
-	l.rollBack(func() { l.grow("bob", 5) })
-	l.refused("the witness w")
-	l.o.NoWitnessCheck = true
-	l.refused("the witness w") // what is known is never overridden
-	// One is enough.
-	l.o.NoWitnessCheck = false
-	l.faults(down, 1, 2, 3, 4)
-	l.refused("the witness w5")
-	l.faults(down)
-}
-
-// With the witnesses down nothing new is signed and reads go on; when one comes
-// back and shows what it knows, that stays so.
-func TestRestoredOlderCopySignsNothingWhileWitnessesAreDown(t *testing.T) {
-	t.Parallel()
-	l := newWitnessedLog(t, nil)
-	l.grow("alice", 3)
-	old := l.cosigned().Size
-	l.rollBack(func() { l.grow("bob", 5) })
-	seen := len(l.w[0].Seen())
-	l.faults(down, 1, 2, 3, 4, 5)
-	l.open()
-	if got := l.cosigned().Size; got != old {
-		t.Errorf("public at %d, want %d", got, old)
-	}
-	if status, _, _ := l.get("/tile/entries/000.p/1"); status != http.StatusOK {
-		t.Errorf("reading stopped: %d", status)
-	}
-	if status, _, b := l.get("/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(string(b), "w1, w2, w3, w4") {
-		t.Errorf("readyz: %d %s", status, b)
-	}
-	l.until("/metrics", "firn_log_signing 0\n")
-	// Its operator cannot be there yet: this is the older copy, which grows by others.
-	status, a := l.post("?wait=0s", l.operatorLeaves("carol")...)
-	if status != http.StatusAccepted {
-		t.Fatalf("status %d %+v", status, a)
-	}
-	if got := l.signerSize(); got != old {
-		t.Errorf("the record is at %d, want %d: something was signed", got, old)
-	}
-	l.faults(witnesstest.Faults{Blind: true}, 2, 3, 4, 5)
-	l.until("/readyz", "older copy")
-	l.until("/metrics", "firn_log_rollback 1\n")
-	if got := l.signerSize(); got != old {
-		t.Errorf("the record is at %d, want %d: something was signed", got, old)
-	}
-	if status, _, b := l.postRaw("?wait=0s", l.operatorLeaves("dave")...); status != http.StatusServiceUnavailable || !strings.Contains(b, "older copy") {
-		t.Errorf("status %d %s", status, b)
-	}
-	l.cosigned()
-	for _, note := range l.w[0].Seen()[seen:] {
-		if v := want(l.pol.VerifyLog(note))(t); v.Size != old {
-			t.Errorf("a checkpoint of size %d was signed in an older copy", v.Size)
-		}
-	}
-}
-
-func (l *witnessed) operatorLeaves(name string) [][]byte {
-	return sample.NewOperator(name, l.Origin()).Registration()
-}
-
-// Witnesses that have no monitoring interface are no less safe: they do not cosign
-// what is smaller than they know, and until enough have nothing new is signed.
-func TestRestoredOlderCopyBeforeBlindWitnesses(t *testing.T) {
-	t.Parallel()
-	l := newWitnessedLog(t, nil)
-	l.grow("alice", 3)
-	old := l.cosigned().Size
-	l.rollBack(func() { l.grow("bob", 5) })
-	l.faults(witnesstest.Faults{Blind: true}, 1, 2, 3, 4, 5)
-	l.open()
-	l.post("?wait=0s", l.operatorLeaves("carol")...)
-	l.until("/metrics", `firn_log_witness_requests_total{outcome="claims-larger",witness="w1"} `)
-	if got := l.signerSize(); got != old {
-		t.Errorf("the record is at %d, want %d: something was signed", got, old)
-	}
-	if status, _, b := l.get("/readyz"); status != http.StatusServiceUnavailable {
-		t.Errorf("readyz: %d %s", status, b)
-	}
-	l.close()
-}
-
-// In another place, or without a record, all witnesses have to answer, and until
-// then nothing is taken.
-func TestMovedLogWaitsForAllWitnesses(t *testing.T) {
-	t.Parallel()
-	for name, change := range map[string]func(l *witnessed){
-		"moved": func(l *witnessed) {
-			moved := l.t.TempDir()
-			copyDir(l.t, l.dir, moved)
-			l.dir = moved
-		},
-		"no record": func(l *witnessed) { remove(l.t, l.dir, recordName) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			l := newWitnessedLog(t, nil)
-			l.grow("alice", 3)
-			size := l.cosigned().Size
-			l.close()
-			change(l)
-			l.faults(down, 5)
-			for range 2 { // a second start is as careful as the first
-				l.open()
-				l.until("/readyz", "all witnesses have answered; missing are w5")
-				if status, _, b := l.postRaw("?wait=0s", l.operatorLeaves("bob")...); status != http.StatusServiceUnavailable || !strings.Contains(b, "not-ready") {
-					t.Errorf("status %d %s", status, b)
-				}
-				if got := l.cosigned().Size; got != size {
-					t.Errorf("public at %d, want %d", got, size)
-				}
-				l.close()
-			}
-			l.open()
-			l.faults(down)
-			l.until("/readyz", "ok\n")
-			l.grow("bob", 1)
-			l.cosigned()
-			l.close()
-			l.faults(down, 4, 5)
-			l.open() // now it lives here: the quorum is enough
-			l.until("/readyz", "ok\n")
-			l.grow("carol", 1)
-		})
-	}
-}
-
-func TestNoWitnessCheckSignsAtOnce(t *testing.T) {
-	t.Parallel()
-	l := newWitnessedLog(t, nil)
-	l.grow("alice", 3)
-	l.close()
-	remove(t, l.dir, recordName)
-	l.faults(down, 1, 2, 3, 4, 5)
-	l.o.NoWitnessCheck = true
-	l.open()
-	status, a := l.post("?wait=0s", l.operatorLeaves("bob")...)
-	if status != http.StatusAccepted || a.Results[0].Status != statusAccepted {
-		t.Fatalf("status %d %+v", status, a)
-	}
-	for l.signerSize() != *a.Results[1].Index+1 {
-		l.get("/healthz")
-	}
-	l.cosigned() // still the old one
-}
-
 // A log that got witnesses later shows what it had until they have cosigned.
 func TestWitnessesMayBeAddedLater(t *testing.T) {
 	t.Parallel()
 	l := &witnessed{testLog: newTestLog(t, nil)}
-	l.operator("alice")
+	id := idOf(t, l.operator("alice").Registration()[0])
 	size := l.publisher.latest().head.Size
 	l.close()
 	l.addWitnesses(5, 3)
@@ -398,6 +238,9 @@ func TestWitnessesMayBeAddedLater(t *testing.T) {
 	l.open()
 	if cp := l.publisher.latest(); cp.head.Size != size || cp.cosigned {
 		t.Errorf("public: %+v", cp)
+	}
+	if status, _, b := l.get("/v1/proof?id=" + id); status != http.StatusAccepted {
+		t.Errorf("proof by a checkpoint that nobody has cosigned: %d %s", status, b)
 	}
 	l.faults(down)
 	l.until("/readyz", "ok\n")
@@ -424,6 +267,19 @@ func TestNewLogWaitsForWitnessesAndShowsThemGenesisFirst(t *testing.T) {
 	for _, w := range l.w {
 		if seen := w.Seen(); len(seen) > 0 && !strings.Contains(string(seen[0]), "\n1\n") {
 			t.Errorf("the first that a witness saw is %s", seen[0])
+		}
+	}
+}
+
+func TestBudgetCoversWhatTheSettingsNeed(t *testing.T) {
+	t.Parallel()
+	c := DefaultConfig()
+	c.Witnessing.Policy = "witness.policy"
+	for _, d := range []time.Duration{minInterval, time.Second, time.Hour} {
+		c.Witnessing.Interval.Duration = d
+		need := uint64(24*time.Hour/max(d, c.CheckpointInterval.Duration)) + 24*60
+		if got := c.queriesPerDay(); got < need || got > 4*need {
+			t.Errorf("interval %v: %d requests a day, and %d are needed", d, got, need)
 		}
 	}
 }

@@ -33,8 +33,8 @@ type WitnessingConfig struct {
 	// policy. Without an entry the URL of the policy is tried.
 	Monitoring map[string]string `toml:"monitoring" comment:"Monitoring prefix of each witness, by its name in the policy, for instance w1 = \"https://w1.example/\".\nWithout an entry its submission prefix is tried."`
 	// QueriesPerDay is how many requests a witness allows a day, by its name in
-	// the policy. Without an entry it is twice what the interval needs.
-	QueriesPerDay map[string]uint64 `toml:"queries-per-day" comment:"Requests a day that a witness allows, by its name in the policy, for instance w1 = 8640; 0 is any number.\nWithout an entry it is twice what the interval needs."`
+	// the policy. Without an entry it is twice what Interval and Republish need.
+	QueriesPerDay map[string]uint64 `toml:"queries-per-day" comment:"Requests a day that a witness allows, by its name in the policy, for instance w1 = 8640; 0 is any number.\nWithout an entry it is twice what interval and republish need."`
 }
 
 func defaultWitnessing() WitnessingConfig {
@@ -70,6 +70,18 @@ func (c *Config) interval() time.Duration {
 	return max(c.CheckpointInterval.Duration, c.Witnessing.Interval.Duration)
 }
 
+// queriesPerDay returns the budget of a witness that has none of its own: twice
+// what checkpoints at every interval and fresh cosignatures between them need, and
+// an hour's worth of it is enough to begin with.
+func (c *Config) queriesPerDay() uint64 {
+	const day, least = 24 * time.Hour, 2400
+	n := 2 * uint64(day/c.interval())
+	if r := c.Witnessing.Republish.Duration; r > 0 {
+		n += 2 * uint64(day/r)
+	}
+	return max(n, least)
+}
+
 // openWitnesses reads the policy and makes what asks its witnesses; without a
 // policy it does nothing.
 func (s *Server) openWitnesses(o Options) error {
@@ -91,7 +103,7 @@ func (s *Server) openWitnesses(o Options) error {
 	}
 	client := witnessing.Options{
 		Transport: o.witnessTransport, Timeout: c.Timeout.Duration, UserAgent: "firn-log " + s.config.Origin,
-		QueriesPerDay: 2 * uint64(24*time.Hour/s.config.interval()),
+		QueriesPerDay: s.config.queriesPerDay(),
 	}
 	s.witnesses, err = witnessing.NewCollector(witnessing.CollectorOptions{
 		Origin: s.config.Origin, Policy: pol, Prove: s.consistency, Client: client,

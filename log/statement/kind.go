@@ -37,6 +37,7 @@ const (
 	KindKeyRevoke   Kind = "key-revoke"
 	KindVouch       Kind = "vouch"
 	KindRetract     Kind = "retract"
+	KindPeer        Kind = "peer"
 	KindGenesis     Kind = "genesis"
 	KindLogConfig   Kind = "log-config"
 	KindEvidence    Kind = "evidence"
@@ -68,6 +69,7 @@ var kinds = map[Kind]struct {
 	KindKeyRevoke:   {People, func() Body { return new(KeyRevoke) }, false},
 	KindVouch:       {People, func() Body { return new(Vouch) }, false},
 	KindRetract:     {People, func() Body { return new(Retract) }, false},
+	KindPeer:        {People, func() Body { return new(Peer) }, false},
 	KindGenesis:     {Log, func() Body { return new(Genesis) }, false},
 	KindLogConfig:   {Log, func() Body { return new(LogConfig) }, false},
 	KindEvidence:    {Anybody, func() Body { return new(Evidence) }, false},
@@ -77,7 +79,6 @@ var kinds = map[Kind]struct {
 // and bootstrap-* are reserved as a whole.
 var notYet = map[Kind]bool{
 	"observed": true, "realisation": true, "path": true, "diff": true, "eval": true,
-	"peer":     true,
 	"revision": true, "index-reset": true, "freeze": true,
 	"fod-fetch": true, "fod-check": true, "triage": true, "dataset": true, "ci-result": true,
 }
@@ -100,8 +101,8 @@ func (k Kind) Reserved() bool {
 
 // A Body is what a statement of one kind says: one of the pointer types
 // *[Build], *[BuildFailed], *[CacheSig], *[Closure], *[Operator], *[KeyAdd],
-// *[KeyRevoke], *[Vouch], *[Retract], *[Genesis], *[LogConfig] and
-// *[Evidence].
+// *[KeyRevoke], *[Vouch], *[Retract], *[Peer], *[Genesis],
+// *[LogConfig] and *[Evidence].
 type Body interface {
 	// Kind returns the kind of a statement with this body.
 	Kind() Kind

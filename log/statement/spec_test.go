@@ -83,7 +83,7 @@ func TestSpecCDDLHasTheFieldsOfTheStructs(t *testing.T) {
 	rules := map[string]any{
 		"payload": wirePayload{}, "build": wireBuild{}, "output": wireOutput{}, "inputs": wireInputs{}, "builder": wireBuilder{},
 		"build-failed": wireBuildFailed{}, "cache-sig": wireCacheSig{}, "closure": wireClosure{}, "operator": wireOperator{},
-		"key-add": wireKeyAdd{}, "key-revoke": wireKeyRevoke{}, "vouch": wireVouch{}, "retract": wireRetract{},
+		"key-add": wireKeyAdd{}, "key-revoke": wireKeyRevoke{}, "vouch": wireVouch{}, "retract": wireRetract{}, "peer": wirePeer{},
 		"genesis": wireGenesis{}, "log-config": wireLogConfig{}, "budgets": wireBudgets{}, "cache-key": wireCacheKey{},
 	}
 	spec := specText(t)

@@ -84,6 +84,8 @@ func acceptVectors(t testing.TB) map[string]vector {
 	sign("key-revoke-no-cuts", "no log is named", id, &KeyRevoke{opID, ed.pub.ID(), Rotated, map[string]uint64{}, Keep}, "", &prev)
 	sign("vouch", "", id, &Vouch{opID, testID("another operator")}, "", &prev)
 	sign("retract", "", id, &Retract{opID, testID("a statement"), "built with a broken sandbox"}, "", &prev)
+	sign("peer", "with two addresses", id, &Peer{opID, testPeerID, []string{"/dns/peer.example.org/tcp/8491", "/ip6/2001:db8::1/tcp/8491"}}, "", &prev)
+	sign("peer-no-address", "it only dials", id, &Peer{opID, testPeerID, nil}, "", &prev)
 
 	log := edSigner(t, "log")
 	sign("genesis", "the first leaf of a log", log, &Genesis{testOrigin, log.pub, sampleRules()}, "", nil)
@@ -96,6 +98,9 @@ func acceptVectors(t testing.TB) map[string]vector {
 	sign("evidence-sshsig", "by a key that nobody has registered", edSSHSIG(t), sampleEvidence(t, "accept-log-one-size"), "", nil)
 	return out
 }
+
+// testPeerID is a peer id as libp2p writes it.
+const testPeerID = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA"
 
 func sampleEvidence(t testing.TB, name string) *Evidence {
 	t.Helper()

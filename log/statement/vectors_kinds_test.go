@@ -154,6 +154,21 @@ func rejectPeople(r *rejecter) {
 	r.body("key-revoke-elsewhere", CodeBadValue, "", revoke, func(_, b anyMap) { b[uint64(5)] = "maybe" })
 	r.body("key-revoke-cut-below-0", CodeBadShape, "", revoke, func(_, b anyMap) { b[uint64(4)] = anyMap{testOrigin: -1} })
 	_ = prev
+	peer := func(name, code, comment string, change func(p, b anyMap)) {
+		r.t.Helper()
+		r.body("peer-"+name, code, comment, &Peer{opID, testPeerID, []string{"/ip4/192.0.2.1/tcp/8491"}}, change)
+	}
+	peer("id-cut", CodeBadKey, "", func(_, b anyMap) { b[uint64(2)] = testPeerID[:51] })
+	peer("id-alphabet", CodeBadKey, "base 58 has no zero", func(_, b anyMap) { b[uint64(2)] = "0" + testPeerID[1:] })
+	peer("id-zeros", CodeBadKey, "a leading zero byte more", func(_, b anyMap) { b[uint64(2)] = "1" + testPeerID })
+	peer("id-rsa", CodeBadKey, "the peer id of an RSA key", func(_, b anyMap) { b[uint64(2)] = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N" })
+	peer("address", CodeBadValue, "a host and a port are no multiaddr", func(_, b anyMap) { b[uint64(3)] = []string{"peer.example.org:8491"} })
+	peer("address-with-id", CodeBadValue, "the peer id is in its own field", func(_, b anyMap) { b[uint64(3)] = []string{"/ip4/192.0.2.1/tcp/8491/p2p/" + testPeerID} })
+	peer("address-twice", CodeBadValue, "", func(_, b anyMap) { b[uint64(3)] = []string{"/ip4/192.0.2.1/tcp/1", "/ip4/192.0.2.1/tcp/1"} })
+	peer("address-257", CodeBadValue, "", func(_, b anyMap) { b[uint64(3)] = []string{"/" + strings.Repeat("a", 256)} })
+	peer("addresses-9", CodeBadValue, "", func(_, b anyMap) { b[uint64(3)] = strings.Split("/1 /2 /3 /4 /5 /6 /7 /8 /9", " ") })
+	peer("without-prev", CodeBadChain, "", func(p, _ anyMap) { delete(p, uint64(5)) })
+	peer("unknown-field", CodeBadShape, "", func(_, b anyMap) { b[uint64(4)] = 1 })
 }
 
 func rejectProofs(r *rejecter) {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,7 @@ const testOrigin = "log.example/0123abcd"
 
 // testLog is a growing tree and the key that signs it.
 type testLog struct {
+	mu     sync.Mutex // guards hashes and size
 	hashes []tlog.Hash
 	size   uint64
 	priv   ed25519.PrivateKey
@@ -53,6 +55,8 @@ func (l *testLog) reader() tlog.HashReaderFunc {
 // grow adds n leaves that follow from name and returns the checkpoint.
 func (l *testLog) grow(t testing.TB, n int, name string) Checkpoint {
 	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for range n {
 		hashes, err := tlog.StoredHashes(int64(l.size), []byte(name), l.reader())
 		if err != nil {
@@ -76,6 +80,8 @@ func (l *testLog) sign(t testing.TB, head policy.Head) Checkpoint {
 }
 
 func (l *testLog) prove(_ context.Context, old, size uint64) ([]tlog.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return tlog.ProveTree(int64(size), int64(old), l.reader())
 }
 

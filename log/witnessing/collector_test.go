@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,8 +140,12 @@ func TestLateCosignaturesAreMerged(t *testing.T) {
 		l.w[3].SetFaults(witnesstest.Faults{Hang: slow})
 		l.Offer(l.grow(t, 3, "x"))
 		l.wantPublic(3, "w1 w2 w3")
+		_, before := l.Public()
 		close(slow)
 		l.wantPublic(3, "w1 w2 w3 w4")
+		if _, after := l.Public(); after == before {
+			t.Error("nobody is told of the late one")
+		}
 	})
 }
 
@@ -225,15 +230,15 @@ func TestLiarsWithinTheQuorumDelayNothing(t *testing.T) {
 func TestHangingWitnessTakesOneRequestAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newWitnessed(t, 2, 4, nil)
-		n := 0
-		l.w[0].SetFaults(witnesstest.Faults{Hang: make(chan struct{}), Before: func(*http.Request) { n++ }})
+		var n atomic.Int64
+		l.w[0].SetFaults(witnesstest.Faults{Hang: make(chan struct{}), Before: func(*http.Request) { n.Add(1) }})
 		for range 100 {
 			l.Offer(l.grow(t, 1, "x"))
 			time.Sleep(time.Second)
 		}
 		l.wantPublic(100, "w2 w3 w4")
-		if n > 20 {
-			t.Errorf("%d requests to a witness that hangs, in 100 s", n)
+		if n.Load() > 20 {
+			t.Errorf("%d requests to a witness that hangs, in 100 s", n.Load())
 		}
 		if OutcomeOf(l.Statuses()[0].Err) != TimedOut {
 			t.Errorf("status %+v", l.Statuses()[0])

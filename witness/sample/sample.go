@@ -29,8 +29,13 @@ type Log struct {
 }
 
 // New returns an empty log.
-func New(origin string) *Log {
-	seed := sha256.Sum256([]byte("firn sample log " + origin))
+func New(origin string) *Log { return newLog(origin, "") }
+
+// Impostor returns an empty log with the origin of another and a key of its own.
+func Impostor(origin string) *Log { return newLog(origin, " impostor") }
+
+func newLog(origin, who string) *Log {
+	seed := sha256.Sum256([]byte("firn sample log " + origin + who))
 	l := &Log{Origin: origin, branch: "main", private: ed25519.NewKeyFromSeed(seed[:])}
 	key, err := policy.NewKey(origin, policy.TypeEd25519, l.private.Public().(ed25519.PublicKey))
 	if err != nil {

@@ -72,9 +72,13 @@ type BudgetConfig struct {
 	// QPD is the requests a day of a log that has no number of its own; 0 is no
 	// limit.
 	QPD uint64 `toml:"qpd" comment:"Requests a day of a log that has no number of its own; 0 is no limit."`
-	// BodyMemory is how many bytes of requests are held at once. Default 16 MiB.
+	// BodyMemory is how many bytes of requests are held at once, at least 1 MiB. Default
+	// 16 MiB.
 	BodyMemory int64 `toml:"body-memory" comment:"Bytes of requests held at once; more are asked to come back."`
 }
+
+// minBodyMemory has room for the longest request there is.
+const minBodyMemory = 1 << 20
 
 // Duration is a time.Duration that is written as text.
 type Duration struct{ time.Duration }
@@ -148,8 +152,8 @@ func (c *Config) Check() error {
 	if c.ListInterval.Duration < time.Minute {
 		bad("list-interval: %v is less than a minute", c.ListInterval.Duration)
 	}
-	if c.Budgets.BodyMemory < witness.MaxBody {
-		bad("budgets.body-memory: %d is less than one request may have, %d", c.Budgets.BodyMemory, witness.MaxBody)
+	if c.Budgets.BodyMemory < minBodyMemory {
+		bad("budgets.body-memory: %d is less than %d", c.Budgets.BodyMemory, minBodyMemory)
 	}
 	for _, p := range c.Peers {
 		if !isURL(p.URL) {

@@ -91,14 +91,14 @@ func TestW12BodiesUpTo128KiBAndNoLonger(t *testing.T) {
 }
 
 func TestRequestsBeyondTheMemoryAreAskedToComeBack(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Budgets.BodyMemory = witness.MaxBody })
-	if !w.bodies.TryAcquire(witness.MaxBody) {
+	w := newWorld(t, func(c *Config) { c.Budgets.BodyMemory = minBodyMemory })
+	if !w.bodies.TryAcquire(minBodyMemory) {
 		t.Fatal("no memory at the start")
 	}
 	if a := w.add(503, w.log.Request(0, 5)); a.header.Get("Retry-After") == "" {
 		t.Error("no Retry-After")
 	}
-	w.bodies.Release(witness.MaxBody)
+	w.bodies.Release(minBodyMemory)
 	for range 40 {
 		w.add(400, bytes.Repeat([]byte("x"), witness.MaxBody)) // all of it is given back
 	}

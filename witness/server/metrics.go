@@ -67,6 +67,9 @@ func newMetrics(s *Server) *metrics {
 	gauge("firn_witness_last_cosignature_timestamp_seconds", "When the last checkpoint was cosigned, 0 if none was since start.", func() float64 {
 		return float64(m.last.Load())
 	})
+	gauge("firn_witness_clock_behind_seconds", "How far the clock was behind the cosignature before; 0 if it was not.", func() float64 {
+		return s.witness.ClockBehind().Seconds()
+	})
 	for name, help := range map[string]string{
 		"firn_witness_syncs_total":  "Groups of checkpoints that were made durable with one sync.",
 		"firn_witness_synced_total": "Checkpoints that were made durable.",

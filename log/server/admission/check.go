@@ -145,6 +145,8 @@ func operatorOf(s *statement.Statement) (op statement.ID) {
 		return b.OperatorID
 	case *statement.Retract:
 		return b.OperatorID
+	case *statement.Peer:
+		return b.OperatorID
 	}
 	return op
 }

@@ -137,6 +137,8 @@ func (r *Registry) Apply(s *statement.Statement) {
 	case *statement.Retract:
 		r.people[id] = b.OperatorID
 		r.retract(b)
+	case *statement.Peer:
+		r.people[id] = b.OperatorID
 	}
 }
 
