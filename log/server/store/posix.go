@@ -76,6 +76,7 @@ func (w warnings) Enabled(ctx context.Context, level slog.Level) bool {
 func (w warnings) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return warnings{w.Handler.WithAttrs(attrs), w.said}
 }
+
 func (w warnings) WithGroup(name string) slog.Handler {
 	return warnings{w.Handler.WithGroup(name), w.said}
 }
