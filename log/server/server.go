@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/server/admission"
 	"github.com/firn-log/firn/log/server/indexdb"
@@ -83,6 +84,8 @@ type Server struct {
 	policy     *policy.Policy
 	witnesses  *witnessing.Collector
 	gate       *gate
+	evidence   *evidence.Store
+	convicted  error          // evidence against this log, found at the start
 	doubt      string         // why this may be an older copy, or ""
 	canShow    bool           // there is a checkpoint that this log has signed
 	speak      func() error   // speakAsLog, put off until there is no doubt
@@ -90,6 +93,7 @@ type Server struct {
 
 	sequencing, publishing context.CancelFunc
 	stopWitnesses          context.CancelFunc
+	stopWatching           func() // the folder with evidence
 	publisherDone          chan struct{}
 }
 
@@ -162,6 +166,9 @@ func prepare(o Options) (*Server, error) {
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
 	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer}
+	if err := s.openEvidence(); err != nil {
+		return nil, err
+	}
 	return s, s.openWitnesses(o)
 }
 
@@ -203,15 +210,22 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		return err
 	}
 	show := s.findSigned(rec)
-	silent, err := s.openGate(ctx, size)
-	if err != nil {
-		return err
+	var silent []*witnessing.Client
+	if s.convicted == nil {
+		if silent, err = s.openGate(ctx, size); err != nil {
+			return err
+		}
 	}
 	if err := s.loadState(ctx); err != nil {
 		return err
 	}
 	if err := s.checkGenesis(ctx, size); err != nil {
 		return err
+	}
+	s.stopWatching = s.watchEvidence()
+	if s.convicted != nil {
+		s.startReading(ctx)
+		return nil
 	}
 	if err := s.startSigning(ctx, rec, show, size); err != nil {
 		return err
@@ -289,16 +303,7 @@ func (s *Server) startSigning(ctx context.Context, rec record, show published, s
 		s.signer.hold(ours)
 	}
 	s.signer.start(rec, s.tree)
-	background := context.WithoutCancel(ctx)
-	var sequencing, publishing context.Context
-	sequencing, s.sequencing = context.WithCancel(background)
-	publishing, s.publishing = context.WithCancel(background)
-	s.publisherDone = make(chan struct{})
-	go s.sequence(sequencing)
-	go func() {
-		defer close(s.publisherDone)
-		s.publisher.run(publishing)
-	}()
+	s.run(ctx)
 	if !ours && s.witnesses != nil {
 		if show.head.Size > 0 {
 			s.publisher.offer(show.head, show.note)
@@ -311,6 +316,20 @@ func (s *Server) startSigning(ctx context.Context, rec record, show published, s
 	// The last run may have ended between signing and publishing.
 	_, err := s.signer.Sign([]byte(rec.head.Text()))
 	return err
+}
+
+// run begins to sequence and to publish.
+func (s *Server) run(ctx context.Context) {
+	background := context.WithoutCancel(ctx)
+	var sequencing, publishing context.Context
+	sequencing, s.sequencing = context.WithCancel(background)
+	publishing, s.publishing = context.WithCancel(background)
+	s.publisherDone = make(chan struct{})
+	go s.sequence(sequencing)
+	go func() {
+		defer close(s.publisherDone)
+		s.publisher.run(publishing)
+	}()
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }
