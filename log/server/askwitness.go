@@ -86,6 +86,9 @@ func (s *Server) openGate(ctx context.Context, size uint64) ([]*witnessing.Clien
 
 // enough begins to sign: enough witnesses have answered.
 func (s *Server) enough() error {
+	if why := s.seq.over(); why != nil {
+		return why
+	}
 	here, err := place.Find(s.dir)
 	if err == nil {
 		err = s.signer.free(here)
@@ -209,8 +212,8 @@ func (s *Server) keepAsking(ctx context.Context, c *witnessing.Client) {
 // refuse ends signing and taking for good, after the start: reading goes on.
 func (s *Server) refuse(why *RollbackError) {
 	s.log.Error("this is not the newest copy of the log; nothing is signed or taken any more", "error", why, "hint", why.Hint)
-	s.gate.breaks(why)
 	s.signer.stop()
-	s.seq.refuse(why)
+	s.gate.breaks(why)
+	s.seq.end(why)
 	s.metrics.rollback.Set(1)
 }

@@ -15,23 +15,26 @@ import (
 // A witness has answered when it cosigned a checkpoint that this log had signed
 // before: it would not if it had cosigned a larger one. Only where there is none
 // yet to show it does it count that its monitoring interface has nothing that this
-// tree does not continue.
+// tree does not continue. A cosignature with another time than now may be an old one
+// that somebody sends again: it does not count.
 type gate struct {
 	policy *policy.Policy
-	names  []string     // of every witness
+	names  []string     // of every witness that is asked
 	doubt  string       // why all must answer, or ""
 	opens  func() error // called when enough have; an error leaves it closed
 
 	mu     sync.Mutex // guards what follows
 	have   map[string]bool
-	armed  bool // the log has started, so that it may open
-	busy   bool // opens is running
+	why    map[string]string // why what a witness answered does not count
+	armed  bool              // the log has started, so that it may open
+	forced bool              // whatever the witnesses say
+	busy   bool              // opens is running
 	open   bool
 	broken error // why it will never open
 }
 
 func newGate(pol *policy.Policy, names []string, doubt string, opens func() error) *gate {
-	return &gate{policy: pol, names: names, doubt: doubt, opens: opens, have: make(map[string]bool)}
+	return &gate{policy: pol, names: names, doubt: doubt, opens: opens, have: make(map[string]bool), why: make(map[string]string)}
 }
 
 // answered notes that a witness has answered.
@@ -43,6 +46,16 @@ func (g *gate) answered(witness string) {
 	g.have[witness] = true
 	g.mu.Unlock()
 	g.check()
+}
+
+// doubtful notes why what a witness answered does not count.
+func (g *gate) doubtful(witness, why string) {
+	if g == nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.why[witness] = why
 }
 
 // check opens the gate if enough have answered.
@@ -64,32 +77,43 @@ func (g *gate) check() {
 // witnesses say.
 func (g *gate) arm(override bool) {
 	g.mu.Lock()
-	g.armed = true
-	for _, name := range g.names {
-		g.have[name] = g.have[name] || override
-	}
+	g.armed, g.forced = true, override
 	g.mu.Unlock()
 	g.check()
 }
 
 // missing returns who has not answered and is waited for. The caller holds mu.
 func (g *gate) missing() []string {
+	if g.forced {
+		return nil
+	}
 	var have, missing []string
 	for _, name := range g.names {
 		if g.have[name] {
 			have = append(have, name)
+		} else if why := g.why[name]; why != "" {
+			missing = append(missing, fmt.Sprintf("%s (%s)", name, why))
 		} else {
 			missing = append(missing, name)
 		}
 	}
-	if g.doubt == "" && g.policy.Satisfied(have) {
-		return nil
+	if g.policy.Satisfied(have) {
+		if g.doubt == "" {
+			return nil
+		}
+		return missing
+	}
+	for _, name := range g.policy.Ignored() {
+		missing = append(missing, name+" (evidence is held against it)")
 	}
 	return missing
 }
 
 // breaks closes the gate for good.
 func (g *gate) breaks(why error) {
+	if g == nil {
+		return
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.broken == nil {

@@ -88,6 +88,7 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var disk *storageError
 	var copied *RollbackError
 	var doubt *doubtError
+	var convicted *convictedError
 	switch {
 	case errors.As(err, &he):
 	case errors.Is(err, errStopping):
@@ -96,7 +97,7 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		he = &httpError{http.StatusServiceUnavailable, "unknown", errUnknown.Error(), 5}
 	case errors.As(err, &disk):
 		he = &httpError{http.StatusServiceUnavailable, "storage", disk.Error(), 10}
-	case errors.As(err, &copied), errors.As(err, &doubt):
+	case errors.As(err, &copied), errors.As(err, &doubt), errors.As(err, &convicted):
 		he = &httpError{http.StatusServiceUnavailable, "not-ready", s.notReady(err), 60}
 	case r.Context().Err() != nil:
 		he = &httpError{499, "gone", "the client went away", 0}

@@ -23,6 +23,7 @@ type metrics struct {
 	failures    prometheus.Counter
 	witness     *prometheus.CounterVec
 	rollback    prometheus.Gauge
+	convicted   prometheus.Gauge
 }
 
 func newMetrics(s *Server) *metrics {
@@ -67,8 +68,11 @@ func newMetrics(s *Server) *metrics {
 	m.rollback = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "firn_log_rollback", Help: "1 if a witness showed, after the start, that this is an older copy of the log.",
 	})
+	m.convicted = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "firn_log_convicted", Help: "1 if there is evidence against this log itself.",
+	})
 	r.MustRegister(
-		m.witness, m.rollback, witnessMetrics{s},
+		m.witness, m.rollback, m.convicted, witnessMetrics{s},
 		m.leaves, m.requests, m.duration, m.append, m.ingest, m.batch, m.size, m.published, m.checkpoints, m.failures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -8,6 +8,7 @@ import (
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/server/store"
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/log/witnessing"
 )
 
 // start goes from a locked directory to a log that takes statements.
@@ -48,15 +49,22 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		return err
 	}
 	show := s.findSigned(rec)
-	silent, err := s.openGate(ctx, size)
-	if err != nil {
-		return err
+	var silent []*witnessing.Client
+	if s.convicted == nil {
+		if silent, err = s.openGate(ctx, size); err != nil {
+			return err
+		}
 	}
 	if err := s.loadState(ctx); err != nil {
 		return err
 	}
 	if err := s.checkGenesis(ctx, size); err != nil {
 		return err
+	}
+	s.stopWatching = s.watchEvidence()
+	if s.convicted != nil {
+		s.startReading(ctx)
+		return nil
 	}
 	if err := s.startSigning(ctx, rec, show, size); err != nil {
 		return err
@@ -134,16 +142,7 @@ func (s *Server) startSigning(ctx context.Context, rec record, show published, s
 		s.signer.hold(ours)
 	}
 	s.signer.start(rec, s.tree)
-	background := context.WithoutCancel(ctx)
-	var sequencing, publishing context.Context
-	sequencing, s.sequencing = context.WithCancel(background)
-	publishing, s.publishing = context.WithCancel(background)
-	s.publisherDone = make(chan struct{})
-	go s.sequence(sequencing)
-	go func() {
-		defer close(s.publisherDone)
-		s.publisher.run(publishing)
-	}()
+	s.run(ctx)
 	if !ours && s.witnesses != nil {
 		if show.head.Size > 0 {
 			s.publisher.offer(show.head, show.note)
@@ -156,4 +155,18 @@ func (s *Server) startSigning(ctx context.Context, rec record, show published, s
 	// The last run may have ended between signing and publishing.
 	_, err := s.signer.Sign([]byte(rec.head.Text()))
 	return err
+}
+
+// run begins to sequence and to publish.
+func (s *Server) run(ctx context.Context) {
+	background := context.WithoutCancel(ctx)
+	var sequencing, publishing context.Context
+	sequencing, s.sequencing = context.WithCancel(background)
+	publishing, s.publishing = context.WithCancel(background)
+	s.publisherDone = make(chan struct{})
+	go s.sequence(sequencing)
+	go func() {
+		defer close(s.publisherDone)
+		s.publisher.run(publishing)
+	}()
 }

@@ -31,6 +31,7 @@ type sequencer struct {
 	people   *entry              // the statement about people in flight, of which there is at most one
 	closed   error               // why nothing is taken; nil while the log is open
 	refused  error               // why nothing is to be taken here whatever the disk does; nil usually
+	ended    error               // why nothing is ever taken here again; nil usually
 }
 
 func newSequencer() *sequencer {
@@ -101,6 +102,20 @@ func (q *sequencer) refuse(why error) {
 	q.refused = why
 }
 
+// end says why nothing is ever taken here again.
+func (q *sequencer) end(why error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.ended = cmp.Or(q.ended, why)
+}
+
+// over returns why nothing is ever taken here again, or nil.
+func (q *sequencer) over() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.ended
+}
+
 // reason returns why nothing is taken, or nil.
 func (q *sequencer) reason() error {
 	q.mu.Lock()
@@ -109,7 +124,7 @@ func (q *sequencer) reason() error {
 }
 
 // why is reason for a caller that holds mu.
-func (q *sequencer) why() error { return cmp.Or(q.closed, q.refused) }
+func (q *sequencer) why() error { return cmp.Or(q.closed, q.ended, q.refused) }
 
 // forget takes entries that are through out of flight.
 func (q *sequencer) forget(batch []*entry) {

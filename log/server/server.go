@@ -29,6 +29,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/server/admission"
 	"github.com/firn-log/firn/log/server/indexdb"
@@ -84,6 +85,8 @@ type Server struct {
 	policy     *policy.Policy
 	witnesses  *witnessing.Collector
 	gate       *gate
+	evidence   *evidence.Store
+	convicted  error          // evidence against this log, found at the start
 	doubt      string         // why this may be an older copy, or ""
 	canShow    bool           // there is a checkpoint that this log has signed
 	speak      func() error   // speakAsLog, put off until there is no doubt
@@ -91,6 +94,7 @@ type Server struct {
 
 	sequencing, publishing context.CancelFunc
 	stopWitnesses          context.CancelFunc
+	stopWatching           func() // the folder with evidence
 	publisherDone          chan struct{}
 }
 
@@ -167,6 +171,9 @@ func prepare(o Options) (*Server, error) {
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
 	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer, failed: s.publisher.refuse}
+	if err := s.openEvidence(); err != nil {
+		return nil, err
+	}
 	return s, s.openWitnesses(o)
 }
 

@@ -47,7 +47,7 @@ func (s *Server) checkRecord(override bool) (record, error) {
 	case errors.Is(err, errNoRecord) && override:
 		s.log.Warn("going on without a record, as --no-witness-check says")
 		return record{place: here, head: policy.Head{Origin: s.config.Origin, Root: sha256.Sum256(nil)}}, nil
-	case errors.Is(err, errNoRecord) && s.witnesses != nil:
+	case errors.Is(err, errNoRecord) && s.canAsk():
 		s.doubt = "the record of what this log has signed is missing"
 		return record{place: here, head: policy.Head{Origin: s.config.Origin, Root: sha256.Sum256(nil)}}, nil
 	case errors.Is(err, errNoRecord):
@@ -62,7 +62,7 @@ func (s *Server) checkRecord(override bool) (record, error) {
 		return record{}, &RollbackError{Why: fmt.Sprintf("the record is of the log %q, not of %q", rec.head.Origin, s.config.Origin)}
 	}
 	if what := rec.place.Differs(here); what != "" {
-		if !override && s.witnesses != nil {
+		if !override && s.canAsk() {
 			s.doubt = what + " changed since this log signed last"
 			return *rec, nil
 		}

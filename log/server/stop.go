@@ -67,7 +67,7 @@ func (s *Server) stopSequencer(ctx context.Context) error {
 // without witnesses may not come.
 func (s *Server) closeStore(ctx context.Context) error {
 	limit := stopStore
-	unsigned := s.witnesses != nil && s.db != nil && s.publisher.latest().head.Size < s.db.State().Size
+	unsigned := (s.witnesses != nil || s.seq.over() != nil) && s.db != nil && s.publisher.latest().head.Size < s.db.State().Size
 	if unsigned {
 		limit = stopUnsigned
 	}
@@ -85,6 +85,9 @@ func (s *Server) closeStore(ctx context.Context) error {
 func (s *Server) release(ctx context.Context) error {
 	var errs []error
 	s.signer.stop()
+	if s.stopWatching != nil {
+		s.stopWatching()
+	}
 	if s.stopWitnesses != nil {
 		s.stopWitnesses()
 	}

@@ -35,12 +35,15 @@ type WitnessingConfig struct {
 	// QueriesPerDay is how many requests a witness allows a day, by its name in
 	// the policy. Without an entry it is twice what Interval and Republish need.
 	QueriesPerDay map[string]uint64 `toml:"queries-per-day" comment:"Requests a day that a witness allows, by its name in the policy, for instance w1 = 8640; 0 is any number.\nWithout an entry it is twice what interval and republish need."`
+	// Evidence is the folder with evidence (spec/log.md#evidence). Default
+	// "evidence".
+	Evidence string `toml:"evidence" comment:"Folder with evidence, files *.firn-evidence. A witness that it convicts is neither asked nor counted;\nif it convicts this log, nothing is signed any more."`
 }
 
 func defaultWitnessing() WitnessingConfig {
 	return WitnessingConfig{
 		Interval: Duration{time.Second}, Republish: Duration{time.Minute}, Timeout: Duration{witnessing.DefaultTimeout},
-		Monitoring: map[string]string{}, QueriesPerDay: map[string]uint64{},
+		Monitoring: map[string]string{}, QueriesPerDay: map[string]uint64{}, Evidence: "evidence",
 	}
 }
 
@@ -54,6 +57,9 @@ func (w *WitnessingConfig) check(bad func(format string, args ...any)) {
 	}
 	if d := w.Timeout.Duration; d < 100*time.Millisecond || d > time.Minute {
 		bad("witnessing.timeout: %v is not between 100ms and 1m", d)
+	}
+	if w.Evidence == "" {
+		bad("witnessing.evidence: want the name of a folder")
 	}
 	for name, u := range w.Monitoring {
 		if p, err := url.Parse(u); err != nil || p.Scheme != "http" && p.Scheme != "https" || p.Host == "" {
@@ -101,6 +107,9 @@ func (s *Server) openWitnesses(o Options) error {
 	if len(pol.Logs) != 1 || pol.Logs[0].Key.String() != s.key.vkey {
 		return fmt.Errorf("%s: it must have one log line, that of this log: log %s", path, s.key.vkey)
 	}
+	if pol, err = s.heedEvidence(pol); err != nil {
+		return err
+	}
 	client := witnessing.Options{
 		Transport: o.witnessTransport, Timeout: c.Timeout.Duration, UserAgent: "firn-log " + s.config.Origin,
 		QueriesPerDay: s.config.queriesPerDay(),
@@ -117,7 +126,7 @@ func (s *Server) openWitnesses(o Options) error {
 	s.publisher.witnesses = s.witnesses
 	for _, names := range []map[string]bool{keysOf(c.Monitoring), keysOf(c.QueriesPerDay)} {
 		for name := range names {
-			if !slices.Contains(s.witnesses.Names(), name) {
+			if !slices.Contains(s.witnesses.Names(), name) && !slices.Contains(pol.Ignored(), name) {
 				return fmt.Errorf("witnessing: %s has no witness %q with a URL", path, name)
 			}
 		}
@@ -141,10 +150,19 @@ func (s *Server) consistency(ctx context.Context, old, size uint64) ([]tlog.Hash
 // asked hears how each request for a cosignature ended.
 func (s *Server) asked(witness string, _ witnessing.Checkpoint, cosig *witnessing.Cosignature, err error) {
 	s.metrics.witness.WithLabelValues(witness, string(witnessing.OutcomeOf(err))).Inc()
-	if cosig != nil {
-		s.gate.answered(witness)
+	if cosig == nil {
+		return
 	}
+	// A request that was on its way for so long was begun after the start.
+	if off := time.Since(cosig.Time); off.Abs() > witnessing.ClockLimit+s.config.Witnessing.Timeout.Duration {
+		s.gate.doubtful(witness, fmt.Sprintf("its cosignature is of %s: a clock is wrong, or it is an old one", cosig.Time.UTC().Format(time.RFC3339)))
+		return
+	}
+	s.gate.answered(witness)
 }
+
+// canAsk reports whether there is a witness that could know of a newer copy.
+func (s *Server) canAsk() bool { return s.witnesses != nil && len(s.witnesses.Names()) > 0 }
 
 // startWitnesses begins to ask, and to sign when they have answered.
 func (s *Server) startWitnesses(ctx context.Context, silent []*witnessing.Client, size uint64, override bool) error {
@@ -229,6 +247,9 @@ func (s *Server) failing() []witnessing.Status {
 // quorumAnswers reports whether a checkpoint that is signed now can be expected
 // to become public.
 func (s *Server) quorumAnswers() bool {
+	if s.seq.over() != nil {
+		return false
+	}
 	if s.witnesses == nil {
 		return true
 	}

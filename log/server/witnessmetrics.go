@@ -12,12 +12,13 @@ var (
 	descSize    = prometheus.NewDesc("firn_log_witness_size", "Largest size that the witness has cosigned since start.", []string{"witness"}, nil)
 	descAt      = prometheus.NewDesc("firn_log_witness_last_cosignature_timestamp_seconds", "When the witness cosigned last, by this log's clock; 0 if not since start.", []string{"witness"}, nil)
 	descClock   = prometheus.NewDesc("firn_log_witness_clock_offset_seconds", "How far the clock of the witness is ahead of this log's.", []string{"witness"}, nil)
+	descIgnored = prometheus.NewDesc("firn_log_witness_convicted", "1 for each witness that evidence is held against: it is neither asked nor counted.", []string{"witness"}, nil)
 	descSigning = prometheus.NewDesc("firn_log_signing", "1 if new checkpoints are signed, 0 while witnesses have not answered since start.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m witnessMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descMissing, descSize, descAt, descClock, descSigning} {
+	for _, d := range []*prometheus.Desc{descMissing, descSize, descAt, descClock, descIgnored, descSigning} {
 		ch <- d
 	}
 }
@@ -28,7 +29,11 @@ func (m witnessMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	if m.s.witnesses == nil {
-		gauge(descSigning, 1)
+		signing := 1.0
+		if m.s.seq.over() != nil {
+			signing = 0
+		}
+		gauge(descSigning, signing)
 		return
 	}
 	signing := 1.0
@@ -36,6 +41,9 @@ func (m witnessMetrics) Collect(ch chan<- prometheus.Metric) {
 		signing = 0
 	}
 	gauge(descSigning, signing)
+	for _, name := range m.s.policy.Ignored() {
+		gauge(descIgnored, 1, name)
+	}
 	for _, st := range m.s.witnesses.Statuses() {
 		missing, at := 0.0, 0.0
 		if st.Err != nil || st.At.IsZero() {

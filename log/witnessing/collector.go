@@ -85,8 +85,9 @@ type Status struct {
 	Failures int
 }
 
-// NewCollector returns a Collector. It is an error if the witnesses that can be
-// asked cannot make up the quorum.
+// NewCollector returns a Collector. Witnesses that the policy ignores are not asked
+// and nothing of theirs is kept. It is an error if those that can be asked cannot make up
+// the quorum, unless some are ignored: then nothing becomes public, and the log says so.
 func NewCollector(o CollectorOptions) (*Collector, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -95,7 +96,7 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 	var urls []string
 	at := make(map[string][]policy.Witness)
 	for _, w := range o.Policy.Witnesses {
-		if w.URL == "" || w.Key.Type != policy.TypeCosignature {
+		if w.URL == "" || w.Key.Type != policy.TypeCosignature || slices.Contains(o.Policy.Ignored(), w.Name) {
 			continue
 		}
 		u, err := prefix(w.URL)
@@ -116,6 +117,10 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 		c.clients = append(c.clients, client)
 	}
 	if !o.Policy.Satisfied(c.Names()) {
+		if ignored := o.Policy.Ignored(); len(ignored) > 0 {
+			o.Log.Error("without the witnesses that evidence is held against no quorum is left: nothing becomes public", "ignored", ignored, "quorum", o.Policy.Quorum)
+			return c, nil
+		}
 		return nil, fmt.Errorf("the witnesses of the policy that have a URL and an Ed25519 key cannot make up the quorum %q", o.Policy.Quorum)
 	}
 	return c, nil
@@ -167,6 +172,8 @@ func (c *Collector) Restore(note []byte) error {
 	p := &cosigned{text: n.Text, lines: make(map[string]policy.Signature)}
 	for _, s := range n.Signatures {
 		switch w := c.witness(s); {
+		case w != nil && slices.Contains(c.o.Policy.Ignored(), w.Name):
+			// Nobody has verified it.
 		case w != nil:
 			p.keep(w, Cosignature{Witness: w.Name, Line: s})
 		case s.Name == c.o.Origin:

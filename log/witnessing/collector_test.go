@@ -33,7 +33,6 @@ type witnessed struct {
 	t       *testing.T
 	w       []*witnesstest.Witness
 	changed chan struct{}
-	asked   map[string][]Outcome
 }
 
 // newWitnessed starts a collector for n witnesses under a quorum of k; it stops

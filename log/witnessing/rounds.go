@@ -214,8 +214,8 @@ func (c *Collector) meets(set map[string]bool) bool {
 	return c.o.Policy.Satisfied(names)
 }
 
-// clockLimit is how far a witness's clock may be off unnoticed.
-const clockLimit = time.Minute
+// ClockLimit is how far a witness's clock may be off unnoticed.
+const ClockLimit = time.Minute
 
 // note brings the status of a witness up to date, and logs what changed. The
 // caller holds mu.
@@ -234,7 +234,7 @@ func (c *Collector) note(s *Status, r *round, cosigs []Cosignature, err error, n
 		c.o.Log.Info("a witness cosigns again", "witness", s.Witness, "size", r.cp.Head.Size, "failures", s.Failures)
 	}
 	clock := cosigs[i].Time.Sub(now.Truncate(time.Second))
-	if off := clock.Abs() > clockLimit; off && s.Clock.Abs() <= clockLimit {
+	if off := clock.Abs() > ClockLimit; off && s.Clock.Abs() <= ClockLimit {
 		c.o.Log.Warn("the clock of a witness is off, or ours: the age of checkpoints is not what it seems", "witness", s.Witness, "by", clock)
 	}
 	s.Size, s.At, s.Clock = max(s.Size, r.cp.Head.Size), now, clock
