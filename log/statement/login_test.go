@@ -112,7 +112,9 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 		sshKey(t, "-t", "ecdsa", "-b", "384", "-N", ""):                 "P-384",
 		"ssh-keygen:" + sshKey(t, "-t", "rsa", "-b", "2048", "-N", ""):  "2048 bits",
 		"ssh-keygen:" + filepath.Join(dir, "missing"):                   "no such file",
+
 		"agent:/nowhere#x": "ssh-agent",
+
 		write("cut", strings.Replace(string(b), "AAAA", "", 1), 0o600):  "",
 		write("key.pem", "-----BEGIN X-----\n-----END X-----\n", 0o600): "",
 	} {
