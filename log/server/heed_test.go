@@ -189,6 +189,10 @@ func TestCosignaturesOfAnotherTimeAreNoAnswer(t *testing.T) {
 			l.until("/readyz", "w1 (its cosignature is of ")
 			l.until("/readyz", "w2 (its cosignature is of ")
 			l.until("/metrics", "firn_log_signing 0\n")
+			_, _, metrics := l.get("/metrics")
+			if strings.Contains(string(metrics), `firn_log_witness_clock_offset_seconds{witness="w1"} 0`) {
+				t.Error("the metrics do not say that the clock is off")
+			}
 			status, a := l.post("?wait=0s", l.operatorLeaves("bob")...)
 			if status != http.StatusAccepted {
 				t.Fatal(status, a)

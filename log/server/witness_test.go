@@ -222,6 +222,10 @@ func TestLyingWitnessesStopNothing(t *testing.T) {
 			l.open()
 			l.must(o.Builds(1, 2)...)
 			l.cosigned()
+			l.until("/metrics", fmt.Sprintf(`firn_log_witness_requests_total{outcome="%s",witness="w3"} `, map[string]string{
+				"larger size": "claims-larger", "garbage": "garbage", "wrong signature": "wrong-signature",
+				"other text": "wrong-signature", "hangs": "timeout", "unsigned larger checkpoint": "claims-larger",
+			}[name]))
 		})
 	}
 }
