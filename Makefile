@@ -77,8 +77,9 @@ soak: ## the long crash and load tests
 .PHONY: bench
 bench: build ## measure, beside peers and limits; writes bench/RESULTS.md
 	@deploy/apt.sh
+	@CGO_ENABLED=0 $(GO) build -C internal/peers -o $(CURDIR)/bench/out/ $(PEERS)
 	GOBIN=$(CURDIR)/bench/out $(GO) install github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@$(REKOR)
-	$(GO) run ./bench -rekor bench/out/posix
+	$(GO) run ./bench -rekor bench/out/posix -litewitness bench/out/litewitness
 
 .PHONY: clean
 clean: ## remove what was built
