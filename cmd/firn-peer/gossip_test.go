@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/federation"
+	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/log/logtest"
 )
 
@@ -61,7 +62,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func command(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
-	if code := run(t.Context(), &app{Stdout: &out, Stderr: &errs}, args); code != exitOK {
+	if code := run(t.Context(), &app{Stdout: &out, Stderr: &errs}, args); code != cmdline.ExitOK {
 		t.Fatalf("%v: status %d: %s", args, code, &errs)
 	}
 	return strings.TrimSpace(out.String())
@@ -75,7 +76,7 @@ func background(t *testing.T, dir string) *words {
 	go func() { ended <- run(ctx, &app{Stdout: w, Stderr: w}, []string{"serve", dir}) }()
 	t.Cleanup(func() {
 		stop()
-		if code := <-ended; code != exitOK {
+		if code := <-ended; code != cmdline.ExitOK {
 			t.Errorf("%s: status %d: %s", dir, code, &w.b)
 		}
 	})

@@ -2,18 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/internal/cmdline"
 )
 
 // Exit statuses are interface (spec/cli.md#exit-status).
 const (
-	exitOK     = 0
-	exitFailed = 1 // could not do it
-	exitUsage  = 2 // usage or configuration
+	exitFailed = cmdline.ExitFailed // could not do it
+	exitUsage  = cmdline.ExitUsage  // usage or configuration
 )
 
 // app is the world that a command sees, so that tests can give it another.
@@ -21,19 +20,10 @@ type app struct {
 	Stdout, Stderr io.Writer
 }
 
-// failure is an error with its exit status and, if there is something to do
-// about it, a hint.
-type failure struct {
-	code int
-	hint string
-	err  error
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
 // fail returns err as a failure that ends the program with status code.
-func fail(code int, hint string, err error) error { return &failure{code: code, hint: hint, err: err} }
+func fail(code int, hint string, err error) error {
+	return &cmdline.Failure{Code: code, Hint: hint, Err: err}
+}
 
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -46,29 +36,12 @@ func newRootCmd(a *app) *cobra.Command {
 	}
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fail(exitUsage, "run `"+c.CommandPath()+" --help` for its flags", err)
-	})
 	root.AddCommand(newInitCmd(a), newServeCmd(a), newIDCmd(a))
+	cmdline.Polish(root)
 	return root
 }
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, a *app, args []string) int {
-	root := newRootCmd(a)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	var f *failure
-	if !errors.As(err, &f) {
-		// What is left are cobra's own complaints about the command line.
-		f = &failure{code: exitUsage, hint: "run `firn-peer --help` for the commands", err: err}
-	}
-	fmt.Fprintf(a.Stderr, "firn-peer: error: %v\n", f.err)
-	if f.hint != "" {
-		fmt.Fprintf(a.Stderr, "firn-peer: hint: %s\n", f.hint)
-	}
-	return f.code
+	return cmdline.Run(ctx, newRootCmd(a), a.Stderr, args)
 }

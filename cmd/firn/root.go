@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 
@@ -14,12 +13,12 @@ import (
 
 // Exit statuses are interface (spec/cli.md#exit-status).
 const (
-	exitOK           = 0
-	exitFailed       = 1 // could not do it
-	exitUsage        = 2 // usage or configuration
-	exitUntrusted    = 3 // checked, and untrusted or contradicted
-	exitInconclusive = 4 // what is missing could change the answer
-	exitMisbehaviour = 5 // somebody misbehaved and the evidence is on disk
+	exitOK           = cmdline.ExitOK
+	exitFailed       = cmdline.ExitFailed // could not do it
+	exitUsage        = cmdline.ExitUsage  // usage or configuration
+	exitUntrusted    = 3                  // checked, and untrusted or contradicted
+	exitInconclusive = 4                  // what is missing could change the answer
+	exitMisbehaviour = 5                  // somebody misbehaved and the evidence is on disk
 )
 
 // app is the world that a command sees, so that tests can give it another.
@@ -31,24 +30,13 @@ type app struct {
 	hooks *evidence.Hooks // see loadHooks
 }
 
-// failure is an error with its exit status and, if there is something to do
-// about it, a hint.
-type failure struct {
-	code int
-	hint string
-	err  error
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
 // failf returns a failure that ends firn with status code. hint may be empty.
 func failf(code int, hint, format string, args ...any) error {
-	return &failure{code: code, hint: hint, err: fmt.Errorf(format, args...)}
+	return &cmdline.Failure{Code: code, Hint: hint, Err: fmt.Errorf(format, args...)}
 }
 
 // errSilent ends firn with a status after a command has said everything.
-func errSilent(code int) error { return &failure{code: code} }
+func errSilent(code int) error { return &cmdline.Failure{Code: code} }
 
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -78,24 +66,6 @@ func newRootCmd(a *app) *cobra.Command {
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, a *app, args []string) int {
-	root := newRootCmd(a)
-	root.SetArgs(args)
 	defer a.waitForHooks()
-	c, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return exitOK
-	}
-	var f *failure
-	if !errors.As(err, &f) {
-		// What is left are complaints about the command line.
-		wrong := cmdline.Explain(c, err)
-		f = &failure{code: exitUsage, hint: wrong.Hint, err: wrong}
-	}
-	if f.err != nil {
-		fmt.Fprintf(a.Stderr, "firn: error: %v\n", f.err)
-		if f.hint != "" {
-			fmt.Fprintf(a.Stderr, "firn: hint: %s\n", f.hint)
-		}
-	}
-	return f.code
+	return cmdline.Run(ctx, newRootCmd(a), a.Stderr, args)
 }

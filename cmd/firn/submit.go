@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/ingest/submit"
+	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
@@ -207,7 +208,7 @@ func openFailure(conf *submit.Config, err error) error {
 
 // submitFailure explains why builds were not sent. Nothing is lost: they wait.
 func submitFailure(conf *submit.Config, err error) error {
-	var known *failure
+	var known *cmdline.Failure
 	var wrong *submit.ConfigError
 	var fork *log.ForkError
 	var later *submit.RejectedError
