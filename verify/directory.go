@@ -89,7 +89,7 @@ func newDirectory(pol *Policy, people pool) *directory {
 func (d *directory) allChains(people pool) map[statement.ID]*chain {
 	by := make(map[statement.ID][]found)
 	for id, f := range people {
-		of := operatorOf(f.Body)
+		of := statement.OperatorOf(f.Body)
 		if of.IsZero() && f.Kind == statement.KindOperator {
 			of = id
 		}

@@ -98,7 +98,7 @@ func buildChain(id statement.ID, people []found, rank func(home string, p Place)
 	for _, f := range people {
 		if f.id == id {
 			c.plant(f)
-		} else if f.Prev != nil && operatorOf(f.Body) == id {
+		} else if f.Prev != nil && statement.OperatorOf(f.Body) == id {
 			rest = append(rest, f)
 		}
 	}
@@ -137,28 +137,6 @@ func comparePlaces(a, b found, rank func(Place) (int, uint64)) int {
 	ar, ai := first(a)
 	br, bi := first(b)
 	return cmp.Or(cmp.Compare(ar, br), cmp.Compare(ai, bi))
-}
-
-// operatorOf returns the operator that a people statement speaks for; it is
-// zero for the first statement of an operator and for other kinds.
-func operatorOf(b statement.Body) statement.ID {
-	switch b := b.(type) {
-	case *statement.Operator:
-		if b.OperatorID != nil {
-			return *b.OperatorID
-		}
-	case *statement.KeyAdd:
-		return b.OperatorID
-	case *statement.KeyRevoke:
-		return b.OperatorID
-	case *statement.Vouch:
-		return b.OperatorID
-	case *statement.Retract:
-		return b.OperatorID
-	case *statement.Peer:
-		return b.OperatorID
-	}
-	return statement.ID{}
 }
 
 // plant makes the operator's first statement the root.

@@ -162,7 +162,7 @@ func (v *verification) people(ctx context.Context) error {
 	// statements matter: one may revoke the key.
 	asked := len(keys)
 	for id, f := range p {
-		of := operatorOf(f.Body)
+		of := statement.OperatorOf(f.Body)
 		if f.Kind == statement.KindOperator && of.IsZero() {
 			of = id
 		}

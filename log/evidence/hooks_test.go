@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/firn-log/firn/internal/testreq"
 	"github.com/firn-log/firn/log/evidence"
 )
 
@@ -37,9 +37,7 @@ func held(t *testing.T) evidence.Held {
 }
 
 func TestCommandGetsTheEvidenceAndNoShell(t *testing.T) {
-	if _, err := exec.LookPath("tee"); err != nil {
-		t.Skip("no tee")
-	}
+	testreq.Command(t, "coreutils", "tee")
 	out := filepath.Join(t.TempDir(), "out $(touch bad); x")
 	h, log := hooks(t, evidence.HookConfig{Command: []string{"tee", out}})
 	held := held(t)

@@ -307,3 +307,26 @@ func (b *Retract) decode(raw []byte) error {
 	*b = Retract{c.hash("operator id", w.OperatorID), c.hash("statement id", w.Statement), w.Reason}
 	return c.result()
 }
+
+// OperatorOf returns the operator that a statement about people names as the
+// one who speaks; it is zero for the first statement of an operator, which makes
+// one, and for other kinds.
+func OperatorOf(b Body) ID {
+	switch b := b.(type) {
+	case *Operator:
+		if b.OperatorID != nil {
+			return *b.OperatorID
+		}
+	case *KeyAdd:
+		return b.OperatorID
+	case *KeyRevoke:
+		return b.OperatorID
+	case *Vouch:
+		return b.OperatorID
+	case *Retract:
+		return b.OperatorID
+	case *Peer:
+		return b.OperatorID
+	}
+	return ID{}
+}

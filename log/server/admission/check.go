@@ -87,7 +87,7 @@ func (r *Registry) checkPeople(s *statement.Statement, k *Key) *Error {
 	if k.Role != statement.RoleIdentity {
 		return errf(CodeWrongRole, "the key %s is a build key; statements about people are signed by an identity key", s.Signer)
 	}
-	op := operatorOf(s)
+	op := statement.OperatorOf(s.Body)
 	if _, ok := r.operators[op]; !ok {
 		return errf(CodeUnknownOperator, "the operator %s is not registered in this log", op)
 	}
@@ -127,26 +127,4 @@ func (r *Registry) checkKeyAdd(b *statement.KeyAdd) *Error {
 		return errf(CodeKeyTaken, "the key %s was revoked and cannot be registered again", id)
 	}
 	return errf(CodeKeyTaken, "the key %s is already registered for this operator", id)
-}
-
-// operatorOf returns the operator that a statement about people names as its
-// author; the zero id if it names none.
-func operatorOf(s *statement.Statement) (op statement.ID) {
-	switch b := s.Body.(type) {
-	case *statement.Operator:
-		if b.OperatorID != nil {
-			return *b.OperatorID
-		}
-	case *statement.KeyAdd:
-		return b.OperatorID
-	case *statement.KeyRevoke:
-		return b.OperatorID
-	case *statement.Vouch:
-		return b.OperatorID
-	case *statement.Retract:
-		return b.OperatorID
-	case *statement.Peer:
-		return b.OperatorID
-	}
-	return op
 }
