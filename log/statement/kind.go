@@ -41,6 +41,8 @@ const (
 	KindGenesis     Kind = "genesis"
 	KindLogConfig   Kind = "log-config"
 	KindEvidence    Kind = "evidence"
+	KindRevision    Kind = "revision"
+	KindIndexReset  Kind = "index-reset"
 )
 
 // A Class groups the kinds by who signs them.
@@ -73,13 +75,15 @@ var kinds = map[Kind]struct {
 	KindGenesis:     {Log, func() Body { return new(Genesis) }, false},
 	KindLogConfig:   {Log, func() Body { return new(LogConfig) }, false},
 	KindEvidence:    {Anybody, func() Body { return new(Evidence) }, false},
+	KindRevision:    {Log, func() Body { return new(Revision) }, false},
+	KindIndexReset:  {Log, func() Body { return new(IndexReset) }, false},
 }
 
 // notYet holds the names that later versions of firn will admit; boot-*
 // and bootstrap-* are reserved as a whole.
 var notYet = map[Kind]bool{
 	"observed": true, "realisation": true, "path": true, "diff": true, "eval": true,
-	"revision": true, "index-reset": true, "freeze": true,
+	"freeze": true,
 	"fod-fetch": true, "fod-check": true, "triage": true, "dataset": true, "ci-result": true,
 }
 
@@ -102,7 +106,7 @@ func (k Kind) Reserved() bool {
 // A Body is what a statement of one kind says: one of the pointer types
 // *[Build], *[BuildFailed], *[CacheSig], *[Closure], *[Operator], *[KeyAdd],
 // *[KeyRevoke], *[Vouch], *[Retract], *[Peer], *[Genesis],
-// *[LogConfig] and *[Evidence].
+// *[LogConfig], *[Evidence], *[Revision] and *[IndexReset].
 type Body interface {
 	// Kind returns the kind of a statement with this body.
 	Kind() Kind

@@ -96,6 +96,7 @@ func acceptVectors(t testing.TB) map[string]vector {
 		sign("evidence-"+name, "the file accept-"+name+" of spec/vectors/evidence", ed, sampleEvidence(t, "accept-"+name), "", nil)
 	}
 	sign("evidence-sshsig", "by a key that nobody has registered", edSSHSIG(t), sampleEvidence(t, "accept-log-one-size"), "", nil)
+	acceptIndex(t, sign)
 	return out
 }
 
