@@ -19,8 +19,13 @@ import (
 // for any leaf is a new version.
 const MapVersion = 1
 
+// kindRevision is the kind of the statement by which a log commits to its map. It
+// has no keys, so that the map does not change by being committed to.
+const kindRevision statement.Kind = "revision"
+
 // Keys returns the index keys of one leaf, sorted and without repetition
-// (spec/index.md#keys). A leaf that is not a well-formed statement has none.
+// (spec/index.md#keys). A leaf that is not a well-formed statement has none, nor has
+// a revision.
 func Keys(leaf []byte) []string {
 	s, err := statement.Parse(leaf)
 	if err != nil {
@@ -31,6 +36,9 @@ func Keys(leaf []byte) []string {
 
 // StatementKeys is Keys for a leaf that is parsed already.
 func StatementKeys(s *statement.Statement) []string {
+	if s.Body.Kind() == kindRevision {
+		return nil
+	}
 	keys := append(bodyKeys(s), Key(s.Signer))
 	slices.Sort(keys)
 	return slices.Compact(keys)

@@ -1,0 +1,102 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+)
+
+// A Frontier is what must be known of the first items of a list to append to
+// it: their number and the roots of the complete subtrees that they fill
+// (spec/index.md#lists). The zero value is that of no items. A Frontier is a
+// value: a copy is not changed by appending to the original.
+type Frontier struct {
+	count uint64
+	top   *peak // of the last, smallest subtree
+}
+
+// A peak is the root of a complete subtree. It is never changed.
+type peak struct {
+	hash Hash
+	left *peak // the next larger one
+}
+
+// Append adds an item. It does not check that indexes increase.
+func (f *Frontier) Append(it Item) {
+	h, left := ItemHash(it), f.top
+	for c := f.count; c&1 == 1; c >>= 1 {
+		h, left = listNodeHash(left.hash, h), left.left
+	}
+	f.top = &peak{h, left}
+	f.count++
+}
+
+// Count returns the number of items.
+func (f Frontier) Count() uint64 { return f.count }
+
+// Root returns the head of the list of these items, the zero Head if there are none.
+func (f Frontier) Root() Head {
+	if f.top == nil {
+		return Head{}
+	}
+	h := f.top.hash
+	for p := f.top.left; p != nil; p = p.left {
+		h = listNodeHash(p.hash, h)
+	}
+	return Head{f.count, h}
+}
+
+// AppendBinary appends the number of items (8 bytes, big-endian) and the roots,
+// largest subtree first: 8 + 32·n bytes, n the number of ones in the number of items.
+func (f Frontier) AppendBinary(b []byte) ([]byte, error) {
+	b = binary.BigEndian.AppendUint64(b, f.count)
+	start, n := len(b), bits.OnesCount64(f.count)
+	b = append(b, make([]byte, 32*n)...)
+	for p := f.top; p != nil; p = p.left {
+		n--
+		copy(b[start+32*n:], p.hash[:])
+	}
+	return b, nil
+}
+
+// MarshalBinary returns what AppendBinary appends.
+func (f Frontier) MarshalBinary() ([]byte, error) { return f.AppendBinary(nil) }
+
+// UnmarshalBinary reads what MarshalBinary returns, and nothing after it.
+func (f *Frontier) UnmarshalBinary(b []byte) error {
+	g, rest, err := ParseFrontier(b)
+	if err == nil && len(rest) > 0 {
+		err = malformed("%d bytes after a frontier", len(rest))
+	}
+	if err == nil {
+		*f = g
+	}
+	return err
+}
+
+// ParseFrontier reads a frontier from the start of b and returns what follows.
+// The error is ErrMalformed.
+func ParseFrontier(b []byte) (f Frontier, rest []byte, err error) {
+	if len(b) < 8 {
+		return f, nil, malformed("a frontier of %d bytes, cut off", len(b))
+	}
+	f.count, b = binary.BigEndian.Uint64(b), b[8:]
+	if f.count > maxCount {
+		return Frontier{}, nil, malformed("a frontier of %d items, above 2^63−1", f.count)
+	}
+	for range bits.OnesCount64(f.count) {
+		if len(b) < 32 {
+			return Frontier{}, nil, malformed("the frontier of %d items is cut off", f.count)
+		}
+		f.top = &peak{Hash(b[:32]), f.top}
+		b = b[32:]
+	}
+	return f, b, nil
+}
+
+// maxCount bounds sizes, indexes and counts, as in logs.
+const maxCount = 1<<63 - 1
+
+func malformed(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrMalformed}, args...)...)
+}

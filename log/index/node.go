@@ -1,0 +1,199 @@
+package index
+
+import (
+	"fmt"
+)
+
+// A Node is a node of a pruned trie: a stub (only its hash is known), a branch or
+// a leaf (spec/index.md#proofs). The nil Node is the empty map. A Node is never
+// changed, and may be used concurrently.
+type Node struct {
+	kind        nodeKind
+	depth       uint8 // of a branch
+	left, right *Node // of a branch
+	hash        Hash
+	kh          Hash // of a leaf
+	head        Head // of a leaf
+}
+
+// A nodeKind is the first byte of a node's encoding.
+type nodeKind byte
+
+const (
+	kindEmpty nodeKind = iota // nil; only as the root
+	kindStub
+	kindBranch
+	kindLeaf
+)
+
+// Stub returns a node of which only the hash is known.
+func Stub(h Hash) *Node { return &Node{kind: kindStub, hash: h} }
+
+// Branch returns a branch that decides by bit depth: l is the node for 0, r that for 1.
+func Branch(depth uint8, l, r *Node) *Node {
+	return &Node{kind: kindBranch, depth: depth, left: l, right: r, hash: BranchHash(depth, l.Hash(), r.Hash())}
+}
+
+// Leaf returns the leaf of a key.
+func Leaf(kh Hash, h Head) *Node {
+	return &Node{kind: kindLeaf, kh: kh, head: h, hash: LeafHash(kh, h)}
+}
+
+// Hash returns the hash of a node: the root of the map if it is the topmost one.
+func (n *Node) Hash() Hash {
+	if n == nil {
+		return EmptyRoot
+	}
+	return n.hash
+}
+
+// IsStub reports whether only the hash of a node is known.
+func (n *Node) IsStub() bool { return n != nil && n.kind == kindStub }
+
+// AsBranch returns the parts of a branch; ok is false if n is no branch.
+func (n *Node) AsBranch() (depth uint8, l, r *Node, ok bool) {
+	if n == nil || n.kind != kindBranch {
+		return 0, nil, nil, false
+	}
+	return n.depth, n.left, n.right, true
+}
+
+// AsLeaf returns the parts of a leaf; ok is false if n is no leaf.
+func (n *Node) AsLeaf() (kh Hash, h Head, ok bool) {
+	if n == nil || n.kind != kindLeaf {
+		return Hash{}, Head{}, false
+	}
+	return n.kh, n.head, true
+}
+
+// Find looks a key hash up. It follows its bits to a leaf: one of the same key
+// hash is present, another one shows that there is none. The error is
+// ErrNotCovered where the way ends at a stub. What it says holds in the map with
+// root n.Hash() if that is a map at all, as a signed revision promises.
+func (n *Node) Find(kh Hash) (h Head, present bool, err error) {
+	for n != nil {
+		switch n.kind {
+		case kindBranch:
+			n = n.child(Bit(kh, int(n.depth)))
+		case kindLeaf:
+			if n.kh != kh {
+				return Head{}, false, nil
+			}
+			return n.head, true, nil
+		default:
+			return Head{}, false, fmt.Errorf("%w with hash %s", ErrNotCovered, kh)
+		}
+	}
+	return Head{}, false, nil
+}
+
+func (n *Node) child(bit int) *Node {
+	if bit == 0 {
+		return n.left
+	}
+	return n.right
+}
+
+// A KeyHead is a key hash of a map with the head of its list.
+type KeyHead struct {
+	Key  Hash
+	Head Head
+}
+
+// FindPrefix returns all key hashes whose first bits (0 to 256) are those of
+// prefix, in order (spec/index.md#prefixes). The error is ErrNotCovered if the pruned trie does not show all
+// of them. Bits of prefix after the first ones are not looked at.
+func (n *Node) FindPrefix(bits int, prefix Hash) ([]KeyHead, error) {
+	for n != nil && n.kind == kindBranch && int(n.depth) < bits {
+		n = n.child(Bit(prefix, int(n.depth)))
+	}
+	if n == nil {
+		return nil, nil
+	}
+	// All leaves below n have the same first bits: one of them tells.
+	first := n.anyLeaf()
+	if first == nil {
+		return nil, fmt.Errorf("%w prefix of %d bits", ErrNotCovered, bits)
+	}
+	if CommonBits(first.kh, prefix) < bits {
+		return nil, nil
+	}
+	found, whole := n.leaves(nil)
+	if !whole {
+		return nil, fmt.Errorf("%w prefix of %d bits", ErrNotCovered, bits)
+	}
+	return found, nil
+}
+
+func (n *Node) anyLeaf() *Node {
+	if n == nil || n.kind == kindStub {
+		return nil
+	}
+	if n.kind == kindLeaf {
+		return n
+	}
+	if l := n.left.anyLeaf(); l != nil {
+		return l
+	}
+	return n.right.anyLeaf()
+}
+
+// leaves appends all leaves below n; whole is false if there are stubs.
+func (n *Node) leaves(found []KeyHead) (_ []KeyHead, whole bool) {
+	switch {
+	case n == nil || n.kind == kindStub:
+		return found, false
+	case n.kind == kindLeaf:
+		return append(found, KeyHead{n.kh, n.head}), true
+	}
+	found, l := n.left.leaves(found)
+	found, r := n.right.leaves(found)
+	return found, l && r
+}
+
+// Check reports ErrShape if no map has what the nodes show: depths that do not
+// increase downwards, a leaf at which its own bits do not lead, leaves below a
+// branch that differ before its depth, an empty list. ParsePruned has checked it already.
+func (n *Node) Check() error {
+	_, err := n.check(-1)
+	return err
+}
+
+// check returns a leaf below n, nil if none is known: all that are known share the bits
+// before n's depth.
+func (n *Node) check(above int) (*Node, error) {
+	switch {
+	case n == nil || n.kind == kindStub:
+		return nil, nil
+	case n.kind == kindLeaf:
+		if n.head.Count == 0 {
+			return nil, fmt.Errorf("%w: the list of %s is empty", ErrShape, n.kh)
+		}
+		return n, nil
+	}
+	d := int(n.depth)
+	if d <= above {
+		return nil, fmt.Errorf("%w: a branch of depth %d below one of depth %d", ErrShape, d, above)
+	}
+	l, err := n.left.check(d)
+	if err != nil {
+		return nil, err
+	}
+	r, err := n.right.check(d)
+	if err != nil {
+		return nil, err
+	}
+	if l != nil && Bit(l.kh, d) != 0 {
+		return nil, fmt.Errorf("%w: the leaf of %s does not belong on the left of depth %d", ErrShape, l.kh, d)
+	}
+	if r != nil && Bit(r.kh, d) != 1 {
+		return nil, fmt.Errorf("%w: the leaf of %s does not belong on the right of depth %d", ErrShape, r.kh, d)
+	}
+	if l == nil {
+		return r, nil
+	}
+	if r != nil && CommonBits(l.kh, r.kh) < d {
+		return nil, fmt.Errorf("%w: the leaves of %s and %s differ before the branch of depth %d", ErrShape, l.kh, r.kh, d)
+	}
+	return l, nil
+}

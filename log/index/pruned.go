@@ -1,0 +1,85 @@
+package index
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// maxNesting bounds how many branches a pruned trie has one below the other: one
+// more than any map has, so that a wrong one can be shown.
+const maxNesting = 257
+
+// AppendBinary appends the encoding of a pruned trie: its nodes in pre-order,
+// each its kind (1 byte) and: for a stub its hash; for a branch its
+// depth (1 byte), followed by its left and its right node; for a leaf the key hash, the count (8
+// bytes, big-endian) and the root of its list (spec/index.md#proofs).
+func (n *Node) AppendBinary(b []byte) ([]byte, error) {
+	if n == nil {
+		return append(b, byte(kindEmpty)), nil
+	}
+	b = append(b, byte(n.kind))
+	switch n.kind {
+	case kindStub:
+		return append(b, n.hash[:]...), nil
+	case kindLeaf:
+		b = append(b, n.kh[:]...)
+		b = binary.BigEndian.AppendUint64(b, n.head.Count)
+		return append(b, n.head.Root[:]...), nil
+	}
+	b, err := n.left.AppendBinary(append(b, n.depth))
+	if err != nil {
+		return nil, err
+	}
+	return n.right.AppendBinary(b)
+}
+
+// ParsePruned reads a pruned trie from the start of b and returns what follows.
+// What it accepts encodes to the same bytes. The error is ErrMalformed; or ErrShape, with the
+// node and the rest: what no map has, though its hash may be that of a signed
+// revision, which convicts. Memory is bounded by a small multiple of len(b).
+func ParsePruned(b []byte) (n *Node, rest []byte, err error) {
+	if len(b) > 0 && nodeKind(b[0]) == kindEmpty {
+		return nil, b[1:], nil
+	}
+	n, rest, err = parseNode(b, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	return n, rest, n.Check()
+}
+
+func parseNode(b []byte, nesting int) (*Node, []byte, error) {
+	if len(b) == 0 {
+		return nil, nil, malformed("a pruned trie is cut off")
+	}
+	kind, b := nodeKind(b[0]), b[1:]
+	switch size := map[nodeKind]int{kindStub: 32, kindBranch: 1, kindLeaf: 72}[kind]; {
+	case size == 0:
+		return nil, nil, malformed("a node of kind %d", kind)
+	case len(b) < size:
+		return nil, nil, malformed("a node of kind %d is cut off", kind)
+	}
+	switch kind {
+	case kindStub:
+		return Stub(Hash(b[:32])), b[32:], nil
+	case kindLeaf:
+		h := Head{binary.BigEndian.Uint64(b[32:]), Hash(b[40:72])}
+		if h.Count > maxCount {
+			return nil, nil, malformed("a list of %d items, above 2^63−1", h.Count)
+		}
+		return Leaf(Hash(b[:32]), h), b[72:], nil
+	}
+	if nesting == maxNesting {
+		return nil, nil, fmt.Errorf("%w: more than %d branches one below the other", ErrMalformed, maxNesting)
+	}
+	depth := b[0]
+	l, b, err := parseNode(b[1:], nesting+1)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, b, err := parseNode(b, nesting+1)
+	if err != nil {
+		return nil, nil, err
+	}
+	return Branch(depth, l, r), b, nil
+}
