@@ -17,6 +17,12 @@ func (p *Policy) String() string {
 		if r.MaxAge > 0 {
 			fmt.Fprintf(&b, " max-age %s", r.MaxAge)
 		}
+		if r.IndexFile != "" {
+			fmt.Fprintf(&b, " index %s", r.IndexFile)
+		}
+		if r.Tail > 0 {
+			fmt.Fprintf(&b, " tail %d", r.Tail)
+		}
 		b.WriteByte('\n')
 	}
 	if p.CompletenessOff {

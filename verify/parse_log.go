@@ -13,13 +13,13 @@ func (p *parser) log(l line) {
 		if len(l.fields) > 1 {
 			p.define(l, l.fields[1], "log")
 		}
-		p.failf(l, l.fields[min(2, len(l.fields)-1)].col, "the line is `log NAME file LOGPOLICY [url URL] [required|optional] [max-age 24h]`")
+		p.failf(l, l.fields[min(2, len(l.fields)-1)].col, "the line is `log NAME file LOGPOLICY [url URL] [required|optional] [max-age 24h] [index INDEXPOLICY] [tail N]`")
 		return
 	}
 	n := p.define(l, l.fields[1], "log")
 	ref := &LogRef{Name: l.fields[1].text, File: l.fields[3].text, Required: true}
 	ok := p.logOptions(l, ref)
-	ok = p.logPolicy(l, ref) && ok
+	ok = p.logPolicy(l, ref) && p.indexPolicy(l, ref) && ok
 	if n != nil && ok {
 		p.pol.Logs = append(p.pol.Logs, ref)
 	}
@@ -45,12 +45,9 @@ func (p *parser) logOptions(l line, ref *LogRef) bool {
 		case "required", "optional":
 			ref.Required = word.text == "required"
 			continue
-		case "index":
-			p.notYet(l, word)
-			return false
-		case "url", "max-age":
+		case "url", "max-age", "index", "tail":
 		default:
-			p.failf(l, word.col, "%q is not an option of a log; they are url, required, optional and max-age", word.text)
+			p.failf(l, word.col, "%q is not an option of a log; they are url, required, optional, max-age, index and tail", word.text)
 			return false
 		}
 		if len(rest) == 0 {
@@ -67,7 +64,13 @@ func (p *parser) logOptions(l line, ref *LogRef) bool {
 }
 
 func (ref *LogRef) set(option, value string) string {
-	if option == "max-age" {
+	switch option {
+	case "index":
+		ref.IndexFile = value
+		return ""
+	case "tail":
+		return ref.parseTail(value)
+	case "max-age":
 		d, err := time.ParseDuration(value)
 		if err != nil || d <= 0 {
 			return fmt.Sprintf("%q is not an age; write for instance 24h or 30m", value)

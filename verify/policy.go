@@ -32,6 +32,12 @@ type LogRef struct {
 	Origin   string
 	Required bool
 	MaxAge   time.Duration // 0: any age is fresh enough
+
+	IndexFile string // the file with the index policy as written; "" without one
+	// IndexPolicy names the auditors who must vouch for the log's index: the log
+	// of Policy and a quorum. Nil takes the log's own word for its index.
+	IndexPolicy *policy.Policy
+	Tail        uint64 // how many of the newest entries, not yet in the index, may stay unread
 }
 
 // Operator is an `operator` line: a name of this policy for somebody who has
@@ -115,7 +121,7 @@ func (e PolicyErrors) Error() string {
 // ErrNoPolicy says that there is no policy file where one was looked for.
 var ErrNoPolicy = errors.New("no policy")
 
-// LoadPolicy reads the policy at path and the log policies that it names;
+// LoadPolicy reads the policy at path and the log and index policies that it names;
 // those are looked for beside it unless their names are absolute. Its errors
 // are ErrNoPolicy, a file error, or PolicyErrors.
 func LoadPolicy(path string) (*Policy, error) {
