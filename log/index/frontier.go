@@ -21,6 +21,19 @@ type peak struct {
 	left *peak // the next larger one
 }
 
+// NewFrontier returns the frontier of count items with the roots of the complete subtrees,
+// largest first. The error is ErrMalformed: there must be as many as count has ones.
+func NewFrontier(count uint64, hashes []Hash) (Frontier, error) {
+	if n := bits.OnesCount64(count); n != len(hashes) || count > maxCount {
+		return Frontier{}, malformed("a frontier of %d items with %d hashes instead of %d", count, len(hashes), n)
+	}
+	f := Frontier{count: count}
+	for _, h := range hashes {
+		f.top = &peak{h, f.top}
+	}
+	return f, nil
+}
+
 // Append adds an item. It does not check that indexes increase.
 func (f *Frontier) Append(it Item) {
 	h, left := ItemHash(it), f.top
@@ -46,15 +59,24 @@ func (f Frontier) Root() Head {
 	return Head{f.count, h}
 }
 
-// AppendBinary appends the number of items (8 bytes, big-endian) and the roots,
-// largest subtree first: 8 + 32·n bytes, n the number of ones in the number of items.
-func (f Frontier) AppendBinary(b []byte) ([]byte, error) {
-	b = binary.BigEndian.AppendUint64(b, f.count)
-	start, n := len(b), bits.OnesCount64(f.count)
-	b = append(b, make([]byte, 32*n)...)
+// Hashes returns the roots of the complete subtrees, largest first: as many as Count has ones.
+func (f Frontier) Hashes() []Hash {
+	hashes := make([]Hash, bits.OnesCount64(f.count))
+	n := len(hashes)
 	for p := f.top; p != nil; p = p.left {
 		n--
-		copy(b[start+32*n:], p.hash[:])
+		hashes[n] = p.hash
+	}
+	return hashes
+}
+
+// AppendBinary appends the number of items (8 bytes, big-endian) and the roots,
+// largest subtree first: 8 + 32·n bytes, n the number of ones in the number of
+// items. The error is nil.
+func (f Frontier) AppendBinary(b []byte) ([]byte, error) {
+	b = binary.BigEndian.AppendUint64(b, f.count)
+	for _, h := range f.Hashes() {
+		b = append(b, h[:]...)
 	}
 	return b, nil
 }
@@ -78,18 +100,20 @@ func (f *Frontier) UnmarshalBinary(b []byte) error {
 // The error is ErrMalformed.
 func ParseFrontier(b []byte) (f Frontier, rest []byte, err error) {
 	if len(b) < 8 {
-		return f, nil, malformed("a frontier of %d bytes, cut off", len(b))
+		return f, nil, malformed("a frontier is cut off after %d bytes", len(b))
 	}
-	f.count, b = binary.BigEndian.Uint64(b), b[8:]
-	if f.count > maxCount {
-		return Frontier{}, nil, malformed("a frontier of %d items, above 2^63−1", f.count)
+	count, b := binary.BigEndian.Uint64(b), b[8:]
+	n := bits.OnesCount64(count)
+	if len(b) < 32*n {
+		return f, nil, malformed("the frontier of %d items is cut off", count)
 	}
-	for range bits.OnesCount64(f.count) {
-		if len(b) < 32 {
-			return Frontier{}, nil, malformed("the frontier of %d items is cut off", f.count)
-		}
-		f.top = &peak{Hash(b[:32]), f.top}
-		b = b[32:]
+	hashes := make([]Hash, n)
+	for i := range hashes {
+		hashes[i], b = Hash(b[:32]), b[32:]
+	}
+	f, err = NewFrontier(count, hashes)
+	if err != nil {
+		return f, nil, err
 	}
 	return f, b, nil
 }

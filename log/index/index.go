@@ -1,9 +1,14 @@
-// Package index says under which keys an entry of a firn log is found.
+// Package index says under which keys an entry of a firn log is found, and
+// proves that an answer holds all entries under a key.
 //
 // Map version 1 is a pure function of one leaf's bytes: it verifies nothing and
 // resolves nothing, so that everybody who reads the same leaves computes the
-// same lists. The document is spec/index.md. Everything here may be called
-// concurrently.
+// same lists. The lists are the values of a compressed binary Merkle trie, whose
+// root the log commits to in a revision. A [Node] is what is shown of it, a [List] what is
+// shown of a list, and [Memory] makes both from leaves.
+//
+// The document is spec/index.md. Nothing here panics on foreign bytes. Everything
+// but a Memory and a variable Frontier may be used concurrently.
 package index
 
 import (
@@ -19,10 +24,6 @@ import (
 // for any leaf is a new version.
 const MapVersion = 1
 
-// kindRevision is the kind of the statement by which a log commits to its map. It
-// has no keys, so that the map does not change by being committed to.
-const kindRevision statement.Kind = "revision"
-
 // Keys returns the index keys of one leaf, sorted and without repetition
 // (spec/index.md#keys). A leaf that is not a well-formed statement has none, nor has
 // a revision.
@@ -36,8 +37,8 @@ func Keys(leaf []byte) []string {
 
 // StatementKeys is Keys for a leaf that is parsed already.
 func StatementKeys(s *statement.Statement) []string {
-	if s.Body.Kind() == kindRevision {
-		return nil
+	if s.Body.Kind() == statement.KindRevision {
+		return nil // or the map would change by being committed to
 	}
 	keys := append(bodyKeys(s), Key(s.Signer))
 	slices.Sort(keys)

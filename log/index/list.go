@@ -21,6 +21,9 @@ var (
 	ErrNotCovered = errors.New("the proof does not cover the key")
 )
 
+// MaxItems is the largest number of items in a list section (spec/index.md#sizes).
+const MaxItems = 1 << 20
+
 // itemSize is the number of bytes of an item in a list.
 const itemSize = 8 + 32
 
@@ -34,8 +37,8 @@ type List struct {
 // AppendBinary appends the frontier, the number of items (4 bytes, big-endian)
 // and the items: 8 bytes index, 32 bytes key id.
 func (l List) AppendBinary(b []byte) ([]byte, error) {
-	if uint64(len(l.Items)) > 1<<32-1 {
-		return nil, fmt.Errorf("a list section of %d items", len(l.Items))
+	if len(l.Items) > MaxItems {
+		return nil, fmt.Errorf("a list section of %d items, above %d", len(l.Items), MaxItems)
 	}
 	b, _ = l.Prefix.AppendBinary(b) // never fails
 	b = binary.BigEndian.AppendUint32(b, uint32(len(l.Items)))
@@ -56,9 +59,12 @@ func ParseList(b []byte) (l List, rest []byte, err error) {
 	if len(b) < 4 {
 		return List{}, nil, malformed("a list section is cut off")
 	}
-	n := uint64(binary.BigEndian.Uint32(b))
+	n := int(binary.BigEndian.Uint32(b))
 	b = b[4:]
-	if uint64(len(b)) < n*itemSize {
+	switch {
+	case n > MaxItems:
+		return List{}, nil, malformed("a list section of %d items, above %d", n, MaxItems)
+	case len(b) < n*itemSize:
 		return List{}, nil, malformed("a list section of %d items is cut off", n)
 	}
 	if n > 0 {

@@ -1,9 +1,10 @@
 package index
 
-import (
-	"encoding/binary"
-	"fmt"
-)
+import "encoding/binary"
+
+// MaxPruned is the largest encoding of a pruned trie that is read, in bytes
+// (spec/index.md#sizes).
+const MaxPruned = 16 << 20
 
 // maxNesting bounds how many branches a pruned trie has one below the other: one
 // more than any map has, so that a wrong one can be shown.
@@ -12,7 +13,7 @@ const maxNesting = 257
 // AppendBinary appends the encoding of a pruned trie: its nodes in pre-order,
 // each its kind (1 byte) and: for a stub its hash; for a branch its
 // depth (1 byte), followed by its left and its right node; for a leaf the key hash, the count (8
-// bytes, big-endian) and the root of its list (spec/index.md#proofs).
+// bytes, big-endian) and the root of its list (spec/index.md#proofs). The error is nil.
 func (n *Node) AppendBinary(b []byte) ([]byte, error) {
 	if n == nil {
 		return append(b, byte(kindEmpty)), nil
@@ -45,7 +46,24 @@ func ParsePruned(b []byte) (n *Node, rest []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if size := len(b) - len(rest); size > MaxPruned {
+		return nil, nil, malformed("a pruned trie of %d bytes, above %d", size, MaxPruned)
+	}
 	return n, rest, n.Check()
+}
+
+// size returns how many bytes follow the kind, without those of other nodes; 0
+// for what is no node.
+func (k nodeKind) size() int {
+	switch k {
+	case kindStub:
+		return 32
+	case kindBranch:
+		return 1
+	case kindLeaf:
+		return 32 + 8 + 32
+	}
+	return 0
 }
 
 func parseNode(b []byte, nesting int) (*Node, []byte, error) {
@@ -53,7 +71,8 @@ func parseNode(b []byte, nesting int) (*Node, []byte, error) {
 		return nil, nil, malformed("a pruned trie is cut off")
 	}
 	kind, b := nodeKind(b[0]), b[1:]
-	switch size := map[nodeKind]int{kindStub: 32, kindBranch: 1, kindLeaf: 72}[kind]; {
+	size := kind.size()
+	switch {
 	case size == 0:
 		return nil, nil, malformed("a node of kind %d", kind)
 	case len(b) < size:
@@ -70,7 +89,7 @@ func parseNode(b []byte, nesting int) (*Node, []byte, error) {
 		return Leaf(Hash(b[:32]), h), b[72:], nil
 	}
 	if nesting == maxNesting {
-		return nil, nil, fmt.Errorf("%w: more than %d branches one below the other", ErrMalformed, maxNesting)
+		return nil, nil, malformed("more than %d branches one below the other", maxNesting)
 	}
 	depth := b[0]
 	l, b, err := parseNode(b[1:], nesting+1)
