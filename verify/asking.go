@@ -24,8 +24,7 @@ func (r *reading) claims(ctx context.Context, keys []string, signers []statement
 	if r.Answered == ByLookups {
 		err := r.askClaims(ctx, keys, signers, known)
 		if err == nil {
-			r.mem.changed = r.mem.changed || !bytes.Equal(r.mem.note, r.cp.Note)
-			r.mem.note, r.mem.size = r.cp.Note, r.cp.Size
+			r.reached()
 			return nil
 		}
 		if err := r.fail(ctx, err); err != nil {
@@ -43,6 +42,36 @@ func (r *reading) claims(ctx context.Context, keys []string, signers []statement
 		}
 	}
 	return nil
+}
+
+// reached notes how far the remembered answers go and what vouches for them, after
+// everything was asked. What was asked only in earlier runs was vouched for by
+// others, so it must not look as if it went as far.
+func (r *reading) reached() {
+	p, m := &r.proofs, r.mem
+	vouched := p.vouched
+	if p.unproven > 0 || p.doubt != "" {
+		vouched = nil
+	}
+	size := min(r.cp.Size, p.reached)
+	same := slices.EqualFunc(m.vouched, vouched, bytes.Equal)
+	if !same {
+		behind := size - min(size, 1)
+		for key, got := range m.people {
+			if got.upTo > behind && !p.asked[key] {
+				got.upTo = behind
+				m.people[key] = got
+			}
+		}
+		for key, got := range m.claims {
+			if got.upTo > behind && !p.asked[key] {
+				got.upTo = behind
+				m.claims[key] = got
+			}
+		}
+	}
+	m.changed = m.changed || !same || m.size != size || !bytes.Equal(m.note, r.cp.Note)
+	m.note, m.size, m.vouched = r.cp.Note, size, vouched
 }
 
 // records returns what is known under a key.
@@ -85,15 +114,16 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 			}
 		}
 	}
-	for _, b := range batches(keys, func(k string) uint64 { return r.mem.claims[k].upTo }) {
-		if b.after > 0 && len(added) > 0 {
-			a, err := r.log.Lookup(ctx, b.keys, added, 0)
+	upTo := func(k string) (uint64, log.Known) { return r.mem.claims[k].upTo, r.mem.claims[k].head }
+	for _, b := range r.batches(keys, upTo) {
+		if !b.fresh && len(added) > 0 {
+			a, err := r.lookup(ctx, b.keys, added, start{}, r.mem.heldClaims)
 			if err != nil {
 				return err
 			}
 			r.rememberClaims(a, added, known)
 		}
-		a, err := r.log.Lookup(ctx, b.keys, all, b.after)
+		a, err := r.lookup(ctx, b.keys, all, b.start, r.mem.heldClaims)
 		if err != nil {
 			return err
 		}
@@ -107,11 +137,11 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 // rememberClaims checks the signatures of an answer about signers, which are
 // sorted, on all processors, and adds what they claim. Nobody else's claims are
 // kept: of others it is not known that all were told.
-func (r *reading) rememberClaims(a *log.Answers, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
+func (r *reading) rememberClaims(a *answer, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	leaves := make(map[uint64]*checked)
 	var order []*checked
-	for _, key := range a.Keys {
-		for _, f := range a.Of(key) {
+	for _, key := range a.keys {
+		for _, f := range a.list(key) {
 			if f.Leaf == nil || leaves[f.Index] != nil || !containsAll(signers, []statement.KeyID{f.Leaf.Statement.Signer}) {
 				continue
 			}
@@ -121,20 +151,20 @@ func (r *reading) rememberClaims(a *log.Answers, signers []statement.KeyID, know
 		}
 	}
 	r.check(order, known)
-	for _, key := range a.Keys {
+	for _, key := range a.keys {
 		got := r.mem.claims[key]
 		have := make(map[uint64]bool, len(got.entries))
 		for _, rec := range got.entries {
 			have[rec.Index] = true
 		}
-		for _, f := range a.Of(key) {
+		for _, f := range a.list(key) {
 			if c := leaves[f.Index]; c != nil && c.good && !have[f.Index] {
 				got.entries = append(got.entries, recordsUnder(key, c.statement, f.Index)...)
 			}
 		}
 		slices.SortStableFunc(got.entries, func(a, b record) int { return int(int64(a.Index) - int64(b.Index)) })
-		r.mem.changed = r.mem.changed || got.upTo < a.Checkpoint.Size
-		got.upTo = max(got.upTo, a.Checkpoint.Size)
+		r.mem.changed = r.mem.changed || got.upTo < a.read || got.head != a.heads[key]
+		got.upTo, got.head = max(got.upTo, a.read), a.heads[key]
 		r.mem.claims[key] = got
 	}
 }

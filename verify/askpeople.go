@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -26,15 +27,13 @@ func (r *reading) people(ctx context.Context, keys []string, p pool) error {
 			}
 		}
 	}
-	if r.Answered == NotAtAll {
-		return nil
-	}
 	for _, key := range keys {
 		got, known := r.mem.people[key]
-		if !known || r.Answered == Remembered && got.upTo < r.mem.size {
+		if r.Answered == Remembered && (!known || got.upTo < r.mem.size) {
 			r.gap = fmt.Sprintf("log %s did not answer and not everything about the operators is remembered", r.Name)
-			continue
 		}
+		// What people said once counts also if the log is not to be had now, or
+		// somebody could undo a revocation by keeping the log away.
 		for _, l := range got.entries {
 			r.addPerson(p, l)
 		}
@@ -51,7 +50,8 @@ func (r *reading) addPerson(p pool, l leaf) {
 
 // askPeople brings the remembered people statements under keys up to date.
 func (r *reading) askPeople(ctx context.Context, keys []string) error {
-	for _, b := range batches(keys, func(k string) uint64 { return r.mem.people[k].upTo }) {
+	known := func(k string) (uint64, log.Known) { return r.mem.people[k].upTo, r.mem.people[k].head }
+	for _, b := range r.batches(keys, known) {
 		var operators, named []string
 		for _, k := range b.keys {
 			if strings.HasPrefix(k, "key:") {
@@ -61,14 +61,14 @@ func (r *reading) askPeople(ctx context.Context, keys []string) error {
 			}
 		}
 		if len(operators) > 0 {
-			a, err := r.log.Lookup(ctx, operators, nil, b.after)
+			a, err := r.lookup(ctx, operators, nil, b.start, r.mem.heldPeople)
 			if err != nil {
 				return err
 			}
-			r.rememberPeople(a, b.after)
+			r.rememberPeople(a, a)
 		}
 		if len(named) > 0 {
-			if err := r.askNamed(ctx, named, b.after); err != nil {
+			if err := r.askNamed(ctx, named, b.start); err != nil {
 				return err
 			}
 		}
@@ -80,19 +80,19 @@ func (r *reading) askPeople(ctx context.Context, keys []string) error {
 // are mostly its own claims, which are not wanted here: so first only the
 // lists, then the bodies of everybody else, and the first of its own, which
 // shows whether it is an identity key.
-func (r *reading) askNamed(ctx context.Context, keys []string, after uint64) error {
-	lists, err := r.log.Lookup(ctx, keys, []statement.KeyID{}, after)
+func (r *reading) askNamed(ctx context.Context, keys []string, from start) error {
+	lists, err := r.lookup(ctx, keys, []statement.KeyID{}, from, r.mem.heldPeople)
 	if err != nil {
 		return err
 	}
 	var others []statement.KeyID
 	own := make(map[string]leaf)
-	for _, key := range lists.Keys {
-		for _, f := range lists.Of(key) {
+	for _, key := range lists.keys {
+		for _, f := range lists.list(key) {
 			if "key:"+f.Signer.String() != key {
 				others = append(others, f.Signer)
 			} else if _, have := own[key]; !have && len(r.mem.people[key].entries) == 0 {
-				l, err := r.entry(ctx, lists.Checkpoint, f.Index)
+				l, err := r.entry(ctx, lists.checkpoint, f)
 				if err != nil {
 					return err
 				}
@@ -104,7 +104,7 @@ func (r *reading) askNamed(ctx context.Context, keys []string, after uint64) err
 	others = slices.Compact(others)
 	bodies := lists
 	if len(others) > 0 {
-		if bodies, err = r.log.Lookup(ctx, keys, others, after); err != nil {
+		if bodies, err = r.lookup(ctx, keys, others, from, r.mem.heldPeople); err != nil {
 			return err
 		}
 	}
@@ -113,65 +113,45 @@ func (r *reading) askNamed(ctx context.Context, keys []string, after uint64) err
 		got.entries = append(got.entries, l)
 		r.mem.people[key] = got
 	}
-	r.rememberPeople(bodies, after)
+	r.rememberPeople(bodies, lists)
 	return nil
 }
 
-func (r *reading) entry(ctx context.Context, cp *log.Checkpoint, index uint64) (leaf, error) {
-	for e, err := range r.log.Entries(ctx, cp, index, index+1) {
+// entry reads one entry of a list, which must be signed by whom the list says.
+func (r *reading) entry(ctx context.Context, cp *log.Checkpoint, f log.Found) (leaf, error) {
+	for e, err := range r.log.Entries(ctx, cp, f.Index, f.Index+1) {
 		if err != nil {
 			return leaf{}, err
 		}
+		if s, err := statement.Parse(e.Leaf); err != nil || s.Signer != f.Signer {
+			return leaf{}, &log.ProofError{
+				Origin: r.Origin, Key: index.Key(f.Signer), Index: f.Index, HasIndex: true,
+				Reason: "it is listed as signed by this key and is not",
+			}
+		}
 		return leaf{Index: e.Index, Leaf: e.Leaf}, nil
 	}
-	return leaf{}, fmt.Errorf("entry %d is missing", index)
+	return leaf{}, fmt.Errorf("entry %d is missing", f.Index)
 }
 
-func (r *reading) rememberPeople(a *log.Answers, after uint64) {
-	for _, key := range a.Keys {
+// rememberPeople keeps what people say in bodies. They are all who are in lists:
+// entries that came between the two answers are asked for the next time.
+func (r *reading) rememberPeople(bodies, lists *answer) {
+	for _, key := range bodies.keys {
 		got := r.mem.people[key]
 		have := make(map[uint64]bool)
 		for _, l := range got.entries {
 			have[l.Index] = true
 		}
-		for _, f := range a.Of(key) {
+		for _, f := range bodies.list(key) {
 			if f.Leaf != nil && !have[f.Index] && f.Leaf.Statement.Kind.Class() == statement.People {
 				got.entries = append(got.entries, leaf{Index: f.Index, Leaf: f.Leaf.Bytes})
 			}
 		}
 		slices.SortFunc(got.entries, func(a, b leaf) int { return int(int64(a.Index) - int64(b.Index)) })
-		r.mem.changed = r.mem.changed || got.upTo != a.Checkpoint.Size
-		got.upTo = a.Checkpoint.Size
+		upTo := min(lists.read, bodies.read)
+		r.mem.changed = r.mem.changed || got.upTo != upTo || got.head != lists.heads[key]
+		got.upTo, got.head = upTo, lists.heads[key]
 		r.mem.people[key] = got
 	}
-}
-
-// batch is keys that are asked for from the same index on.
-type batch struct {
-	keys  []string
-	after uint64
-}
-
-// batches splits keys into those never asked for and the others, which are
-// asked for from the oldest of them on: a few answers come twice, and it stays
-// two requests.
-func batches(keys []string, upTo func(string) uint64) []batch {
-	var fresh, known batch
-	for _, k := range keys {
-		if n := upTo(k); n == 0 {
-			fresh.keys = append(fresh.keys, k)
-		} else {
-			if known.keys == nil || n < known.after {
-				known.after = n
-			}
-			known.keys = append(known.keys, k)
-		}
-	}
-	var out []batch
-	for _, b := range []batch{fresh, known} {
-		if len(b.keys) > 0 {
-			out = append(out, b)
-		}
-	}
-	return out
 }

@@ -3,7 +3,6 @@ package verify
 import (
 	"encoding/json"
 	"io"
-	"slices"
 )
 
 // JSONSchema is the number in the "schema" field of --json. It changes when a
@@ -32,7 +31,7 @@ type jsonRule struct {
 }
 
 type jsonComplete struct {
-	By      string `json:"by"` // "whole log", "policy" or "nobody"
+	By      string `json:"by"` // a Basis, the weakest of the required logs
 	Message string `json:"message"`
 }
 
@@ -84,6 +83,24 @@ type jsonLog struct {
 	Problem    string `json:"problem,omitempty"`
 	Evidence   string `json:"evidence,omitempty"`
 	Ignored    int    `json:"ignored"`
+
+	Completeness  jsonBasis      `json:"completeness"`
+	IndexEvidence *jsonIndexFlaw `json:"index_evidence,omitempty"`
+}
+
+type jsonBasis struct {
+	By       string   `json:"by"`
+	Auditors []string `json:"auditors"`
+	Unread   uint64   `json:"unread"`
+	Why      string   `json:"why,omitempty"`
+}
+
+type jsonIndexFlaw struct {
+	File       string  `json:"file"`
+	MapVersion uint64  `json:"map_version"`
+	What       string  `json:"what"`
+	Key        string  `json:"key,omitempty"`
+	Index      *uint64 `json:"index,omitempty"` // with key
 }
 
 type jsonOperator struct {
@@ -102,18 +119,10 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Schema:       JSONSchema,
 		Exit:         r.ExitStatus(),
 		Rule:         jsonRule{Name: "default", Group: g.Name, Need: g.K, Of: len(g.Members)},
-		Completeness: jsonComplete{By: "nobody", Message: r.Completeness()},
+		Completeness: jsonComplete{By: string(r.basis()), Message: r.Completeness()},
 		Summary:      make(map[string]int),
 		Evidence:     list(r.Evidence()),
 		Warnings:     list(r.Warnings),
-	}
-	switch {
-	case r.Full:
-		if !slices.ContainsFunc(r.Logs, func(l LogReport) bool { return l.Required && !answered(l) }) {
-			out.Completeness.By = "whole log"
-		}
-	case r.Policy.CompletenessOff:
-		out.Completeness.By = "policy"
 	}
 	counts := r.Counts()
 	for _, v := range []Verdict{Trusted, Untrusted, Contradicted, Inconclusive} {
@@ -179,6 +188,13 @@ func (l *LogReport) json() jsonLog {
 	out := jsonLog{
 		Name: l.Name, Origin: l.Origin, URL: l.URL, Required: l.Required, Answered: string(l.Answered), Size: l.Size,
 		Problem: l.Problem, Evidence: l.Evidence, Ignored: l.Ignored,
+		Completeness: jsonBasis{By: string(l.Complete.By), Auditors: list(l.Complete.Auditors), Unread: l.Complete.Unread, Why: l.Complete.Why},
+	}
+	if f := l.IndexFault; f != nil {
+		out.IndexEvidence = &jsonIndexFlaw{File: f.File, MapVersion: f.MapVersion, What: f.What, Key: f.Key}
+		if f.Key != "" {
+			out.IndexEvidence.Index = &f.Leaf
+		}
 	}
 	if l.Dated {
 		age := int64(l.Age.Seconds())

@@ -121,7 +121,21 @@ func buildChain(id statement.ID, people []found, rank func(home string, p Place)
 			return true
 		})
 	}
+	for _, f := range rest {
+		c.revokeAhead(f)
+	}
 	return c
+}
+
+// revokeAhead lets a revocation act whose predecessor no log has shown: it does
+// not wait until whoever keeps that back lets go of it. Whose key it is must
+// be known for certain, so it is no part of the chain otherwise.
+func (c *chain) revokeAhead(f found) {
+	b, ok := f.Body.(*statement.KeyRevoke)
+	if !ok || !c.identityKeys()[f.Signer] || c.revoked[f.Signer] || f.Verify(c.keys[f.Signer]) != nil {
+		return
+	}
+	c.revokes = append(c.revokes, b)
 }
 
 func comparePlaces(a, b found, rank func(Place) (int, uint64)) int {

@@ -50,6 +50,10 @@ type LogReport struct {
 	Forked   bool   // it showed two histories
 	Evidence string // file that convicts it then
 	Ignored  int    // statements that were not counted because their signature is wrong
+	Complete Complete
+	// IndexFault is evidence that is held against the log's index; nil if there is
+	// none.
+	IndexFault *log.IndexFault
 }
 
 // RefusedError says that a required log gave answers that do not hold
@@ -68,12 +72,17 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // reading is the work with one log.
 type reading struct {
 	LogReport
-	ref  *LogRef
-	log  Log
-	now  func() time.Time
-	mem  *memory
-	cp   *log.Checkpoint
-	full *wholeLog // set by --full
+	ref *LogRef
+	log Log
+	// prover is log if it proves its answers, else nil; trust is what it holds
+	// against its index then.
+	prover Prover
+	trust  *log.IndexTrust
+	proofs proofs
+	now    func() time.Time
+	mem    *memory
+	cp     *log.Checkpoint
+	full   *wholeLog // set by --full
 	// believed is the log policy without witnesses that evidence is held against.
 	believed *policy.Policy
 	// gap says why what the log knows is not complete or not fresh, in words
@@ -87,7 +96,9 @@ type reading struct {
 }
 
 func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading {
+	prover, _ := l.(Prover)
 	return &reading{
+		prover:     prover,
 		LogReport:  LogReport{Name: ref.Name, Origin: ref.Origin, URL: ref.URL, Required: ref.Required, Answered: NotAtAll},
 		ref:        ref,
 		log:        l,
@@ -109,6 +120,9 @@ func (r *reading) open(ctx context.Context) error {
 		return fmt.Errorf("log %s: %w", r.Name, err)
 	}
 	r.believed = pol
+	if err := r.trusts(); err != nil {
+		return err
+	}
 	for _, name := range pol.Ignored() {
 		r.warnings = append(r.warnings, fmt.Sprintf("evidence is held against the witness %s of log %s, which therefore does not count; `firn evidence list` names the file", name, r.Name))
 	}
@@ -197,6 +211,9 @@ func (r *reading) fail(ctx context.Context, err error) error {
 	case errors.As(err, &quorum):
 		r.gap = fmt.Sprintf("too few witnesses cosigned log %s", r.Name)
 		r.Problem = err.Error()
+	case r.trusts() == nil && r.IndexFault != nil:
+		r.gap = faultWords(r.Name, r.IndexFault)
+		r.Problem = r.gap + ": " + err.Error()
 	case r.Required:
 		return &RefusedError{Log: r.Name, Err: err}
 	default:

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -20,23 +21,31 @@ const (
 	maxStateKeys  = 200_000
 )
 
-const stateMagic = "firn-verify-state-1\n"
+// The first line of a state file is stateStem and the version.
+const (
+	stateStem  = "firn-verify-state-"
+	stateMagic = stateStem + "2\n"
+)
 
 // memory is what was learned from one log under one policy: proven and
 // signature-checked, so that the next run only asks what is new. It is derived
 // and may be lost; what does not read back exactly is thrown away.
 type memory struct {
 	note    []byte                      // the checkpoint that the answers go up to
-	size    uint64                      // of note
+	size    uint64                      // below which the answers are whole; at most that of note
+	vouched [][]byte                    // checkpoints that vouch for the revisions of the index; none if nothing was proven
 	signers []statement.KeyID           // sorted; every key in claims was asked for all of them
 	people  map[string]remembered[leaf] // by index key
 	claims  map[string]remembered[record]
 	changed bool // it is not what was read from the file
 }
 
-// remembered is everything a log holds under one key below index upTo.
+// remembered is everything a log holds under one key below index upTo. The head
+// commits to the list of which they are a part: only what follows it is asked for. Its
+// count is 0 if it is not known, and the key is asked for from the start then.
 type remembered[T any] struct {
 	upTo    uint64
+	head    log.Known
 	entries []T
 }
 
@@ -81,6 +90,9 @@ func loadMemory(path string) (*memory, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return newMemory(), err
+	}
+	if old := string(data[:min(len(data), len(stateMagic))]); strings.HasPrefix(old, stateStem) && old != stateMagic {
+		return newMemory(), nil // of another version: derived, and asked for again
 	}
 	m, err := decodeMemory(data)
 	if err != nil {

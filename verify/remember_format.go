@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -18,6 +19,10 @@ func (m *memory) encode() []byte {
 	e := encoder{b: append(make([]byte, 0, 1<<20), stateMagic...)}
 	e.bytes(m.note)
 	e.uint(m.size)
+	e.uint(uint64(len(m.vouched)))
+	for _, note := range m.vouched {
+		e.bytes(note)
+	}
 	e.uint(uint64(len(m.signers)))
 	for _, k := range m.signers {
 		e.b = append(e.b, k[:]...)
@@ -26,7 +31,7 @@ func (m *memory) encode() []byte {
 	for _, key := range slices.Sorted(maps.Keys(m.people)) {
 		r := m.people[key]
 		e.bytes([]byte(key))
-		e.uint(r.upTo)
+		e.upTo(r.upTo, r.head)
 		e.uint(uint64(len(r.entries)))
 		for _, l := range r.entries {
 			e.uint(l.Index)
@@ -37,7 +42,7 @@ func (m *memory) encode() []byte {
 	for _, key := range slices.Sorted(maps.Keys(m.claims)) {
 		r := m.claims[key]
 		e.bytes([]byte(key))
-		e.uint(r.upTo)
+		e.upTo(r.upTo, r.head)
 		e.uint(uint64(len(r.entries)))
 		for _, rec := range r.entries {
 			e.record(key, rec, m.signers)
@@ -58,6 +63,17 @@ func (e *encoder) uint(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
 func (e *encoder) bytes(b []byte) {
 	e.uint(uint64(len(b)))
 	e.b = append(e.b, b...)
+}
+
+// upTo writes how far a list is known: the index, the number of items of its
+// head, and, unless that is 0, its root and the size that it is about.
+func (e *encoder) upTo(n uint64, head log.Known) {
+	e.uint(n)
+	e.uint(head.Count)
+	if head.Count > 0 {
+		e.b = append(e.b, head.Root[:]...)
+		e.uint(head.Size)
+	}
 }
 
 func (e *encoder) record(key string, r record, signers []statement.KeyID) {
@@ -89,24 +105,29 @@ func decodeMemory(data []byte) (*memory, error) {
 	m := newMemory()
 	m.note = bytes.Clone(d.bytes())
 	m.size = d.uint()
+	for range d.count(1) {
+		m.vouched = append(m.vouched, bytes.Clone(d.bytes()))
+	}
 	for range d.count(32) {
 		m.signers = append(m.signers, statement.KeyID(d.fixed()))
 	}
-	for range d.count(3) {
+	for range d.count(4) {
 		key := string(d.bytes())
-		r := remembered[leaf]{upTo: d.uint()}
+		var r remembered[leaf]
+		r.upTo, r.head = d.upTo()
 		for range d.count(2) {
 			r.entries = append(r.entries, leaf{Index: d.uint(), Leaf: d.bytes()})
 		}
 		m.people[key] = r
 	}
-	for range d.count(3) {
+	for range d.count(4) {
 		key := string(d.bytes())
 		var path nix.StorePath
 		if text, ok := strings.CutPrefix(key, "out:"); ok {
 			path = d.path(text)
 		}
-		r := remembered[record]{upTo: d.uint()}
+		var r remembered[record]
+		r.upTo, r.head = d.upTo()
 		if n := d.count(100); n > 0 {
 			r.entries = make([]record, n)
 		}
@@ -172,6 +193,14 @@ func (d *decoder) bytes() []byte { return d.take(d.uint()) }
 func (d *decoder) fixed() (out [32]byte) {
 	copy(out[:], d.take(32))
 	return out
+}
+
+func (d *decoder) upTo() (n uint64, head log.Known) {
+	n, head.Count = d.uint(), d.uint()
+	if head.Count > 0 {
+		head.Root, head.Size = d.fixed(), d.uint()
+	}
+	return n, head
 }
 
 func (d *decoder) path(text string) nix.StorePath {

@@ -32,12 +32,15 @@ func (r *Report) Counts() map[Verdict]int {
 	return n
 }
 
-// Evidence returns the files that convict a log of the policy.
+// Evidence returns the files that convict a log of the policy, or its index.
 func (r *Report) Evidence() []string {
 	var files []string
 	for _, l := range r.Logs {
 		if l.Evidence != "" {
 			files = append(files, l.Evidence)
+		}
+		if l.IndexFault != nil {
+			files = append(files, l.IndexFault.File)
 		}
 	}
 	return files
@@ -69,11 +72,61 @@ func (r *Report) Completeness() string {
 		return "Nothing is known: " + r.logNames(func(LogReport) bool { return true }) + " gave no answer that counts."
 	case r.Full:
 		return "Complete: every entry of " + r.logNames(answered) + " was read" + r.silent() + "."
-	case r.Policy.CompletenessOff:
-		return "Completeness not proven: the policy says `completeness off`, so the word of " + r.logNames(answered) + " is taken for it" + r.silent() + "."
-	default:
-		return "Completeness not proven: only " + r.logNames(answered) + " says that nothing was left out, so no verdict is certain. Use --full to read the whole log, or write `completeness off` in the policy."
+	case slices.ContainsFunc(r.Logs, func(l LogReport) bool { return l.Required && answered(l) && l.Complete.By == BasisNone }):
+		return r.incomplete()
 	}
+	var parts []string
+	for _, l := range r.Logs {
+		if by := l.Complete.By; by == BasisLog || by == BasisAuditors {
+			parts = append(parts, fmt.Sprintf("%s (log %s)", l.Complete.Words(), l.Name))
+		}
+	}
+	taken := func(l LogReport) bool { return l.Complete.By == BasisPolicy }
+	if slices.ContainsFunc(r.Logs, taken) {
+		parts = append(parts, "completeness not proven: the policy says `completeness off`, so the word of "+r.logNames(taken)+" is taken for it")
+	}
+	for _, l := range r.Logs {
+		if answered(l) && l.Complete.By == BasisNone {
+			parts = append(parts, l.Complete.Words())
+		}
+	}
+	words := strings.Join(parts, "; ") + r.silent() + "."
+	return strings.ToUpper(words[:1]) + words[1:]
+}
+
+// incomplete says which answers that every verdict needs are not complete, and
+// what to do.
+func (r *Report) incomplete() string {
+	unproven := func(l LogReport) bool { return answered(l) && l.Complete.unproven }
+	var parts []string
+	if slices.ContainsFunc(r.Logs, unproven) {
+		verb := " says"
+		if n := r.logNames(unproven); strings.HasPrefix(n, "logs ") {
+			verb = " say"
+		}
+		parts = append(parts, "only "+r.logNames(unproven)+verb+" that nothing was left out")
+	}
+	for _, l := range r.Logs {
+		if answered(l) && l.Complete.By == BasisNone && !l.Complete.unproven {
+			parts = append(parts, l.Complete.Why)
+		}
+	}
+	hint := "Use --full to read the whole log"
+	if !slices.ContainsFunc(r.Logs, func(l LogReport) bool { return l.IndexFault != nil }) && !r.Policy.CompletenessOff {
+		hint += ", or write `completeness off` in the policy"
+	}
+	return "Completeness not proven: " + strings.Join(parts, "; ") + ", so no verdict is certain. " + hint + "."
+}
+
+// basis is the weakest word on which the completeness of a required log rests.
+func (r *Report) basis() Basis {
+	weakest := BasisReading
+	for _, l := range r.Logs {
+		if l.Required && l.Complete.By.strength() < weakest.strength() {
+			weakest = l.Complete.By
+		}
+	}
+	return weakest
 }
 
 func answered(l LogReport) bool { return l.Answered != NotAtAll }
@@ -145,6 +198,9 @@ func (l *LogReport) State() string {
 	s := fmt.Sprintf("log %s (%s): answers from %s at size %d, %s", l.Name, l.Origin, l.Answered, l.Size, age)
 	if l.Ignored > 0 {
 		s += fmt.Sprintf("; %s with a wrong signature not counted", plural(l.Ignored, "statement"))
+	}
+	if by := l.Complete.By; by == BasisLog || by == BasisAuditors {
+		s += "; " + l.Complete.Words()
 	}
 	if l.Problem != "" {
 		s += "; " + l.Problem

@@ -109,7 +109,7 @@ func (v *verification) keys() []string {
 
 // statePath is where the answers of a log are remembered, "" for nowhere.
 func (v *verification) statePath(ref *LogRef) string {
-	if v.opts.StateDir == "" || v.opts.Full {
+	if v.opts.StateDir == "" {
 		return ""
 	}
 	return stateFile(filepath.Join(v.opts.StateDir, "verify"), v.pol, ref)
@@ -129,6 +129,9 @@ func (v *verification) open(ctx context.Context) error {
 			mem, err := loadMemory(path)
 			if err != nil {
 				r.warnings = append(r.warnings, fmt.Sprintf("%v; they are not used and asked for again", err))
+			}
+			if v.opts.Full { // of a log that does not answer then, only what people said counts
+				mem = &memory{people: mem.people, claims: newMemory().claims}
 			}
 			r.mem = mem
 		}
@@ -219,7 +222,12 @@ func (v *verification) ask(ctx context.Context, keys []string) (pool, error) {
 
 func (v *verification) claims(ctx context.Context) error {
 	keys, signers := v.keys(), v.directory.signers()
-	return v.each(func(r *reading) error { return r.claims(ctx, keys, signers, v.directory.known) })
+	return v.each(func(r *reading) error {
+		if err := r.claims(ctx, keys, signers, v.directory.known); err != nil {
+			return err
+		}
+		return r.settle(v.pol.CompletenessOff)
+	})
 }
 
 // save remembers what was proven. That it cannot be kept is only a warning:

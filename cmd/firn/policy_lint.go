@@ -30,7 +30,8 @@ numbers that are exact whatever groups its quorum has:
 
 The first is the least number of witnesses that two quorums have in common, less
 one. Witnesses that can never count (with ML-DSA keys, or with evidence held
-against them) are as good as absent. Exit status 3 means that some log tolerates
+against them) are as good as absent. For an index policy it says how many auditors
+may be dishonest before a wrong index is believed. Exit status 3 means that some log tolerates
 fewer dishonest witnesses than --at-least says.`,
 		Example: `  firn policy lint --log-policy main.policy --at-least 2`,
 		Args:    cobra.MaximumNArgs(1),
@@ -53,6 +54,7 @@ fewer dishonest witnesses than --at-least says.`,
 // linted is the lint of the policy of one log.
 type linted struct {
 	Log        string   `json:"log"`
+	Of         string   `json:"of"` // "witnesses", or "auditors" for an index policy
 	File       string   `json:"file"`
 	Quorum     string   `json:"quorum"`
 	Tolerated  *int     `json:"tolerated"` // null if the quorum cannot be satisfied
@@ -68,13 +70,13 @@ type linted struct {
 func (a *app) lint(f *lintFlags, path string) error {
 	var all []linted
 	var pols []*policy.Policy
-	add := func(name, file string, pol *policy.Policy) error {
+	add := func(name, file string, pol *policy.Policy, lint func(name, file string, pol *policy.Policy) linted) error {
 		pol, err := log.NewMemory(a.stateDir(f.state)).Evidence().Apply(pol)
 		if err != nil {
 			return failf(exitFailed, "", "%w", err)
 		}
 		pols = append(pols, pol)
-		all = append(all, lintJSON(name, file, pol))
+		all = append(all, lint(name, file, pol))
 		return nil
 	}
 	switch {
@@ -85,7 +87,7 @@ func (a *app) lint(f *lintFlags, path string) error {
 		if err != nil {
 			return err
 		}
-		if err := add("", f.logPolicy, pol); err != nil {
+		if err := add("", f.logPolicy, pol, lintJSON); err != nil {
 			return err
 		}
 	default:
@@ -94,7 +96,13 @@ func (a *app) lint(f *lintFlags, path string) error {
 			return err
 		}
 		for _, l := range pol.Logs {
-			if err := add(l.Name, l.File, l.Policy); err != nil {
+			if err := add(l.Name, l.File, l.Policy, lintJSON); err != nil {
+				return err
+			}
+			if l.IndexPolicy == nil {
+				continue
+			}
+			if err := add(l.Name, l.IndexFile, l.IndexPolicy, auditorsJSON); err != nil {
 				return err
 			}
 		}
@@ -105,13 +113,20 @@ func (a *app) lint(f *lintFlags, path string) error {
 func (a *app) showLint(f *lintFlags, all []linted, pols []*policy.Policy) error {
 	bad := 0
 	for i, l := range all {
-		if l.Tolerated == nil || *l.Tolerated < f.atLeast {
+		auditors := l.Of == "auditors"
+		if !auditors && (l.Tolerated == nil || *l.Tolerated < f.atLeast) {
 			bad++
 		}
-		if !f.json {
-			if err := writeLint(a.Stdout, l, pols[i].Lint()); err != nil {
-				return err
-			}
+		var err error
+		switch {
+		case f.json:
+		case auditors:
+			err = writeAuditorLint(a.Stdout, l)
+		default:
+			err = writeLint(a.Stdout, l, pols[i].Lint())
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if f.json {
@@ -129,7 +144,7 @@ func (a *app) showLint(f *lintFlags, all []linted, pols []*policy.Policy) error 
 func lintJSON(name, file string, pol *policy.Policy) linted {
 	l := pol.Lint()
 	j := linted{
-		Log: name, File: file, Quorum: pol.Quorum, Overlap: l.Overlap, Needed: l.Needed, Spare: l.Spare,
+		Log: name, Of: "witnesses", File: file, Quorum: pol.Quorum, Overlap: l.Overlap, Needed: l.Needed, Spare: l.Spare,
 		Members: list(l.Members), NotCounted: list(l.Uncounted), Outside: list(l.Outside), Warnings: list(l.Warnings),
 	}
 	if l.Satisfiable {

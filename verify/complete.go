@@ -1,0 +1,231 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/log"
+)
+
+// Basis says on whose word it rests that nothing is missing from the answers of
+// a log (spec/policy.md#completeness).
+type Basis string
+
+// The bases, weakest first.
+const (
+	BasisNone     Basis = "nobody"    // something may be missing
+	BasisPolicy   Basis = "policy"    // `completeness off`: the log's answers are taken as they are
+	BasisLog      Basis = "log"       // proven against an index that only the log itself vouches for
+	BasisAuditors Basis = "auditors"  // proven against an index that a quorum of auditors vouches for
+	BasisReading  Basis = "whole log" // every entry was read
+)
+
+// strength orders bases.
+func (b Basis) strength() int {
+	return slices.Index([]Basis{BasisNone, BasisPolicy, BasisLog, BasisAuditors, BasisReading}, b)
+}
+
+// Complete says on whose word the answers of one log are complete, or why they
+// are not.
+type Complete struct {
+	By Basis
+	// Auditors are those whose cosignatures count, by their names in the index
+	// policy, in its order; only with BasisAuditors.
+	Auditors []string
+	Unread   uint64 // newest entries that the policy's `tail` lets stay unread
+	Why      string // a clause that names the log, with BasisNone
+	unproven bool   // nothing is wrong; the log gave no proof
+}
+
+// Words is "complete according to auditors a, b", or why not.
+func (c *Complete) Words() string {
+	words := ""
+	switch c.By {
+	case BasisLog:
+		words = "complete according to the log itself"
+	case BasisAuditors:
+		words = "complete according to " + auditorNames(c.Auditors)
+	case BasisReading:
+		words = "complete: every entry was read"
+	case BasisPolicy:
+		words = "completeness not proven"
+	default:
+		words = "not complete: " + c.Why
+	}
+	if c.Unread > 0 {
+		words += fmt.Sprintf(", but for the newest %s", entries(c.Unread))
+	}
+	return words
+}
+
+func auditorNames(names []string) string {
+	if len(names) == 1 {
+		return "auditor " + names[0]
+	}
+	return "auditors " + strings.Join(names, ", ")
+}
+
+func entries(n uint64) string {
+	if n == 1 {
+		return "entry"
+	}
+	return fmt.Sprintf("%d entries", n)
+}
+
+// proofs is what the lookups of one run have shown about the index of a log.
+type proofs struct {
+	lookups  int             // that were answered
+	asked    map[string]bool // keys of these
+	unproven int             // of them, without a proof
+	doubt    string          // why answers are not complete, a clause that names the log; "" if they are
+	lacking  string          // likewise, for want of auditors: what is remembered may find them later
+	auditors map[string]bool // whose cosignatures made up the index quorum
+	vouched  [][]byte        // checkpoints that vouch for the revisions
+	reached  uint64          // size below which every answer is whole
+	unread   uint64          // the most entries that an answer left unread
+}
+
+// add takes in that an answer about keys is whole below read.
+func (p *proofs) add(keys []string, read uint64) {
+	if p.lookups == 0 || read < p.reached {
+		p.reached = read
+	}
+	p.lookups++
+	if p.asked == nil {
+		p.asked = make(map[string]bool)
+	}
+	for _, k := range keys {
+		p.asked[k] = true
+	}
+}
+
+// doubtf notes why the answers of the log are not complete; the first reason
+// stays.
+func (r *reading) doubtf(format string, args ...any) {
+	if r.proofs.doubt == "" {
+		r.proofs.doubt = fmt.Sprintf(format, args...)
+	}
+}
+
+// vouch holds a checkpoint that vouches for a revision against the index policy.
+func (r *reading) vouch(note []byte) {
+	p := &r.proofs
+	if !slices.ContainsFunc(p.vouched, func(n []byte) bool { return string(n) == string(note) }) {
+		p.vouched = append(p.vouched, note)
+	}
+	if r.trust == nil || r.trust.Auditors == nil {
+		return
+	}
+	v, err := r.trust.Auditors.Verify(note, r.now())
+	if err != nil {
+		if p.lacking == "" {
+			p.lacking = fmt.Sprintf("the index quorum of log %s is not there: %v", r.Name, err)
+		}
+		return
+	}
+	if p.auditors == nil {
+		p.auditors = make(map[string]bool)
+	}
+	for _, c := range v.Cosignatures {
+		p.auditors[c.Witness] = true
+	}
+}
+
+// trusts reads what is held against the index of the log and its auditors.
+func (r *reading) trusts() error {
+	if r.prover == nil {
+		return nil
+	}
+	trust, err := r.prover.IndexTrust(r.ref.IndexPolicy)
+	if err != nil {
+		return fmt.Errorf("log %s: %w", r.Name, err)
+	}
+	if (trust.Auditors == nil) != (r.ref.IndexPolicy == nil) {
+		return fmt.Errorf("log %s: its index policy was lost", r.Name) // a mistake in this program must not drop a demand
+	}
+	r.trust = trust
+	if len(trust.Faults) > 0 {
+		r.IndexFault = &trust.Faults[0]
+	}
+	return nil
+}
+
+// faultWords is the sentence about evidence against the index of a log.
+func faultWords(name string, f *log.IndexFault) string {
+	return fmt.Sprintf("the index of log %s (map version %d) %s", name, f.MapVersion, f.What)
+}
+
+// settle decides on whose word the answers of the log are complete, after all
+// were given. If on nobody's, that is a gap.
+func (r *reading) settle(off bool) error {
+	if err := r.trusts(); err != nil { // again: asking may have brought evidence to light
+		return err
+	}
+	c := r.completeness()
+	switch {
+	case c.By != BasisNone:
+	case off && r.Answered != NotAtAll && r.IndexFault == nil:
+		c = Complete{By: BasisPolicy}
+	default:
+		if r.gap == "" {
+			r.gap = c.Why
+		}
+		if r.Problem == "" && !c.unproven {
+			r.Problem = c.Why
+		}
+	}
+	r.Complete = c
+	return nil
+}
+
+func (r *reading) completeness() Complete {
+	no := func(why string) Complete { return Complete{By: BasisNone, Why: why} }
+	p := &r.proofs
+	switch r.Answered {
+	case NotAtAll:
+		return no(r.gap)
+	case ByReading:
+		return Complete{By: BasisReading}
+	case Remembered:
+		*p = r.rememberedProofs()
+	}
+	switch {
+	case r.IndexFault != nil:
+		return no(faultWords(r.Name, r.IndexFault) + "; the evidence is in " + r.IndexFault.File)
+	case p.doubt != "":
+		return no(p.doubt)
+	case p.lookups == 0 || p.unproven > 0:
+		return Complete{By: BasisNone, Why: "completeness not proven by log " + r.Name, unproven: true}
+	case p.lacking != "":
+		return no(p.lacking)
+	case r.ref.IndexPolicy == nil:
+		return Complete{By: BasisLog, Unread: p.unread}
+	}
+	c := Complete{By: BasisAuditors, Unread: p.unread}
+	for _, w := range r.ref.IndexPolicy.Witnesses {
+		if p.auditors[w.Name] {
+			c.Auditors = append(c.Auditors, w.Name)
+		}
+	}
+	return c
+}
+
+// rememberedProofs is what the remembered answers rest on, judged anew: by the
+// policy and by the evidence of today.
+func (r *reading) rememberedProofs() proofs {
+	kept := r.proofs
+	r.proofs = proofs{lookups: 1, reached: r.mem.size, unread: r.cp.Size - min(r.mem.size, r.cp.Size)}
+	if len(r.mem.vouched) == 0 {
+		r.proofs.unproven = 1
+	}
+	for _, note := range r.mem.vouched {
+		r.vouch(note)
+	}
+	if r.proofs.unread > r.ref.Tail {
+		r.doubtf("the answers remembered of log %s lack its newest %s; the policy lets %d stay unread", r.Name, entries(r.proofs.unread), r.ref.Tail)
+	}
+	out := r.proofs
+	r.proofs = kept
+	return out
+}
