@@ -183,6 +183,8 @@ func subjects(s *statement.Statement) []string {
 		return []string{"origin:" + b.Origin}
 	case *statement.LogConfig:
 		return []string{"origin:" + b.Origin}
+	case *statement.Freeze:
+		return []string{"origin:" + b.Origin}
 	case *statement.Evidence:
 		return []string{index.Key(b.Convicted().ID())}
 	}
