@@ -77,6 +77,7 @@ type jsonLog struct {
 	Name       string `json:"name"`
 	Origin     string `json:"origin"`
 	URL        string `json:"url"`
+	Mirror     string `json:"mirror,omitempty"` // that showed the checkpoint
 	Required   bool   `json:"required"`
 	Answered   string `json:"answered"`
 	Size       uint64 `json:"size"`
@@ -177,7 +178,7 @@ func (p *PathReport) json() jsonPath {
 
 func (l *LogReport) json() jsonLog {
 	out := jsonLog{
-		Name: l.Name, Origin: l.Origin, URL: l.URL, Required: l.Required, Answered: string(l.Answered), Size: l.Size,
+		Name: l.Name, Origin: l.Origin, URL: l.URL, Mirror: l.Mirror, Required: l.Required, Answered: string(l.Answered), Size: l.Size,
 		Problem: l.Problem, Evidence: l.Evidence, Ignored: l.Ignored,
 	}
 	if l.Dated {

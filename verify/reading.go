@@ -44,6 +44,7 @@ type LogReport struct {
 	Size     uint64        // of the checkpoint that the answers are about
 	Age      time.Duration // of that checkpoint; meaningful if Dated
 	Dated    bool          // false if the log policy names no witnesses: then nothing vouches for any time
+	Mirror   string        // URL of the mirror that showed that checkpoint, "" if the log did
 	// Problem is a sentence about why the log's answers are missing, too old
 	// or in doubt; "" if all is well.
 	Problem  string
@@ -139,6 +140,7 @@ func (r *reading) use(cp *log.Checkpoint) {
 	r.cp = cp
 	r.Size = cp.Size
 	r.Age, r.Dated = cp.Verified.Age, cp.Verified.Dated
+	r.Mirror = cp.Mirror
 	if r.ref.MaxAge > 0 && (!r.Dated || r.Age > r.ref.MaxAge) {
 		r.gap = fmt.Sprintf("the newest checkpoint of log %s is %s; the policy allows %s", r.Name, r.ageWords(), span(r.ref.MaxAge))
 		r.Problem = r.gap
@@ -212,6 +214,9 @@ func (r *reading) offline(why error) {
 	r.Problem = fmt.Sprintf("log %s did not answer: %v", r.Name, why)
 	if errors.Is(why, log.ErrStale) {
 		r.Problem = fmt.Sprintf("log %s answered with an old checkpoint: %v", r.Name, why)
+	}
+	if r.Mirror != "" {
+		r.Problem += fmt.Sprintf("; its mirror %s answers no lookups, but --full reads the whole log from it", r.Mirror)
 	}
 	lead := fmt.Sprintf("log %s did not answer", r.Name)
 	if r.mem.note == nil {
