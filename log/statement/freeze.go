@@ -1,5 +1,11 @@
 package statement
 
+import (
+	"fmt"
+
+	"github.com/firn-log/firn/log/policy"
+)
+
 // A Freeze is the last statement of a log (spec/statement.md#freeze).
 type Freeze struct {
 	Origin    string
@@ -71,4 +77,25 @@ func (b *Freeze) decode(raw []byte) error {
 		c.require(b.Reason != "", "an empty reason is left out instead")
 	}
 	return c.result()
+}
+
+// VKey returns the verifier key of the successor, as policies have it.
+func (s *Successor) VKey() string {
+	k, err := policy.NewKey(s.Origin, policy.TypeEd25519, s.LogKey.Ed25519())
+	if err != nil {
+		return s.Origin // never after Check
+	}
+	return k.String()
+}
+
+// Words says for people what b states: a clause without a period.
+func (b *Freeze) Words() string {
+	s := "the log " + b.Origin + " is frozen and takes nothing any more"
+	if b.Successor != nil {
+		s += "; its successor has the key " + b.Successor.VKey()
+	}
+	if b.Reason != "" {
+		s += fmt.Sprintf("; the reason it gives: %q", b.Reason)
+	}
+	return s
 }
