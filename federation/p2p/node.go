@@ -29,10 +29,11 @@ type Node struct {
 	stop        context.CancelFunc // of pubsub
 	more        more               // peers beside the configured ones
 	intakes     map[string]*intake // by origin; not changed after New
-	poke        chan peer.ID       // peers to exchange with now
-	serving     chan struct{}      // a token for each exchange that is answered
+	asks        *asks
+	serving     chan struct{} // a token for each exchange that is answered
 
 	mu      sync.Mutex
+	served  map[peer.ID]int // exchanges of one peer that are answered now
 	scores  map[peer.ID]float64
 	strikes map[peer.ID]int
 	useless map[string]bool // hashes of evidence that convicts nobody here
@@ -48,7 +49,7 @@ func New(o Options) (*Node, error) {
 	n := &Node{
 		o: o, gate: newGate(o), rates: newRates(o.Now), held: &heldCache{hub: o.Hub},
 		intakes: make(map[string]*intake), more: more{peers: make(map[peer.ID]*dialled)},
-		poke: make(chan peer.ID, 2*MaxPeers), serving: make(chan struct{}, 8),
+		asks: newAsks(), serving: make(chan struct{}, maxServing), served: make(map[peer.ID]int),
 		scores: make(map[peer.ID]float64), strikes: make(map[peer.ID]int),
 		useless: make(map[string]bool), spread: make(map[string]bool),
 	}
@@ -164,11 +165,10 @@ func (n *Node) connected(id peer.ID) {
 
 func (n *Node) count() { n.o.Metrics.peers.Set(float64(len(n.host.Network().Peers()))) }
 
-// ask has a peer asked for what it knows, soon.
+// ask has a peer asked for what it knows, soon, unless it gives too much reason to.
 func (n *Node) ask(id peer.ID) {
-	select {
-	case n.poke <- id:
-	default: // the next round will do
+	if n.rates.allow(paceExchange, bucketName{peer: id, what: "ask"}, 1) {
+		n.asks.add(id)
 	}
 }
 
