@@ -24,7 +24,7 @@ type Options struct {
 	// does not give what is believed (spec/proofs.md#mirrors).
 	Mirrors []string
 	// OnTrouble is called with a *PlaceError when a place is passed over, once
-	// until it gives something right again; nil is silent. Calls may be concurrent.
+	// until its checkpoint is believed again; nil is silent. Calls may be concurrent.
 	OnTrouble func(error)
 	// Memory keeps remembered checkpoints. Nil remembers for the life of the
 	// client only.

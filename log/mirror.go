@@ -19,7 +19,7 @@ type place struct {
 	source
 	url    string
 	mirror bool
-	failed atomic.Bool // it failed last, and is asked after the others
+	failed atomic.Bool // since its checkpoint was last believed; it is asked after the others
 }
 
 // A PlaceError says that the log or a mirror of it gave no answer, or one that
@@ -79,7 +79,7 @@ func (s *mirrorSource) get(ctx context.Context, path string, limit int64) ([]byt
 }
 
 // order returns the places in the order in which they are asked: the log first,
-// those that failed last at the end.
+// those that have failed at the end.
 func (c *Client) order() []*place {
 	var good, bad []*place
 	for _, p := range c.places {
@@ -98,11 +98,7 @@ func (c *Client) read(ctx context.Context, f func(context.Context, *place) error
 	errs := make(map[*place]error)
 	for _, p := range c.order() {
 		err := f(ctx, p)
-		if err == nil {
-			p.failed.Store(false)
-			return nil
-		}
-		if ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil {
 			return err
 		}
 		errs[p] = err

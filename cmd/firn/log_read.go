@@ -53,6 +53,9 @@ func checkpointJSON(cp *log.Checkpoint) map[string]any {
 		keys = append(keys, k.String())
 	}
 	out["log_keys"] = keys
+	if cp.Mirror != "" {
+		out["mirror"] = cp.Mirror
+	}
 	cosignatures := []any{}
 	for _, c := range v.Cosignatures {
 		cosignatures = append(cosignatures, map[string]any{"witness": c.Witness, "time": c.Time.UTC()})
@@ -73,6 +76,9 @@ func printCheckpoint(w io.Writer, cp *log.Checkpoint) error {
 		fmt.Fprintf(&b, "age     %s\n", v.Age.Round(time.Second))
 	} else {
 		fmt.Fprintf(&b, "age     not known: the policy asks for no witness\n")
+	}
+	if cp.Mirror != "" {
+		fmt.Fprintf(&b, "mirror  %s\n", cp.Mirror)
 	}
 	for _, k := range v.LogKeys {
 		fmt.Fprintf(&b, "signed  %s (the log, key %08x)\n", k.Name, k.ID)
