@@ -82,6 +82,7 @@ type jsonLog struct {
 	Answered   string `json:"answered"`
 	Size       uint64 `json:"size"`
 	AgeSeconds *int64 `json:"age_seconds"` // null without witnesses
+	Frozen     bool   `json:"frozen,omitempty"`
 	Problem    string `json:"problem,omitempty"`
 	Evidence   string `json:"evidence,omitempty"`
 	Ignored    int    `json:"ignored"`
@@ -178,7 +179,7 @@ func (p *PathReport) json() jsonPath {
 
 func (l *LogReport) json() jsonLog {
 	out := jsonLog{
-		Name: l.Name, Origin: l.Origin, URL: l.URL, Mirror: l.Mirror, Required: l.Required, Answered: string(l.Answered), Size: l.Size,
+		Name: l.Name, Origin: l.Origin, URL: l.URL, Mirror: l.Mirror, Required: l.Required, Answered: string(l.Answered), Size: l.Size, Frozen: l.Frozen,
 		Problem: l.Problem, Evidence: l.Evidence, Ignored: l.Ignored,
 	}
 	if l.Dated {

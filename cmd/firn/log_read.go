@@ -31,10 +31,19 @@ against the one seen before, and prints what it says and who signed it.`,
 			if err != nil {
 				return readFailure(err)
 			}
+			freeze := freezeOf(cmd.Context(), c, cp)
 			if f.json {
-				return writeJSON(a.Stdout, checkpointJSON(cp))
+				out := checkpointJSON(cp)
+				if freeze != nil {
+					out["frozen"] = freezeJSON(freeze)
+				}
+				return writeJSON(a.Stdout, out)
 			}
-			return printCheckpoint(a.Stdout, cp)
+			if err := printCheckpoint(a.Stdout, cp); err != nil || freeze == nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.Stdout, "frozen  %s\n", freeze.Words())
+			return err
 		},
 	})
 }
@@ -114,6 +123,7 @@ to be in the log; its signature is not checked here (firn log audit does that).
 			if err != nil {
 				return readFailure(err)
 			}
+			a.warnOfFreeze(freezeOf(cmd.Context(), c, cp))
 			end := cp.Size
 			if cmd.Flags().Changed("to") {
 				end = to

@@ -129,7 +129,10 @@ func logFailure(doing string, err error) error {
 		return failf(exitMisbehaviour, "the evidence is in "+fork.Path, "%s: %w", doing, err)
 	}
 	hint := ""
+	var refused *log.RequestError
 	switch {
+	case errors.As(err, &refused) && refused.Code == codeFrozen:
+		hint = hintFrozen
 	case errors.Is(err, log.ErrUnreachable):
 		hint = "see whether the log is up: its address with /healthz answers then"
 	case errors.Is(err, policy.ErrUnknownLog):
