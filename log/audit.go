@@ -3,12 +3,10 @@ package log
 import (
 	"cmp"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
 
-	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -24,6 +22,7 @@ type Audit struct {
 	Verified uint64                    // statements whose signature verifies
 	Kinds    map[statement.Kind]uint64 // statements of each kind
 	Faults   []AuditFault              // in the order of the log
+	Freeze   *statement.Freeze         // with which the log ended; nil if it goes on
 	// Unknown counts, by signer, the statements whose key is nowhere in the
 	// log and not in the policy, so that nobody can verify them from the log.
 	Unknown map[statement.KeyID]uint64
@@ -37,16 +36,14 @@ type Audit struct {
 // Faults are results; the error is about not being able to read the log.
 func (c *Client) Audit(ctx context.Context, cp *Checkpoint, progress func(done, total uint64)) (*Audit, error) {
 	a := &audit{
+		origin:  c.origin,
 		res:     &Audit{Kinds: make(map[statement.Kind]uint64), Unknown: make(map[statement.KeyID]uint64)},
 		keys:    make(map[statement.KeyID]statement.PublicKey),
 		waiting: make(map[statement.KeyID][]waitingStatement),
 	}
-	for _, l := range c.pol.Logs {
-		if l.Key.Name == c.origin && l.Key.Type == policy.TypeEd25519 {
-			if k, err := statement.Ed25519Key(ed25519.PublicKey(l.Key.Public)); err == nil {
-				a.learn(k)
-			}
-		}
+	for _, k := range logKeys(c.pol, c.origin) {
+		a.learn(k)
+		a.own = append(a.own, k.ID())
 	}
 	// Parsing and verifying what carries its key is done for several bundles at
 	// a time; the rest in order, because keys are learned on the way.
@@ -67,6 +64,7 @@ func (c *Client) Audit(ctx context.Context, cp *Checkpoint, progress func(done, 
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	a.end()
 	for id, list := range a.waiting {
 		a.res.Unknown[id] = uint64(len(list))
 	}
@@ -76,6 +74,9 @@ func (c *Client) Audit(ctx context.Context, cp *Checkpoint, progress func(done, 
 
 type audit struct {
 	res     *Audit
+	origin  string
+	own     []statement.KeyID // of the log
+	frozen  uint64            // index of res.Freeze
 	keys    map[statement.KeyID]statement.PublicKey
 	waiting map[statement.KeyID][]waitingStatement
 }
@@ -144,6 +145,10 @@ func (a *audit) add(s auditStatement) {
 		a.learn(b.Key)
 	case *statement.Genesis:
 		a.learn(b.LogKey)
+	case *statement.Freeze:
+		if known && slices.Contains(a.own, s.s.Signer) {
+			a.froze(s.index, b)
+		}
 	}
 }
 

@@ -19,6 +19,13 @@ type Options struct {
 	// Origin names the log among several of the policy; it may be empty if the
 	// policy has one.
 	Origin string
+	// Mirrors are URLs of copies of the log's tree, of the same forms as the
+	// log's own. They are asked for checkpoints, tiles and entries when the log
+	// does not give what is believed (spec/proofs.md#mirrors).
+	Mirrors []string
+	// OnTrouble is called with a *PlaceError when a place is passed over, once
+	// until its checkpoint is believed again; nil is silent. Calls may be concurrent.
+	OnTrouble func(error)
 	// Memory keeps remembered checkpoints. Nil remembers for the life of the
 	// client only.
 	Memory *Memory
@@ -35,15 +42,19 @@ type Options struct {
 	UserAgent string
 }
 
-// A Client reads one log, over HTTP or from a folder, and submits to it over
-// HTTP. It may be used from several goroutines.
+// A Client reads one log and its mirrors, over HTTP or from a folder, and submits
+// to the log over HTTP. It may be used from several goroutines.
 type Client struct {
 	pol    *policy.Policy
 	origin string
 	mem    *Memory
-	src    source
+	src    source   // the log itself, which alone answers the firn API
+	places []*place // the log, then its mirrors
 	tiles  *tileCache
 	now    func() time.Time
+
+	onTrouble func(error)
+	patience  time.Duration // see mirrorPatience
 
 	batch int   // keys of one lookup
 	limit int64 // bytes of the answer to one
@@ -60,11 +71,14 @@ func NewClient(logURL string, pol *policy.Policy, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := newSource(logURL, o)
+	places, err := newPlaces(logURL, origin, o)
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{pol: pol, origin: origin, mem: o.Memory, src: src, tiles: newTileCache(o.CacheDir, origin), now: o.Now, batch: lookupBatch, limit: maxLookupAnswer}
+	c := &Client{
+		pol: pol, origin: origin, mem: o.Memory, src: places[0].source, places: places, tiles: newTileCache(o.CacheDir, origin), now: o.Now,
+		onTrouble: o.OnTrouble, patience: mirrorPatience, batch: lookupBatch, limit: maxLookupAnswer,
+	}
 	if c.mem == nil {
 		c.mem = NewMemory("")
 	}
@@ -109,25 +123,8 @@ func (c *Client) Believed() (*policy.Policy, error) {
 	return c.mem.store.Apply(c.pol)
 }
 
-// Checkpoint fetches the log's checkpoint, holds it against the policy and
-// against the remembered one, and remembers it.
-//
-// Errors: ErrUnreachable; those of [policy.Policy.Verify]; a *StaleError if the
-// log showed an older checkpoint than before; a *ForkError if it showed another
-// history; ErrUnproven if it did not prove that it goes on from there.
-func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
-	if _, err := c.Believed(); err != nil {
-		return nil, err // whether it can be reached or not
-	}
-	note, err := c.src.get(ctx, "checkpoint", policy.MaxNote)
-	if err != nil {
-		return nil, fmt.Errorf("reading checkpoint of %s: %w", c.origin, err)
-	}
-	return c.Accept(ctx, note)
-}
-
 // Accept does with a note that came with an answer, or from somewhere else,
-// what [Client.Checkpoint] does with a fetched one.
+// what [Client.Checkpoint] does with a fetched one, and fails as it does.
 func (c *Client) Accept(ctx context.Context, note []byte) (*Checkpoint, error) {
 	pol, err := c.Believed()
 	if err != nil {

@@ -101,10 +101,6 @@ type bundle struct {
 // it against the level-0 tile.
 func (c *Client) bundle(ctx context.Context, cp *Checkpoint, n uint64) bundle {
 	width := int(min(cp.Size-n*tileWidth, tileWidth))
-	leaves, err := c.fetchBundle(ctx, int64(n), width)
-	if err != nil {
-		return bundle{n: n, err: err}
-	}
 	indexes := make([]int64, width)
 	for i := range indexes {
 		indexes[i] = tlog.StoredHashIndex(0, int64(n)*tileWidth+int64(i))
@@ -113,25 +109,32 @@ func (c *Client) bundle(ctx context.Context, cp *Checkpoint, n uint64) bundle {
 	if err != nil {
 		return bundle{n: n, err: c.tileError(err)}
 	}
-	for i, leaf := range leaves {
-		if tlog.RecordHash(leaf) != hashes[i] {
-			return bundle{n: n, err: &ProofError{
-				Origin: c.origin, Index: n*tileWidth + uint64(i), HasIndex: true,
-				Reason: "the entry in " + tilePath(entriesLevel, int64(n), width) + " is not the one in the tree",
-			}}
+	b := bundle{n: n}
+	b.err = c.read(ctx, func(ctx context.Context, p *place) (err error) {
+		if b.leaves, err = c.fetchBundle(ctx, p, int64(n), width); err != nil {
+			return err
 		}
-	}
-	return bundle{n: n, leaves: leaves}
+		for i, leaf := range b.leaves {
+			if tlog.RecordHash(leaf) != hashes[i] {
+				return &ProofError{
+					Origin: c.origin, Index: n*tileWidth + uint64(i), HasIndex: true,
+					Reason: "the entry in " + tilePath(entriesLevel, int64(n), width) + " is not the one in the tree",
+				}
+			}
+		}
+		return nil
+	})
+	return b
 }
 
 // fetchBundle reads an entry bundle, or the full one that took the place of a
 // partial one. Its entries are not verified.
-func (c *Client) fetchBundle(ctx context.Context, n int64, width int) ([][]byte, error) {
+func (c *Client) fetchBundle(ctx context.Context, p *place, n int64, width int) ([][]byte, error) {
 	path := tilePath(entriesLevel, n, width)
-	b, err := c.src.get(ctx, path, maxBundle)
+	b, err := p.get(ctx, path, maxBundle)
 	full := errors.Is(err, ErrNotFound) && width != tileWidth
 	if full {
-		b, err = c.src.get(ctx, tilePath(entriesLevel, n, tileWidth), maxBundle)
+		b, err = p.get(ctx, tilePath(entriesLevel, n, tileWidth), maxBundle)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s of %s: %w", path, c.origin, err)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"testing"
+	"time"
 )
 
 // RawLookup returns the log's answer to a lookup of all bodies, unverified.
@@ -37,6 +38,9 @@ func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) (map[st
 
 // Shrink makes lookups of at most batch keys with answers of at most limit bytes.
 func (c *Client) Shrink(batch int, limit int64) { c.batch, c.limit = batch, limit }
+
+// SetPatience sets how much longer than the log mirrors may take.
+func (c *Client) SetPatience(d time.Duration) { c.patience = d }
 
 // Swap is the compare-and-swap of a remembered note.
 func (m *Memory) Swap(origin string, old, note []byte) (bool, error) {

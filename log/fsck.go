@@ -33,7 +33,7 @@ type Fsck struct {
 // so far. The remembered checkpoint is neither asked nor changed.
 //
 // Faults are results; the error is about not being able to read, and matches
-// ErrUnreachable.
+// ErrUnreachable. Mirrors are not asked.
 func (c *Client) Fsck(ctx context.Context, progress func(done, total uint64)) (*Fsck, error) {
 	f := &fsck{c: c, res: &Fsck{}, progress: progress}
 	note, err := c.src.get(ctx, "checkpoint", policy.MaxNote)
@@ -118,7 +118,7 @@ func (f *fsck) run(ctx context.Context) error {
 
 // read fetches the stored version and, at level 0, hashes the entries.
 func (f *fsck) read(ctx context.Context, t *fsckTile) {
-	b, err := f.c.fetchTile(ctx, t.level, int64(t.n), t.width)
+	b, err := f.c.fetchTile(ctx, f.c.places[0], t.level, int64(t.n), t.width)
 	if t.err = readFault(t, t.path(), err); t.err != nil {
 		return
 	}
@@ -128,7 +128,7 @@ func (f *fsck) read(ctx context.Context, t *fsckTile) {
 	if t.level > 0 {
 		return
 	}
-	leaves, err := f.c.fetchBundle(ctx, int64(t.n), t.width)
+	leaves, err := f.c.fetchBundle(ctx, f.c.places[0], int64(t.n), t.width)
 	if t.err = readFault(t, tilePath(entriesLevel, int64(t.n), t.width), err); t.err != nil {
 		return
 	}

@@ -240,6 +240,63 @@ func TestStrayFiles(t *testing.T) {
 	}
 }
 
+// What stands after the end of a log is a fault; a freeze statement of somebody else, or
+// about another log, ends nothing.
+func TestAuditOfAFrozenLog(t *testing.T) {
+	l := logtest.New(t)
+	own, err := statement.NewEd25519Signer(l.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := logtest.Signer(t, "a")
+	operator := logtest.Leaf(t, a, &statement.Operator{Name: "op", Contact: "op@example.org", HomeLog: l.Origin(), Identity: a.PublicKey()})
+	audit := func() *log.Audit {
+		t.Helper()
+		l.Publish()
+		c := l.Client("")
+		cp, err := c.Checkpoint(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.Audit(t.Context(), cp, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	l.Add(operator)
+	l.Add(logtest.Leaf(t, a, &statement.Freeze{Origin: l.Origin()}))
+	if res := audit(); res.Freeze != nil || len(res.Faults) != 0 {
+		t.Errorf("frozen by a stranger: %+v", res)
+	}
+	l.Add(logtest.Leaf(t, own, &statement.Freeze{Origin: "other.example/01234567"}))
+	if res := audit(); res.Freeze != nil || len(res.Faults) != 1 || res.Faults[0].Index != 2 {
+		t.Errorf("frozen by a statement about another log: %+v", res)
+	}
+	l.Add(logtest.Leaf(t, own, &statement.Freeze{Origin: l.Origin(), Reason: "done"}))
+	if res := audit(); res.Freeze == nil || res.Freeze.Reason != "done" || len(res.Faults) != 1 {
+		t.Errorf("frozen: %+v", res)
+	}
+	l.Add(operator)
+	l.Add(logtest.Leaf(t, a, logtest.Closure("late")))
+	if res := audit(); len(res.Faults) != 2 || res.Faults[1].Index != 4 || !strings.Contains(res.Faults[1].Reason, "2 entries do") {
+		t.Errorf("after the end: %+v", res.Faults)
+	}
+	c := l.Client("")
+	if f, err := c.Freeze(t.Context(), mustCheckpoint(t, c)); err != nil || f != nil {
+		t.Errorf("a freeze that is not the last entry ends the log: %+v, %v", f, err)
+	}
+}
+
+func mustCheckpoint(t *testing.T, c *log.Client) *log.Checkpoint {
+	t.Helper()
+	cp, err := c.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cp
+}
+
 func TestAudit(t *testing.T) {
 	l := logtest.New(t)
 	a, b := logtest.Signer(t, "a"), logtest.Signer(t, "b")

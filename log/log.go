@@ -28,6 +28,8 @@ type Checkpoint struct {
 	Size   uint64
 	Root   tlog.Hash
 	Note   []byte // the signed note as it was received
+	// Mirror is the URL of the mirror that showed it, "" if the log did.
+	Mirror string
 
 	// Verified says who signed, and how old the checkpoint is.
 	Verified *policy.Verified

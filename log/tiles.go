@@ -52,12 +52,20 @@ func (c *Client) hashReader(ctx context.Context, cp *Checkpoint) tlog.HashReader
 		if len(indexes) == 0 {
 			return nil, nil
 		}
-		hashes, err := tlog.TileHashReader(cp.tree(), &tileReader{ctx: ctx, c: c, cache: true}).ReadHashes(indexes)
-		if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotFound) {
-			return hashes, err
-		}
-		// A tile kept from before may be the wrong one: ask again without.
-		return tlog.TileHashReader(cp.tree(), &tileReader{ctx: ctx, c: c}).ReadHashes(indexes)
+		var hashes []tlog.Hash
+		err := c.read(ctx, func(ctx context.Context, p *place) (err error) {
+			hashes, err = tlog.TileHashReader(cp.tree(), &tileReader{ctx: ctx, c: c, p: p, cache: true}).ReadHashes(indexes)
+			if err == nil || ctx.Err() != nil || errors.Is(err, ErrUnreachable) || errors.Is(err, ErrNotFound) {
+				return err
+			}
+			// A tile kept from before may be the wrong one: ask again without.
+			hashes, err = tlog.TileHashReader(cp.tree(), &tileReader{ctx: ctx, c: c, p: p}).ReadHashes(indexes)
+			if err != nil {
+				err = c.tileError(err)
+			}
+			return err
+		})
+		return hashes, err
 	})
 }
 
@@ -65,6 +73,7 @@ func (c *Client) hashReader(ctx context.Context, cp *Checkpoint) tlog.HashReader
 type tileReader struct {
 	ctx   context.Context
 	c     *Client
+	p     *place
 	cache bool
 }
 
@@ -82,7 +91,7 @@ func (r *tileReader) ReadTiles(tiles []tlog.Tile) ([][]byte, error) {
 				}
 			}
 			var err error
-			data[i], err = r.c.fetchTile(ctx, t.L, t.N, t.W)
+			data[i], err = r.c.fetchTile(ctx, r.p, t.L, t.N, t.W)
 			return err
 		})
 	}
@@ -96,11 +105,11 @@ func (r *tileReader) SaveTiles(tiles []tlog.Tile, data [][]byte) {
 }
 
 // fetchTile reads a tile, or the full tile that took the place of a partial one.
-func (c *Client) fetchTile(ctx context.Context, level int, n int64, width int) ([]byte, error) {
+func (c *Client) fetchTile(ctx context.Context, p *place, level int, n int64, width int) ([]byte, error) {
 	path := tilePath(level, n, width)
-	b, err := c.src.get(ctx, path, tileWidth*tlog.HashSize)
+	b, err := p.get(ctx, path, tileWidth*tlog.HashSize)
 	if errors.Is(err, ErrNotFound) && width != tileWidth {
-		b, err = c.src.get(ctx, tilePath(level, n, tileWidth), tileWidth*tlog.HashSize)
+		b, err = p.get(ctx, tilePath(level, n, tileWidth), tileWidth*tlog.HashSize)
 		if err == nil && len(b) == tileWidth*tlog.HashSize {
 			b = b[:width*tlog.HashSize]
 		}

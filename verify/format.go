@@ -11,6 +11,9 @@ func (p *Policy) String() string {
 	var b strings.Builder
 	for _, r := range p.Logs {
 		fmt.Fprintf(&b, "log %s file %s url %s", r.Name, r.File, r.URL)
+		for _, m := range r.Mirrors {
+			b.WriteString(" mirror " + m)
+		}
 		if !r.Required {
 			b.WriteString(" optional")
 		}

@@ -76,10 +76,12 @@ type jsonLog struct {
 	Name       string `json:"name"`
 	Origin     string `json:"origin"`
 	URL        string `json:"url"`
+	Mirror     string `json:"mirror,omitempty"` // that showed the checkpoint
 	Required   bool   `json:"required"`
 	Answered   string `json:"answered"`
 	Size       uint64 `json:"size"`
 	AgeSeconds *int64 `json:"age_seconds"` // null without witnesses
+	Frozen     bool   `json:"frozen,omitempty"`
 	Problem    string `json:"problem,omitempty"`
 	Evidence   string `json:"evidence,omitempty"`
 	Ignored    int    `json:"ignored"`
@@ -186,7 +188,7 @@ func (p *PathReport) json() jsonPath {
 
 func (l *LogReport) json() jsonLog {
 	out := jsonLog{
-		Name: l.Name, Origin: l.Origin, URL: l.URL, Required: l.Required, Answered: string(l.Answered), Size: l.Size,
+		Name: l.Name, Origin: l.Origin, URL: l.URL, Mirror: l.Mirror, Required: l.Required, Answered: string(l.Answered), Size: l.Size, Frozen: l.Frozen,
 		Problem: l.Problem, Evidence: l.Evidence, Ignored: l.Ignored,
 		Completeness: jsonBasis{By: string(l.Complete.By), Auditors: list(l.Complete.Auditors), Unread: l.Complete.Unread, Why: l.Complete.Why},
 	}

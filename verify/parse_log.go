@@ -3,6 +3,7 @@ package verify
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/firn-log/firn/log/policy"
@@ -13,7 +14,7 @@ func (p *parser) log(l line) {
 		if len(l.fields) > 1 {
 			p.define(l, l.fields[1], "log")
 		}
-		p.failf(l, l.fields[min(2, len(l.fields)-1)].col, "the line is `log NAME file LOGPOLICY [url URL] [required|optional] [max-age 24h] [index INDEXPOLICY] [tail N]`")
+		p.failf(l, l.fields[min(2, len(l.fields)-1)].col, "the line is `log NAME file LOGPOLICY [url URL] [mirror URL]… [required|optional] [max-age 24h] [index INDEXPOLICY] [tail N]`")
 		return
 	}
 	n := p.define(l, l.fields[1], "log")
@@ -36,7 +37,7 @@ func (p *parser) logOptions(l line, ref *LogRef) bool {
 		if what == "required" {
 			what = "optional"
 		}
-		if seen[what] {
+		if seen[what] && what != "mirror" {
 			p.failf(l, word.col, "%q is said twice", word.text)
 			ok = false
 		}
@@ -45,9 +46,9 @@ func (p *parser) logOptions(l line, ref *LogRef) bool {
 		case "required", "optional":
 			ref.Required = word.text == "required"
 			continue
-		case "url", "max-age", "index", "tail":
+		case "url", "mirror", "max-age", "index", "tail":
 		default:
-			p.failf(l, word.col, "%q is not an option of a log; they are url, required, optional, max-age, index and tail", word.text)
+			p.failf(l, word.col, "%q is not an option of a log; they are url, mirror, required, optional, max-age, index and tail", word.text)
 			return false
 		}
 		if len(rest) == 0 {
@@ -78,7 +79,14 @@ func (ref *LogRef) set(option, value string) string {
 		ref.MaxAge = d
 		return ""
 	}
-	ref.URL = value
+	if option == "mirror" {
+		if slices.Contains(ref.Mirrors, value) {
+			return fmt.Sprintf("mirror %s is named twice", value)
+		}
+		ref.Mirrors = append(ref.Mirrors, value)
+	} else {
+		ref.URL = value
+	}
 	return checkURL(value)
 }
 
@@ -125,6 +133,10 @@ func (p *parser) logPolicy(l line, ref *LogRef) bool {
 			p.failf(l, l.end(), "nothing says where log %s is; write `url https://…` in this line or the address in %s", ref.Name, ref.File)
 			return false
 		}
+	}
+	if slices.Contains(ref.Mirrors, ref.URL) {
+		p.failf(l, l.end(), "%s is where log %s itself is; a mirror is another place", ref.URL, ref.Name)
+		return false
 	}
 	if ref.MaxAge > 0 && pol.Quorum == policy.None {
 		p.failf(l, f.col, "max-age can never be met: %s says `quorum none`, and a checkpoint without witnesses has no age; name witnesses there or remove max-age", ref.File)

@@ -28,6 +28,7 @@ type LogRef struct {
 	Name     string
 	File     string         // the C2SP tlog-policy file as written
 	URL      string         // where to ask; http, https or file
+	Mirrors  []string       // where else its tree is; the same
 	Policy   *policy.Policy // with exactly one log
 	Origin   string
 	Required bool

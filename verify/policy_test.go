@@ -32,7 +32,7 @@ func readVector(file string) ([]byte, error) {
 }
 
 const goodPolicy = `# whom I believe
-log main file main.policy url https://log.example/x
+log main file main.policy mirror https://b.example required mirror file:///srv/a url https://log.example/x
 completeness off
 
 operator a id ` + idA + `
@@ -49,7 +49,7 @@ func TestPolicyIsParsed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `log main file main.policy url https://log.example/x
+	want := `log main file main.policy url https://log.example/x mirror https://b.example mirror file:///srv/a
 completeness off
 operator a id ` + idA + `
 operator b key ` + idB + ` ` + idC + `
@@ -113,6 +113,10 @@ func TestPolicyRefuses(t *testing.T) {
 		{"a log with a query", "log main file main.policy url https://log.example/?x\n", "1:31: the address of a log has no ? and no #"},
 		{"a log option twice", "log main file main.policy url https://log.example required optional\n", `1:60: "optional" is said twice`},
 		{"an option without value", "log main file main.policy url\n", "1:30: url needs a value"},
+		{"a mirror twice", "log main file main.policy url https://log.example mirror https://m.example mirror https://m.example\n", "1:83: mirror https://m.example is named twice"},
+		{"a mirror at a bad address", "log main file main.policy url https://log.example mirror m.example\n", `1:58: "m.example" is not the address of a log`},
+		{"a mirror without value", "log main file main.policy url https://log.example mirror\n", "1:57: mirror needs a value"},
+		{"a mirror that is the log", "log main file main.policy mirror https://log.example url https://log.example\n", "1:77: https://log.example is where log main itself is; a mirror is another place"},
 		{"an unknown option", "log main file main.policy quick\n", `1:27: "quick" is not an option of a log`},
 		{"a bad age", "log main file main.policy url https://log.example max-age -3h\n", `1:59: "-3h" is not an age; write for instance 24h or 30m`},
 		{"an age that nobody vouches for", "log main file main.policy url https://log.example max-age 24h\n", "1:15: max-age can never be met: main.policy says `quorum none`, and a checkpoint without witnesses has no age; name witnesses there or remove max-age"},

@@ -43,7 +43,9 @@ type LogReport struct {
 	Answered Answered
 	Size     uint64        // of the checkpoint that the answers are about
 	Age      time.Duration // of that checkpoint; meaningful if Dated
+	Frozen   bool          // it has ended, so that its age is of no account; only asked where that would be too high
 	Dated    bool          // false if the log policy names no witnesses: then nothing vouches for any time
+	Mirror   string        // URL of the mirror that showed that checkpoint, "" if the log did
 	// Problem is a sentence about why the log's answers are missing, too old
 	// or in doubt; "" if all is well.
 	Problem  string
@@ -144,19 +146,32 @@ func (r *reading) open(ctx context.Context) error {
 	if err != nil {
 		return r.fail(ctx, err)
 	}
-	r.use(cp)
+	r.use(ctx, cp)
 	return nil
 }
 
 // use makes cp what the answers are about.
-func (r *reading) use(cp *log.Checkpoint) {
+func (r *reading) use(ctx context.Context, cp *log.Checkpoint) {
 	r.cp = cp
 	r.Size = cp.Size
 	r.Age, r.Dated = cp.Verified.Age, cp.Verified.Dated
-	if r.ref.MaxAge > 0 && (!r.Dated || r.Age > r.ref.MaxAge) {
+	r.Mirror = cp.Mirror
+	if r.ref.MaxAge > 0 && (!r.Dated || r.Age > r.ref.MaxAge) && !r.hasEnded(ctx, cp) {
 		r.gap = fmt.Sprintf("the newest checkpoint of log %s is %s; the policy allows %s", r.Name, r.ageWords(), span(r.ref.MaxAge))
 		r.Problem = r.gap
 	}
+}
+
+// hasEnded reports whether the last entry below cp is the log's freeze statement:
+// then nothing newer is to be expected, and its age says nothing
+// (spec/policy.md#firnpolicy). What cannot be read ends nothing.
+func (r *reading) hasEnded(ctx context.Context, cp *log.Checkpoint) bool {
+	if cp.Size == 0 || r.Frozen {
+		return r.Frozen
+	}
+	last, err := r.entry(ctx, cp, cp.Size-1)
+	r.Frozen = err == nil && log.ParseFreeze(r.ref.Policy, r.Origin, last.Leaf) != nil
+	return r.Frozen
 }
 
 func (l *LogReport) ageWords() string {
@@ -207,7 +222,7 @@ func (r *reading) fail(ctx context.Context, err error) error {
 		r.gap = fmt.Sprintf("log %s showed two histories", r.Name)
 		r.Problem = err.Error()
 	case isMissing(err):
-		r.offline(err)
+		r.offline(ctx, err)
 	case errors.As(err, &quorum):
 		r.gap = fmt.Sprintf("too few witnesses cosigned log %s", r.Name)
 		r.Problem = err.Error()
@@ -225,10 +240,13 @@ func (r *reading) fail(ctx context.Context, err error) error {
 
 // offline falls back to remembered answers, which count only as long as the
 // policy says and only if witnesses vouch for their age.
-func (r *reading) offline(why error) {
+func (r *reading) offline(ctx context.Context, why error) {
 	r.Problem = fmt.Sprintf("log %s did not answer: %v", r.Name, why)
 	if errors.Is(why, log.ErrStale) {
 		r.Problem = fmt.Sprintf("log %s answered with an old checkpoint: %v", r.Name, why)
+	}
+	if r.Mirror != "" {
+		r.Problem += fmt.Sprintf("; its mirror %s answers no lookups, but --full reads the whole log from it", r.Mirror)
 	}
 	lead := fmt.Sprintf("log %s did not answer", r.Name)
 	if r.mem.note == nil {
@@ -243,11 +261,11 @@ func (r *reading) offline(why error) {
 		r.gap = lead + ", and remembered answers do not count without witnesses who say how old they are"
 	case r.ref.MaxAge == 0:
 		r.gap = lead + ", and remembered answers count only if the policy gives the log a max-age"
-	case cp.Verified.Age > r.ref.MaxAge:
+	case cp.Verified.Age > r.ref.MaxAge && !r.hasEnded(ctx, cp):
 		r.gap = fmt.Sprintf("%s and what is remembered is %s old; the policy allows %s", lead, span(cp.Verified.Age), span(r.ref.MaxAge))
 	default:
 		r.gap = ""
-		r.use(cp)
+		r.use(ctx, cp)
 		r.Answered = Remembered
 	}
 }

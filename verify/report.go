@@ -194,8 +194,14 @@ func (l *LogReport) State() string {
 	age := "without witnesses, so nothing says how old that is"
 	if l.Dated {
 		age = span(max(l.Age, 0)) + " old"
+		if l.Frozen {
+			age += " and the last one, because the log is frozen"
+		}
 	}
 	s := fmt.Sprintf("log %s (%s): answers from %s at size %d, %s", l.Name, l.Origin, l.Answered, l.Size, age)
+	if l.Mirror != "" {
+		s += ", as its mirror " + l.Mirror + " shows it"
+	}
 	if l.Ignored > 0 {
 		s += fmt.Sprintf("; %s with a wrong signature not counted", plural(l.Ignored, "statement"))
 	}

@@ -48,13 +48,14 @@ func Verify(ctx context.Context, pol *Policy, subjects []Subject, opts Options) 
 	if len(subjects) == 0 {
 		return nil, ErrNothing
 	}
+	v := &verification{pol: pol, subjects: subjects}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
 	if opts.Open == nil {
-		opts.Open = opener(&opts)
+		opts.Open = v.opener(opts)
 	}
-	v := &verification{pol: pol, subjects: subjects, opts: opts}
+	v.opts = opts
 	for _, step := range []func(context.Context) error{v.open, v.people, v.claims} {
 		if err := step(ctx); err != nil {
 			return nil, err
@@ -64,11 +65,17 @@ func Verify(ctx context.Context, pol *Policy, subjects []Subject, opts Options) 
 	return v.report(), nil
 }
 
-func opener(opts *Options) func(ref *LogRef) (Log, error) {
+// opener opens logs over the network or in folders.
+func (v *verification) opener(opts Options) func(ref *LogRef) (Log, error) {
 	mem := log.NewMemory(opts.StateDir)
 	mem.OnEvidence(opts.OnEvidence)
 	return func(ref *LogRef) (Log, error) {
-		return log.NewClient(ref.URL, ref.Policy, log.Options{Memory: mem, Now: opts.Now})
+		trouble := func(err error) {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.warnings = append(v.warnings, fmt.Sprintf("log %s: %v", ref.Name, err))
+		}
+		return log.NewClient(ref.URL, ref.Policy, log.Options{Mirrors: ref.Mirrors, OnTrouble: trouble, Memory: mem, Now: opts.Now})
 	}
 }
 
@@ -79,6 +86,9 @@ type verification struct {
 	opts      Options
 	logs      []*reading
 	directory *directory
+
+	mu       sync.Mutex
+	warnings []string // about places that were passed over
 }
 
 // each runs f for every log at the same time and returns the first error in
@@ -272,7 +282,7 @@ func (v *verification) judge(s Subject, open map[string]string) PathReport {
 }
 
 func (v *verification) report() *Report {
-	rep := &Report{Policy: v.pol, Full: v.opts.Full}
+	rep := &Report{Policy: v.pol, Full: v.opts.Full, Warnings: v.warnings}
 	open := v.openVoters()
 	for _, s := range v.subjects {
 		rep.Paths = append(rep.Paths, v.judge(s, open))

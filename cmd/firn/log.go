@@ -65,8 +65,11 @@ func (a *app) readPolicy(f *logReadFlags) (*policy.Policy, error) {
 	if lf.policy != "" {
 		lf.url = "file:///" // not read
 	}
-	_, pol, err := a.resolveLog(&lf)
-	return pol, err
+	at, err := a.resolveLog(&lf)
+	if err != nil {
+		return nil, err
+	}
+	return at.policy, nil
 }
 
 // readClient returns a client of the log that the flags name. If where is not
@@ -76,26 +79,14 @@ func (a *app) readClient(f *logReadFlags, where string) (*log.Client, error) {
 	if where != "" && lf.policy != "" {
 		lf.url = where
 	}
-	logURL, pol, err := a.resolveLog(&lf)
+	at, err := a.resolveLog(&lf)
 	if err != nil {
 		return nil, err
 	}
 	if where != "" {
-		logURL = where
+		at.url = where
 	}
-	mem, err := a.memory(f.state)
-	if err != nil {
-		return nil, err
-	}
-	c, err := log.NewClient(logURL, pol, log.Options{
-		Origin:   f.origin,
-		Memory:   mem,
-		CacheDir: f.cache,
-	})
-	if err != nil {
-		return nil, failf(exitUsage, "", "%w", err)
-	}
-	return c, nil
+	return a.newClient(&lf, at, log.Options{Origin: f.origin, CacheDir: f.cache})
 }
 
 // logPlace turns the argument of fsck, a folder or a URL, into a URL and the
@@ -133,9 +124,9 @@ func readFailure(err error) error {
 	case errors.As(err, &fork):
 		return failf(exitFailed, "name a folder for the evidence with --state", "%w", err)
 	case errors.Is(err, log.ErrStale):
-		return failf(exitInconclusive, "a cache or a mirror is behind; ask again, or ask the log itself", "%w", err)
+		return failf(exitInconclusive, "a cache or a mirror is behind; ask again, or name another mirror with --mirror", "%w", err)
 	case errors.Is(err, log.ErrUnproven):
-		return failf(exitInconclusive, "nothing of it is believed, and nobody is convicted; ask again, or ask a mirror", "%w", err)
+		return failf(exitInconclusive, "nothing of it is believed, and nobody is convicted; ask again, or name a mirror with --mirror", "%w", err)
 	case errors.As(err, &quorum):
 		return failf(exitInconclusive, "its witnesses may be late; ask again", "%w", err)
 	case errors.As(err, &pending):
@@ -145,7 +136,7 @@ func readFailure(err error) error {
 	case errors.As(err, &sig), errors.Is(err, policy.ErrUnknownLog), errors.Is(err, policy.ErrMalformed):
 		return failf(exitUntrusted, "compare the key in the log policy with the one that the log's operator publishes", "%w", err)
 	case errors.Is(err, log.ErrUnreachable):
-		return failf(exitFailed, "is the URL right, and is the log up?", "%w", err)
+		return failf(exitFailed, "is the URL right, and is the log up? a mirror of it can be named with --mirror", "%w", err)
 	}
 	return failf(exitFailed, "", "%w", err)
 }

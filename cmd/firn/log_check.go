@@ -39,6 +39,7 @@ does not say whether the keys are to be trusted; firn verify does, by your polic
 			if err != nil {
 				return readFailure(err)
 			}
+			a.warnOfFreeze(res.Freeze)
 			return a.showAudit(f, cp, res)
 		},
 	})
@@ -54,10 +55,14 @@ func (a *app) showAudit(f *logReadFlags, cp *log.Checkpoint, res *log.Audit) err
 		for id, n := range res.Unknown {
 			keys[id.String()] = n
 		}
-		err := writeJSON(a.Stdout, map[string]any{
+		out := map[string]any{
 			"schema": 1, "origin": cp.Origin, "size": cp.Size, "root": cp.Root.String(),
 			"verified": res.Verified, "kinds": res.Kinds, "faults": faults, "unknown_keys": keys,
-		})
+		}
+		if res.Freeze != nil {
+			out["frozen"] = freezeJSON(res.Freeze)
+		}
+		err := writeJSON(a.Stdout, out)
 		if err != nil {
 			return err
 		}

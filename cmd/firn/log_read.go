@@ -31,10 +31,19 @@ against the one seen before, and prints what it says and who signed it.`,
 			if err != nil {
 				return readFailure(err)
 			}
+			freeze := freezeOf(cmd.Context(), c, cp)
 			if f.json {
-				return writeJSON(a.Stdout, checkpointJSON(cp))
+				out := checkpointJSON(cp)
+				if freeze != nil {
+					out["frozen"] = freezeJSON(freeze)
+				}
+				return writeJSON(a.Stdout, out)
 			}
-			return printCheckpoint(a.Stdout, cp)
+			if err := printCheckpoint(a.Stdout, cp); err != nil || freeze == nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.Stdout, "frozen  %s\n", freeze.Words())
+			return err
 		},
 	})
 }
@@ -53,6 +62,9 @@ func checkpointJSON(cp *log.Checkpoint) map[string]any {
 		keys = append(keys, k.String())
 	}
 	out["log_keys"] = keys
+	if cp.Mirror != "" {
+		out["mirror"] = cp.Mirror
+	}
 	cosignatures := []any{}
 	for _, c := range v.Cosignatures {
 		cosignatures = append(cosignatures, map[string]any{"witness": c.Witness, "time": c.Time.UTC()})
@@ -73,6 +85,9 @@ func printCheckpoint(w io.Writer, cp *log.Checkpoint) error {
 		fmt.Fprintf(&b, "age     %s\n", v.Age.Round(time.Second))
 	} else {
 		fmt.Fprintf(&b, "age     not known: the policy asks for no witness\n")
+	}
+	if cp.Mirror != "" {
+		fmt.Fprintf(&b, "mirror  %s\n", cp.Mirror)
 	}
 	for _, k := range v.LogKeys {
 		fmt.Fprintf(&b, "signed  %s (the log, key %08x)\n", k.Name, k.ID)
@@ -108,6 +123,7 @@ to be in the log; its signature is not checked here (firn log audit does that).
 			if err != nil {
 				return readFailure(err)
 			}
+			a.warnOfFreeze(freezeOf(cmd.Context(), c, cp))
 			end := cp.Size
 			if cmd.Flags().Changed("to") {
 				end = to
@@ -182,6 +198,8 @@ func subjects(s *statement.Statement) []string {
 	case *statement.Genesis:
 		return []string{"origin:" + b.Origin}
 	case *statement.LogConfig:
+		return []string{"origin:" + b.Origin}
+	case *statement.Freeze:
 		return []string{"origin:" + b.Origin}
 	case *statement.Evidence:
 		return []string{index.Key(b.Convicted().ID())}

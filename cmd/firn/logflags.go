@@ -2,7 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"slices"
+	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -14,59 +17,81 @@ import (
 // logFlags name one log and what it must show to be believed.
 type logFlags struct {
 	url, policy, state string
+	mirrors            []string
 }
 
 func (f *logFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.url, "log", "", "`URL` of the log, or its name in your firn.policy (default the one log there)")
+	flags.StringArrayVar(&f.mirrors, "mirror", nil, "`URL` of a mirror of the log, or of a firn-peer that has one, to be read when the log does not answer (may be repeated; added to those that firn.policy names)")
 	flags.StringVar(&f.policy, "log-policy", "", "`FILE` in the form of C2SP tlog-policy that says which checkpoints of the log are believed (default what firn.policy names)")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
 }
 
 // openLog returns a client for the log that the flags name.
 func (a *app) openLog(f *logFlags) (*log.Client, error) {
-	url, pol, err := a.resolveLog(f)
+	at, err := a.resolveLog(f)
 	if err != nil {
 		return nil, err
 	}
-	mem, err := a.memory(f.state)
-	if err != nil {
+	return a.newClient(f, at, log.Options{})
+}
+
+// newClient returns a client that remembers, and warns about places that it
+// passes over.
+func (a *app) newClient(f *logFlags, at *logPlaces, o log.Options) (*log.Client, error) {
+	var err error
+	if o.Memory, err = a.memory(f.state); err != nil {
 		return nil, err
 	}
-	client, err := log.NewClient(url, pol, log.Options{Memory: mem})
+	var mu sync.Mutex
+	o.Mirrors = at.mirrors
+	o.OnTrouble = func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(a.Stderr, "firn: warning: %v\n", err)
+	}
+	c, err := log.NewClient(at.url, at.policy, o)
 	if err != nil {
 		return nil, failf(exitUsage, "", "%w", err)
 	}
-	return client, nil
+	return c, nil
 }
 
-func (a *app) resolveLog(f *logFlags) (string, *policy.Policy, error) {
+// logPlaces is where a log and its mirrors are, and what they must show.
+type logPlaces struct {
+	url     string
+	mirrors []string
+	policy  *policy.Policy
+}
+
+func (a *app) resolveLog(f *logFlags) (*logPlaces, error) {
 	if f.policy != "" {
 		pol, err := readLogPolicy(f.policy)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		url := f.url
 		if url == "" && len(pol.Logs) == 1 {
 			url = pol.Logs[0].URL
 		}
 		if url == "" {
-			return "", nil, failf(exitUsage, "name the log with --log URL", "%s names no address of a log", f.policy)
+			return nil, failf(exitUsage, "name the log with --log URL", "%s names no address of a log", f.policy)
 		}
-		return url, pol, nil
+		return &logPlaces{url, f.mirrors, pol}, nil
 	}
 	pol, err := a.loadPolicy("")
 	if wrong := verify.PolicyErrors(nil); errors.As(err, &wrong) {
-		return "", nil, err
+		return nil, err
 	}
 	if err != nil {
-		return "", nil, failf(exitUsage, "name the log with --log URL and --log-policy FILE, where FILE holds the lines\n  log VKEY URL\n  quorum none\nand VKEY is what the log's operator publishes",
+		return nil, failf(exitUsage, "name the log with --log URL and --log-policy FILE, where FILE holds the lines\n  log VKEY URL\n  quorum none\nand VKEY is what the log's operator publishes",
 			"which log, and which of its checkpoints are believed, is not known: there is no firn.policy")
 	}
 	ref, err := pickLog(pol, f.url)
 	if err != nil {
-		return "", nil, failf(exitUsage, "name one with --log NAME, or any other with --log URL and --log-policy FILE", "%w", err)
+		return nil, failf(exitUsage, "name one with --log NAME, or any other with --log URL and --log-policy FILE", "%w", err)
 	}
-	return ref.URL, ref.Policy, nil
+	return &logPlaces{ref.URL, slices.Concat(ref.Mirrors, f.mirrors), ref.Policy}, nil
 }
 
 func readLogPolicy(file string) (*policy.Policy, error) {
@@ -104,7 +129,10 @@ func logFailure(doing string, err error) error {
 		return failf(exitMisbehaviour, "the evidence is in "+fork.Path, "%s: %w", doing, err)
 	}
 	hint := ""
+	var refused *log.RequestError
 	switch {
+	case errors.As(err, &refused) && refused.Code == codeFrozen:
+		hint = hintFrozen
 	case errors.Is(err, log.ErrUnreachable):
 		hint = "see whether the log is up: its address with /healthz answers then"
 	case errors.Is(err, policy.ErrUnknownLog):

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,4 +47,34 @@ func TestScripts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRealPrograms runs testdata/real/*.txtar, with firn-log and firn-peer in PATH
+// and room for one of each at the addresses $LOGADDR and $PEERADDR, whose URLs
+// are $LOG and $PEER.
+func TestRealPrograms(t *testing.T) {
+	testreq.Command(t, "curl", "curl")
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin+"/", "../firn-log", "../firn-peer")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", build, err, out)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/real",
+		RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error {
+			for _, name := range []string{"LOG", "PEER"} {
+				ln, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					return err
+				}
+				defer ln.Close()
+				env.Setenv(name+"ADDR", ln.Addr().String())
+				env.Setenv(name, "http://"+ln.Addr().String())
+			}
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home"))
+			env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			return nil
+		},
+	})
 }

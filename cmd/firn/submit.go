@@ -212,6 +212,7 @@ func submitFailure(conf *submit.Config, err error) error {
 	var wrong *submit.ConfigError
 	var fork *log.ForkError
 	var later *submit.RejectedError
+	var refused *log.RequestError
 	switch {
 	case err == nil:
 		return nil
@@ -223,6 +224,8 @@ func submitFailure(conf *submit.Config, err error) error {
 		return failf(exitUsage, "", "%w", err)
 	case errors.As(err, &later):
 		return failf(exitFailed, rejectedHint(later.Code), "not everything was sent: %w", err)
+	case errors.As(err, &refused) && refused.Code == codeFrozen:
+		return failf(exitFailed, hintFrozen+"; the builds wait in "+conf.Spool, "not everything was sent: %w", err)
 	case errors.Is(err, log.ErrUnreachable):
 		return failf(exitFailed, "the builds wait in "+conf.Spool+" and are sent when the log can be reached", "not everything was sent: %w", err)
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, os.ErrPermission):

@@ -181,7 +181,7 @@ func closureFailure(err error) error {
 func verifyFailure(err error) error {
 	var refused *verify.RefusedError
 	if errors.As(err, &refused) {
-		return failf(exitFailed, "the log, or somebody on the way to it, gave an answer that does not fit its signed checkpoint; tell its operator, or ask a mirror of it", "%w", err)
+		return failf(exitFailed, "the log, or somebody on the way to it, gave an answer that does not fit its signed checkpoint; tell its operator, or name a mirror of it in the policy: log NAME file FILE mirror URL", "%w", err)
 	}
 	return failf(exitFailed, "", "verifying: %w", err)
 }

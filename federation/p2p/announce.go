@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/federation"
+	"github.com/firn-log/firn/log/policy"
 )
 
 // announce publishes the newest checkpoints of a log: the largest one, and the
@@ -33,6 +34,9 @@ func (n *Node) announce(ctx context.Context, origin string, in *intake) {
 		}
 		latestNext = !latestNext
 		in.saw(contentID(note))
+		if parsed, err := policy.ParseNote(note); err == nil {
+			in.hear(parsed)
+		}
 		if err := n.checkpoints.Publish(ctx, note); err != nil {
 			if ctx.Err() == nil {
 				n.o.Logger.Warn("publishing a checkpoint", "origin", origin, "error", err)

@@ -23,6 +23,10 @@ const (
 	maxFetches      = 16   // pieces of evidence that one exchange leads to
 	maxUseless      = 4096 // hashes of evidence that convicts nobody here
 	rounds          = 2    // peers that are asked in one round
+	maxAsking       = 16   // exchanges under way that this node began
+	maxServing      = 16   // and that others began
+	maxServingOne   = 2    // of those, by one peer
+	maxOfLog        = 2    // checkpoints of one log in an answer: the latest and the best
 )
 
 // exchanges asks peers what they know: each when it connects, and some at random
@@ -30,13 +34,13 @@ const (
 func (n *Node) exchanges(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	room := make(chan struct{}, 8)
+	room := make(chan struct{}, maxAsking)
 	round := time.NewTimer(jitter(n.o.AntiEntropy))
 	defer round.Stop()
 	for {
 		var ids []peer.ID
 		select {
-		case id := <-n.poke:
+		case id := <-n.asks.next:
 			ids = append(ids, id)
 		case <-round.C:
 			ids = n.host.Network().Peers()
@@ -52,8 +56,12 @@ func (n *Node) exchanges(ctx context.Context) {
 			case <-ctx.Done():
 				return
 			}
+			if !n.asks.begin(id) {
+				<-room
+				continue
+			}
 			wg.Go(func() {
-				defer func() { <-room }()
+				defer func() { n.asks.end(id); <-room }()
 				n.exchange(ctx, id)
 			})
 		}
@@ -98,16 +106,17 @@ func (n *Node) askLatest(ctx context.Context, id peer.ID) error {
 	if err != nil {
 		return err
 	}
+	of := make(map[string]int)
 	for _, note := range answer.notes {
-		if err := n.receive(id, note); err != nil {
+		if err := n.receive(id, note, of); err != nil {
 			return err
 		}
 	}
 	return n.fetch(ctx, id, answer.evidence)
 }
 
-// receive has the hub compare a note of an answer.
-func (n *Node) receive(id peer.ID, note []byte) error {
+// receive has the hub compare a note of an answer. of counts those of each log.
+func (n *Node) receive(id peer.ID, note []byte, of map[string]int) error {
 	parsed, err := policy.ParseNote(note)
 	if err != nil {
 		n.strike(id, "malformed checkpoints")
@@ -122,7 +131,10 @@ func (n *Node) receive(id peer.ID, note []byte) error {
 	if in == nil {
 		return fmt.Errorf("a checkpoint of %q, which was not asked for", head.Origin)
 	}
-	c, v := n.read(head.Origin, note)
+	if of[head.Origin]++; of[head.Origin] > maxOfLog {
+		return fmt.Errorf("more than %d checkpoints of %s", maxOfLog, head.Origin)
+	}
+	c, v := n.read(head.Origin, note, parsed)
 	if v.result == reject("").result {
 		n.strike(id, "bad signatures")
 		return fmt.Errorf("a checkpoint of %s: %s", head.Origin, v.why)
@@ -130,7 +142,7 @@ func (n *Node) receive(id peer.ID, note []byte) error {
 	if c == nil {
 		return nil
 	}
-	c.from = "exchange with " + id.String()
+	c.owner, c.from = id, "exchange with "+id.String()
 	if !in.put(c) {
 		n.o.Metrics.surplus.WithLabelValues("intake").Inc()
 	}
@@ -243,14 +255,12 @@ func (n *Node) serve(s network.Stream, p pace, what string, answer func() error)
 	id := s.Conn().RemotePeer()
 	outcome := "done"
 	defer func() { n.o.Metrics.exchanges.WithLabelValues("answered", outcome).Inc() }()
-	select {
-	case n.serving <- struct{}{}:
-		defer func() { <-n.serving }()
-	default:
+	if !n.beginServing(id) {
 		outcome = "busy"
 		s.Reset()
 		return
 	}
+	defer n.endServing(id)
 	if !n.rates.allow(p, bucketName{peer: id, what: what}, 1) {
 		outcome = "surplus"
 		s.Reset()
@@ -267,6 +277,32 @@ func (n *Node) serve(s network.Stream, p pace, what string, answer func() error)
 		return
 	}
 	s.Close()
+}
+
+// beginServing takes one of the places for answers, of which one peer has only a
+// few, however slowly it writes and reads. endServing gives it back.
+func (n *Node) beginServing(id peer.ID) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.served[id] >= maxServingOne {
+		return false
+	}
+	select {
+	case n.serving <- struct{}{}:
+		n.served[id]++
+		return true
+	default:
+		return false
+	}
+}
+
+func (n *Node) endServing(id peer.ID) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	<-n.serving
+	if n.served[id]--; n.served[id] == 0 {
+		delete(n.served, id)
+	}
 }
 
 // serveLatest answers which checkpoints and what evidence are different here.

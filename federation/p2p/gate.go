@@ -11,7 +11,7 @@ import (
 )
 
 // shutOut is how long a peer that was caught may not connect.
-const shutOut = 10 * time.Minute
+const shutOut = forgiveness
 
 // A gate admits peers by their ids, which the Noise handshake proves. It
 // implements libp2p's ConnectionGater, and may be used concurrently.
@@ -34,15 +34,16 @@ func (g *gate) admit(id peer.ID) {
 	g.allowed[id] = true
 }
 
-// shut keeps a peer out for a while, and reports whether it was in before.
+// shut keeps a peer out for a while, and reports whether it was in before. For
+// one that is out already the while does not begin anew.
 func (g *gate) shut(id peer.ID) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	was := g.now().Before(g.until[id])
-	if g.allowed[id] {
-		g.until[id] = g.now().Add(shutOut)
+	if !g.allowed[id] || g.now().Before(g.until[id]) {
+		return false
 	}
-	return !was
+	g.until[id] = g.now().Add(shutOut)
+	return true
 }
 
 func (g *gate) allows(id peer.ID) bool {

@@ -28,6 +28,9 @@ const (
 	seenFor = 30 * time.Second
 	// forgiveness is the time after which a peer's past counts for nothing.
 	forgiveness = time.Hour
+	// retained is how long the score of a peer that is away is kept, as it is:
+	// less than shutOut, so that whoever may come back begins anew.
+	retained = shutOut - time.Minute
 )
 
 // messageID is the first 20 bytes of the SHA-256 of a message.
@@ -89,7 +92,7 @@ func scoring() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 		Topics:               map[string]*pubsub.TopicScoreParams{CheckpointTopic: topic, EvidenceTopic: topic},
 		AppSpecificScore:     func(peer.ID) float64 { return 0 },
 		DecayInterval:        time.Second, DecayToZero: 0.01,
-		RetainScore: forgiveness, SeenMsgTTL: seenFor,
+		RetainScore: retained, SeenMsgTTL: seenFor,
 	}
 	return params, &pubsub.PeerScoreThresholds{GossipThreshold: noGossip, PublishThreshold: noPublishing, GraylistThreshold: graylisted}
 }
@@ -97,18 +100,13 @@ func scoring() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 var errSurplus = errors.New("too many messages")
 
 // inspect drops what a peer sends beyond any honest pace, before it costs
-// anything: memory for ids least of all. Nobody is scored for it.
+// anything: memory for ids least of all. GossipSub's own control messages count
+// as well. Nobody is scored for it.
 func (n *Node) inspect(from peer.ID, rpc *pubsub.RPC) error {
-	size := 0
-	for _, m := range rpc.GetPublish() {
-		size += len(m.GetData())
-	}
-	if len(rpc.GetPublish()) == 0 {
-		return nil
-	}
-	if !n.rates.allow(paceMessages, bucketName{peer: from, what: "messages"}, float64(len(rpc.GetPublish()))) ||
-		!n.rates.allow(paceBytes, bucketName{peer: from, what: "bytes"}, float64(size)) {
-		n.o.Metrics.surplus.WithLabelValues("messages").Add(float64(len(rpc.GetPublish())))
+	count := max(1, len(rpc.GetPublish()))
+	if !n.rates.allow(paceMessages, bucketName{peer: from, what: "messages"}, float64(count)) ||
+		!n.rates.allow(paceBytes, bucketName{peer: from, what: "bytes"}, float64(rpc.Size())) {
+		n.o.Metrics.surplus.WithLabelValues("messages").Add(float64(count))
 		return errSurplus
 	}
 	return nil

@@ -2,17 +2,24 @@ package p2p
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"sync"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/policy"
 )
 
 const (
-	maxIntake = 16 // checkpoints of one log that wait for the hub
-	maxStale  = 8  // of those that are stale, which wait behind the others
-	maxSeen   = 64 // ids of checkpoints of one log that were on the topic
+	maxIntake = 16  // checkpoints of one log that wait for the hub
+	maxStale  = 8   // of those that are stale, which wait behind the others
+	maxOfOne  = 4   // of either, from one peer
+	maxSeen   = 64  // ids of checkpoints of one log that were on the topic
+	maxTexts  = 64  // texts of checkpoints of one log that were on the topic
+	maxLines  = 256 // signature lines under one text that were on the topic
 )
 
 // A candidate is a checkpoint whose signatures are verified.
@@ -20,7 +27,8 @@ type candidate struct {
 	note  []byte
 	size  uint64
 	stale bool
-	from  string
+	owner peer.ID
+	from  string // for people
 }
 
 // An intake holds what of one log waits to be compared, and what was on the topic.
@@ -30,12 +38,22 @@ type intake struct {
 	fresh []*candidate
 	stale []*candidate
 	seen  []string // ids of messages, the oldest first
+	heard []*heard // the oldest first
 	ready chan struct{}
+}
+
+// A heard is the text of a checkpoint and the signature lines under it that were
+// on the topic.
+type heard struct {
+	text  [32]byte // SHA-256
+	lines map[[32]byte]bool
 }
 
 func newIntake() *intake { return &intake{ready: make(chan struct{}, 1)} }
 
-// put adds a candidate, or reports that there are too many already.
+// put adds a candidate, or reports that there are too many already, or too many
+// of the one who sent it: others have room even if somebody sends what takes the
+// hub long.
 func (in *intake) put(c *candidate) bool {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -43,7 +61,13 @@ func (in *intake) put(c *candidate) bool {
 	if c.stale {
 		list, limit = &in.stale, maxStale
 	}
-	if len(*list) >= limit {
+	of := 0
+	for _, x := range *list {
+		if x.owner == c.owner {
+			of++
+		}
+	}
+	if len(*list) >= limit || of >= maxOfOne {
 		return false
 	}
 	*list = append(*list, c)
@@ -63,6 +87,53 @@ func (in *intake) next() *candidate {
 			c := (*list)[0]
 			*list = (*list)[1:]
 			return c
+		}
+	}
+	return nil
+}
+
+// hear remembers the text and the signatures of a note that was on the topic.
+func (in *intake) hear(note *policy.Note) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	h := in.find(note.Text)
+	if h == nil {
+		h = &heard{text: sha256.Sum256([]byte(note.Text)), lines: make(map[[32]byte]bool)}
+		if in.heard = append(in.heard, h); len(in.heard) > maxTexts {
+			in.heard = in.heard[1:]
+		}
+	}
+	for _, s := range note.Signatures {
+		if len(h.lines) < maxLines {
+			h.lines[sha256.Sum256([]byte(s.String()))] = true
+		}
+	}
+}
+
+// known reports whether a note says nothing that was not on the topic: of one
+// checkpoint with n cosignatures there are 2ⁿ notes, in n! orders, and to pass on
+// each of them would be a flood that everybody helps with.
+func (in *intake) known(note *policy.Note) bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	h := in.find(note.Text)
+	if h == nil {
+		return false
+	}
+	for _, s := range note.Signatures {
+		if !h.lines[sha256.Sum256([]byte(s.String()))] {
+			return len(h.lines) >= maxLines
+		}
+	}
+	return true
+}
+
+// find returns what was heard of a text, or nil. The caller holds mu.
+func (in *intake) find(text string) *heard {
+	sum := sha256.Sum256([]byte(text))
+	for _, h := range in.heard {
+		if h.text == sum {
+			return h
 		}
 	}
 	return nil

@@ -35,26 +35,40 @@ func (n *Node) judgeCheckpoint(from peer.ID, data []byte) verdict {
 		n.o.Metrics.surplus.WithLabelValues("origin").Inc()
 		return ignore("surplus")
 	}
-	c, v := n.read(origin, data)
+	note, err := policy.ParseNote(data)
+	switch {
+	case err != nil:
+		return reject("malformed")
+	case in.known(note):
+		return ignore("known")
+	}
+	c, v := n.read(origin, data, note)
 	if c == nil {
 		return v
 	}
-	c.from = "gossip of " + from.String()
+	c.owner, c.from = from, "gossip of "+from.String()
 	if c.stale && !n.rates.allow(paceStale, bucketName{from, "stale", origin}, 1) {
 		return ignore("stale")
 	}
-	if !in.put(c) {
+	taken := in.put(c)
+	if !taken {
 		n.o.Metrics.surplus.WithLabelValues("intake").Inc()
 	}
 	if v.result == accept("").result {
 		in.saw(contentID(data))
+		if taken {
+			in.hear(note)
+		}
 	}
 	return v
 }
 
 // read verifies the signatures of a note and decides whether it is passed on. The
 // candidate is nil if the hub should not see it.
-func (n *Node) read(origin string, note []byte) (*candidate, verdict) {
+func (n *Node) read(origin string, note []byte, parsed *policy.Note) (*candidate, verdict) {
+	if twice(parsed) {
+		return nil, ignore("twice")
+	}
 	got, err := n.o.Hub.Check(note)
 	var bad *policy.SignatureError
 	switch {
@@ -75,38 +89,53 @@ func (n *Node) read(origin string, note []byte) (*candidate, verdict) {
 		}
 	}
 	switch {
-	case !n.whole(origin, note):
+	case !n.whole(origin, parsed):
 		return c, ignore("unknown-signature")
+	case n.o.Hub.Convicted(origin):
+		return c, ignore("convicted")
 	case c.stale:
 		return c, ignore("stale")
 	}
 	return c, accept("new")
 }
 
+// keyName is how a signature line names its key.
+type keyName struct {
+	name string
+	id   uint32
+}
+
+// twice reports whether two signatures name one key. No honest note is like that,
+// and to verify the same line a thousand times is work.
+func twice(note *policy.Note) bool {
+	seen := make(map[keyName]bool, len(note.Signatures))
+	for _, s := range note.Signatures {
+		if seen[keyName{s.Name, s.ID}] {
+			return true
+		}
+		seen[keyName{s.Name, s.ID}] = true
+	}
+	return false
+}
+
 // whole reports whether every signature of a verified note is by a key of the
-// policy, and none twice: only then can all others verify what this one did.
-func (n *Node) whole(origin string, note []byte) bool {
+// policy: only then can all others verify what this one did.
+func (n *Node) whole(origin string, note *policy.Note) bool {
 	l, ok := n.o.Hub.Log(origin)
-	parsed, err := policy.ParseNote(note)
-	if !ok || err != nil {
+	if !ok {
 		return false
 	}
-	type name struct {
-		name string
-		id   uint32
-	}
-	known := make(map[name]bool)
+	known := make(map[keyName]bool)
 	for _, x := range l.Policy.Logs {
-		known[name{x.Key.Name, x.Key.ID}] = x.Key.Name == origin
+		known[keyName{x.Key.Name, x.Key.ID}] = x.Key.Name == origin
 	}
 	for _, w := range l.Policy.Witnesses {
-		known[name{w.Key.Name, w.Key.ID}] = w.Key.Type == policy.TypeCosignature
+		known[keyName{w.Key.Name, w.Key.ID}] = w.Key.Type == policy.TypeCosignature
 	}
-	for _, s := range parsed.Signatures {
-		if !known[name{s.Name, s.ID}] {
+	for _, s := range note.Signatures {
+		if !known[keyName{s.Name, s.ID}] {
 			return false
 		}
-		known[name{s.Name, s.ID}] = false
 	}
 	return true
 }

@@ -94,7 +94,7 @@ func TestCheckpointVerdicts(t *testing.T) {
 		{"cosignatures only", edit(t, good, func(n *policy.Note) { n.Signatures = n.Signatures[1:] }), "ignore", "unsigned", false},
 		{"another key of this log", fill(other, 9), "ignore", "unsigned", false},
 		{"a signature that nobody here can check", edit(t, good, func(n *policy.Note) { n.Signatures = append(n.Signatures, unknown) }), "ignore", "unknown-signature", true},
-		{"one signature twice", edit(t, good, func(n *policy.Note) { n.Signatures = append(n.Signatures, n.Signatures[1]) }), "ignore", "unknown-signature", true},
+		{"one signature twice", edit(t, good, func(n *policy.Note) { n.Signatures = append(n.Signatures, n.Signatures[1]) }), "ignore", "twice", false},
 		{"cosigned in the future", ahead, "ignore", "future", true},
 		{"older than the held one", old, "ignore", "stale", true},
 		{"no entries", empty, "ignore", "empty", false},
@@ -150,8 +150,8 @@ func TestSurplusCheckpointsAreIgnored(t *testing.T) {
 	for n.intakes[l.Origin()].next() != nil {
 		waiting++
 	}
-	if waiting != maxIntake {
-		t.Errorf("%d checkpoints wait, want %d", waiting, maxIntake)
+	if waiting != maxOfOne+1 {
+		t.Errorf("%d checkpoints wait, want %d of one peer and 1 of the other", waiting, maxOfOne)
 	}
 }
 
@@ -345,9 +345,14 @@ func TestGateShutsOutForAWhile(t *testing.T) {
 	if !g.shut("a") || g.shut("a") || g.allows("a") {
 		t.Error("a peer that was shut out may connect")
 	}
-	now = now.Add(shutOut)
+	now = now.Add(shutOut / 2)
+	g.shut("a") // as the score says each second
+	now = now.Add(shutOut / 2)
 	if !g.allows("a") {
 		t.Error("a peer stays shut out")
+	}
+	if params, _ := scoring(); params.RetainScore >= shutOut {
+		t.Error("who may come back is shut out again for what it did before")
 	}
 	g.shut("b")
 	if now = now.Add(2 * shutOut); g.allows("b") || len(g.until) != 1 {

@@ -27,11 +27,13 @@ type Node struct {
 	checkpoints *pubsub.Topic
 	evidence    *pubsub.Topic
 	stop        context.CancelFunc // of pubsub
+	more        more               // peers beside the configured ones
 	intakes     map[string]*intake // by origin; not changed after New
-	poke        chan peer.ID       // peers to exchange with now
-	serving     chan struct{}      // a token for each exchange that is answered
+	asks        *asks
+	serving     chan struct{} // a token for each exchange that is answered
 
 	mu      sync.Mutex
+	served  map[peer.ID]int // exchanges of one peer that are answered now
 	scores  map[peer.ID]float64
 	strikes map[peer.ID]int
 	useless map[string]bool // hashes of evidence that convicts nobody here
@@ -46,8 +48,8 @@ func New(o Options) (*Node, error) {
 	}
 	n := &Node{
 		o: o, gate: newGate(o), rates: newRates(o.Now), held: &heldCache{hub: o.Hub},
-		intakes: make(map[string]*intake),
-		poke:    make(chan peer.ID, 2*MaxPeers), serving: make(chan struct{}, 8),
+		intakes: make(map[string]*intake), more: more{peers: make(map[peer.ID]*dialled)},
+		asks: newAsks(), serving: make(chan struct{}, maxServing), served: make(map[peer.ID]int),
 		scores: make(map[peer.ID]float64), strikes: make(map[peer.ID]int),
 		useless: make(map[string]bool), spread: make(map[string]bool),
 	}
@@ -60,7 +62,7 @@ func New(o Options) (*Node, error) {
 		}
 		n.gate.admit(p.id)
 	}
-	if n.host, err = newHost(o.Key, n.gate, o.Listen, len(o.Peers)); err != nil {
+	if n.host, err = newHost(o.Key, n.gate, o.Listen, len(o.Peers)+o.Room); err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -135,7 +137,9 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 	}
 	n.o.Logger.Info("gossiping", "peer", n.ID(), "addresses", n.Addrs(), "peers", len(n.o.Peers))
+	wait := n.dialMore(ctx)
 	wg.Wait()
+	wait()
 	return nil
 }
 
@@ -151,17 +155,20 @@ func drain(ctx context.Context, sub *pubsub.Subscription) {
 }
 
 func (n *Node) connected(id peer.ID) {
+	if !n.gate.knows(id) {
+		go n.host.Network().ClosePeer(id) // SetPeers was faster than its handshake
+		return
+	}
 	n.count()
 	n.ask(id)
 }
 
 func (n *Node) count() { n.o.Metrics.peers.Set(float64(len(n.host.Network().Peers()))) }
 
-// ask has a peer asked for what it knows, soon.
+// ask has a peer asked for what it knows, soon, unless it gives too much reason to.
 func (n *Node) ask(id peer.ID) {
-	select {
-	case n.poke <- id:
-	default: // the next round will do
+	if n.rates.allow(paceExchange, bucketName{peer: id, what: "ask"}, 1) {
+		n.asks.add(id)
 	}
 }
 

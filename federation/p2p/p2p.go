@@ -39,7 +39,7 @@ const (
 	// MaxEvidence bounds an evidence message in bytes. What is larger is not
 	// sent as a message: peers are told its hash and fetch it.
 	MaxEvidence = 128 << 10
-	// MaxPeers bounds how many peers may be configured.
+	// MaxPeers bounds how many peers may be configured or added.
 	MaxPeers = 256
 )
 
@@ -62,6 +62,9 @@ type Options struct {
 	// only dials.
 	Listen []string
 	Peers  []Peer
+	// Room is how many peers [Node.SetPeers] may add to Peers; together they are at
+	// most MaxPeers.
+	Room int
 	// Pace is the least time between two checkpoints of one log that this node
 	// publishes; 0 is 1 s.
 	Pace time.Duration
@@ -90,8 +93,8 @@ func withDefaults(o Options) (Options, error) {
 		return o, errors.New("gossip needs a hub")
 	case o.Key == nil:
 		return o, errors.New("gossip needs the key of the peer")
-	case len(o.Peers) > MaxPeers:
-		return o, fmt.Errorf("%d peers are configured, at most %d are possible", len(o.Peers), MaxPeers)
+	case len(o.Peers)+o.Room > MaxPeers:
+		return o, fmt.Errorf("%d peers are configured and %d may be added, at most %d are possible", len(o.Peers), o.Room, MaxPeers)
 	}
 	if o.Pace == 0 {
 		o.Pace = DefaultPace

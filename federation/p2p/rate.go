@@ -21,8 +21,8 @@ var (
 	paceFetch      = pace{4, 64}            // evidence that it fetches
 )
 
-// maxBuckets bounds the memory of rates. Peers are configured and logs as well,
-// so it is not reached by anything that a peer sends.
+// maxBuckets bounds the memory of rates. With many peers and many logs it is
+// reached: then those that are full again go, because they say nothing.
 const maxBuckets = 1 << 16
 
 type bucketName struct {
@@ -32,8 +32,17 @@ type bucketName struct {
 }
 
 type bucket struct {
+	pace   pace
 	tokens float64
 	at     time.Time
+}
+
+// fill adds what has come since the last time.
+func (b *bucket) fill(now time.Time) {
+	if d := now.Sub(b.at); d > 0 {
+		b.tokens = min(b.pace.burst, b.tokens+b.pace.perSecond*d.Seconds())
+	}
+	b.at = now
 }
 
 // rates are token buckets. They may be used concurrently.
@@ -55,18 +64,27 @@ func (r *rates) allow(p pace, name bucketName, n float64) bool {
 	b := r.buckets[name]
 	if b == nil {
 		if len(r.buckets) >= maxBuckets {
+			r.sweep(now)
+		}
+		if len(r.buckets) >= maxBuckets {
 			return false
 		}
-		b = &bucket{tokens: p.burst, at: now}
+		b = &bucket{pace: p, tokens: p.burst, at: now}
 		r.buckets[name] = b
 	}
-	if d := now.Sub(b.at); d > 0 {
-		b.tokens = min(p.burst, b.tokens+p.perSecond*d.Seconds())
-	}
-	b.at = now
+	b.fill(now)
 	if b.tokens < n {
 		return false
 	}
 	b.tokens -= n
 	return true
+}
+
+// sweep forgets the buckets that are full. The caller holds mu.
+func (r *rates) sweep(now time.Time) {
+	for name, b := range r.buckets {
+		if b.fill(now); b.tokens >= b.pace.burst {
+			delete(r.buckets, name)
+		}
+	}
 }

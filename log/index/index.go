@@ -79,6 +79,10 @@ func bodyKeys(s *statement.Statement) []string {
 		return append(rulesKeys(&b.Rules), Key(b.LogKey.ID()))
 	case *statement.LogConfig:
 		return rulesKeys(&b.Rules)
+	case *statement.Freeze:
+		if b.Successor != nil {
+			return []string{Key(b.Successor.LogKey.ID())}
+		}
 	case *statement.Evidence:
 		return []string{Key(b.Convicted().ID()), DigestSHA256(sha256.Sum256(b.Bytes))}
 	}

@@ -149,6 +149,11 @@ func TestKeysOfEachKind(t *testing.T) {
 			"log-config", &statement.LogConfig{Origin: "log.example/01234567", Rules: rules(other)}, nil,
 			[]string{key, "key:" + other.ID().String(), "key:" + strings.Repeat("0a", 32)},
 		},
+		{
+			"freeze", &statement.Freeze{Origin: "log.example/01234567", Successor: &statement.Successor{Origin: "log.example/89abcdef", LogKey: other}}, nil,
+			[]string{key, "key:" + other.ID().String()},
+		},
+		{"freeze, alone", &statement.Freeze{Origin: "log.example/01234567", Reason: "no more"}, nil, []string{key}},
 		{"operator, later", &statement.Operator{
 			Name: "a", Contact: "a", HomeLog: "log.example/01234567", Identity: me.PublicKey(), OperatorID: &op,
 		}, &op, []string{"operator:" + op.String(), key}},

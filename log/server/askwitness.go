@@ -76,7 +76,7 @@ func (s *Server) openGate(ctx context.Context, size uint64) ([]*witnessing.Clien
 	if s.witnesses == nil {
 		return nil, nil
 	}
-	s.gate = newGate(s.policy, s.witnesses.Names(), s.doubt, s.enough)
+	s.gate = newGate(s.witnesses.Policy(), s.witnesses.Names(), s.doubt, s.enough)
 	if s.doubt != "" {
 		s.seq.refuse(&doubtError{s.doubt})
 		s.log.Warn("this may be an older copy of the log: nothing is signed or taken until all witnesses have answered", "why", s.doubt)
@@ -152,7 +152,7 @@ func (s *Server) askWitness(ctx context.Context, c *witnessing.Client, size uint
 	if err := s.checkNote(ctx, "the witness "+namesOf(c), note, size); err != nil {
 		return err
 	}
-	v, err := s.policy.VerifyLog(note)
+	v, err := s.witnesses.Policy().VerifyLog(note)
 	if err != nil {
 		return fmt.Errorf("what it shows is not a checkpoint of this log: %w", err)
 	}
@@ -193,6 +193,9 @@ func (s *Server) keepAsking(ctx context.Context, c *witnessing.Client) {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+		if !slices.ContainsFunc(c.Witnesses(), func(w policy.Witness) bool { return slices.Contains(s.witnesses.Names(), w.Name) }) {
+			return // evidence has come against it
 		}
 		size, err := s.store.Size(ctx)
 		if err == nil {

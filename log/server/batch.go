@@ -62,7 +62,8 @@ func (s *Server) ingestBatch(ctx context.Context, batch []*entry) error {
 // registry, and lets checkpoints of them be published. size is that of the tree.
 func (s *Server) ingest(ctx context.Context, rows []indexdb.Row, statements []*statement.Statement, usage []indexdb.Usage, size uint64) error {
 	began := time.Now()
-	next := indexdb.State{Size: s.db.State().Size + uint64(len(rows))}
+	first := s.db.State().Size
+	next := indexdb.State{Size: first + uint64(len(rows))}
 	var err error
 	if next.Root, err = s.tree.RootWithin(ctx, next.Size, size); err != nil {
 		return err
@@ -70,9 +71,12 @@ func (s *Server) ingest(ctx context.Context, rows []indexdb.Row, statements []*s
 	if err := s.db.Ingest(ctx, rows, next, usage); err != nil {
 		return err
 	}
-	for _, st := range statements {
+	for i, st := range statements {
 		if st != nil {
-			s.registry.Apply(st)
+			s.apply(first+uint64(i), st)
+			if b, ok := st.Body.(*statement.Evidence); ok {
+				s.bring(b)
+			}
 		}
 	}
 	s.metrics.ingest.Observe(time.Since(began).Seconds())

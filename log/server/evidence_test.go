@@ -20,7 +20,7 @@ func evidenceBody(t *testing.T, name string) *statement.Evidence {
 }
 
 // stranger is a key that no operator has registered and that signs SSHSIG.
-func stranger(t *testing.T) statement.Signer {
+func stranger(t testing.TB) statement.Signer {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "key")
 	key := want(os.ReadFile(filepath.Join(testreq.Root(), "log", "statement", "testdata", "rsa3072")))(t)

@@ -18,12 +18,12 @@ import (
 // tree does not continue. A cosignature with another time than now may be an old one
 // that somebody sends again: it does not count.
 type gate struct {
-	policy *policy.Policy
-	names  []string     // of every witness that is asked
-	doubt  string       // why all must answer, or ""
-	opens  func() error // called when enough have; an error leaves it closed
+	doubt string       // why all must answer, or ""
+	opens func() error // called when enough have; an error leaves it closed
 
 	mu     sync.Mutex // guards what follows
+	policy *policy.Policy
+	names  []string // of every witness that is asked
 	have   map[string]bool
 	why    map[string]string // why what a witness answered does not count
 	armed  bool              // the log has started, so that it may open
@@ -71,6 +71,22 @@ func (g *gate) check() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.busy, g.open = false, err == nil
+}
+
+// ignore goes on under a policy that ignores more witnesses; names are those that are
+// still asked. It reports whether it has closed because they cannot make up the quorum.
+func (g *gate) ignore(pol *policy.Policy, names []string) (closed bool) {
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	g.policy, g.names = pol, names
+	if g.open && !g.forced && !pol.Satisfied(names) {
+		g.open, closed = false, true
+	}
+	g.mu.Unlock()
+	g.check()
+	return closed
 }
 
 // arm lets the gate open from now on; with override at once, whatever the

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,6 +16,8 @@ import (
 
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/server/indexdb"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // evidenceInterval is how often the folder with evidence is read.
@@ -29,6 +34,12 @@ func (e *convictedError) Error() string {
 // openEvidence opens the folder with evidence and looks for this log in it.
 func (s *Server) openEvidence() error {
 	s.evidence = evidence.NewStore(inDir(s.dir, s.config.Witnessing.Evidence))
+	s.brought.wake = make(chan struct{}, 1)
+	key, err := policy.ParseKey(s.key.vkey)
+	if err != nil {
+		return err
+	}
+	s.own = &policy.Policy{Logs: []policy.Log{{Key: key}}, Quorum: policy.None}
 	why, err := s.againstMe()
 	if err != nil {
 		return err
@@ -45,12 +56,7 @@ func (s *Server) openEvidence() error {
 // againstMe returns a *convictedError if evidence is held against this log's key, or
 // nil.
 func (s *Server) againstMe() (why, err error) {
-	key, err := policy.ParseKey(s.key.vkey)
-	if err != nil {
-		return nil, err
-	}
-	own := &policy.Policy{Logs: []policy.Log{{Key: key}}, Quorum: policy.None}
-	held, err := s.evidence.AgainstLog(own, s.config.Origin)
+	held, err := s.evidence.AgainstLog(s.own, s.config.Origin)
 	if err != nil || len(held) == 0 {
 		return nil, err
 	}
@@ -73,7 +79,7 @@ func (s *Server) heedEvidence(pol *policy.Policy) (*policy.Policy, error) {
 // was public stays so.
 func (s *Server) startReading(ctx context.Context) {
 	if s.witnesses != nil {
-		s.gate = newGate(s.policy, s.witnesses.Names(), "", func() error { return s.convicted })
+		s.gate = newGate(s.witnesses.Policy(), s.witnesses.Names(), "", func() error { return s.convicted })
 		s.gate.breaks(s.convicted)
 	}
 	if b, err := os.ReadFile(s.path(filepath.Join(publicName, checkpointName))); err == nil && s.witnesses == nil {
@@ -86,36 +92,37 @@ func (s *Server) startReading(ctx context.Context) {
 	s.run(ctx)
 }
 
-// watchEvidence reads the folder with evidence every now and then, until the function
-// that it returns is called. Evidence against this log ends signing at once, evidence
-// against a witness is heeded at the next start.
+// watchEvidence reads the folder with evidence every now and then, and when a leaf has
+// brought some, until the function that it returns is called.
 func (s *Server) watchEvidence() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		t := time.NewTicker(evidenceInterval)
 		defer t.Stop()
-		var told []string
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-t.C:
+			case <-s.brought.wake:
 			}
-			told = s.readEvidence(told)
+			s.readEvidence()
 		}
 	})
 	return func() { cancel(); wg.Wait() }
 }
 
-// readEvidence acts on what is new in the folder. told are the witnesses about whom the
-// log has been told.
-func (s *Server) readEvidence(told []string) []string {
+// readEvidence keeps what leaves have brought, and acts on what is in the folder:
+// evidence against this log ends signing and taking, a witness that it convicts is
+// asked and counted no more.
+func (s *Server) readEvidence() {
+	s.keepBrought()
 	why, err := s.againstMe()
 	switch {
 	case err != nil:
 		s.log.Error("evidence cannot be read", "error", err)
-		return told
+		return
 	case why != nil && s.seq.over() == nil:
 		s.log.Error("evidence against this log has come", "error", why)
 		s.signer.stop()
@@ -123,19 +130,158 @@ func (s *Server) readEvidence(told []string) []string {
 		s.seq.end(why)
 		s.metrics.convicted.Set(1)
 	}
-	if s.policy == nil {
-		return told
+	if s.witnesses == nil {
+		return
 	}
-	pol, err := s.evidence.Apply(s.policy)
+	now := s.witnesses.Policy()
+	pol, err := s.evidence.Apply(now)
 	if err != nil {
 		s.log.Error("evidence cannot be read", "error", err)
-		return told
+		return
 	}
 	for _, name := range pol.Ignored() {
-		if !slices.Contains(s.policy.Ignored(), name) && !slices.Contains(told, name) {
-			told = append(told, name)
-			s.log.Error("evidence against a witness has come: it still counts here until firn-log is started again", "witness", name, "folder", s.evidence.Dir())
+		if !slices.Contains(now.Ignored(), name) {
+			s.log.Error("evidence against a witness has come: it is neither asked nor counted any more", "witness", name, "folder", s.evidence.Dir())
 		}
 	}
-	return told
+	s.ignore(pol) // also if nothing is new: the gate may have been opening the last time
+}
+
+// ignore goes on under a policy that ignores more witnesses. If those that are left
+// cannot make up its quorum, nothing new is signed.
+func (s *Server) ignore(pol *policy.Policy) {
+	s.witnesses.Ignore(pol)
+	names := s.witnesses.Names()
+	if s.gate.ignore(pol, names) {
+		s.signer.hold(true) // what the record has was signed before: the gate was open
+		s.log.Error("nothing new is signed: without the witnesses that evidence is held against there is no quorum", "ignored", pol.Ignored(), "left", names)
+	}
+}
+
+// brought is evidence that came as leaves of this log and is not in the folder yet.
+type brought struct {
+	wake chan struct{} // holds one token if there is some
+
+	mu   sync.Mutex
+	list []*evidence.Evidence
+}
+
+// maxBrought bounds how much evidence waits for the disk. What finds no room is found
+// in the index at the next start.
+const maxBrought = 64
+
+// bring notes the evidence of a leaf that the tree and the index have, if it is against
+// this log or one of its witnesses that still counts, and reports whether it is.
+func (s *Server) bring(body *statement.Evidence) bool {
+	e, err := evidence.Parse(bytes.Clone(body.Bytes))
+	if err != nil {
+		return false // the leaf would not have been one
+	}
+	pol := s.accused()
+	v, err := e.Verify(pol)
+	if err != nil || v.Kind == evidence.KindWitness && slices.Contains(pol.Ignored(), v.Name) {
+		return false
+	}
+	s.brought.mu.Lock()
+	defer s.brought.mu.Unlock()
+	if len(s.brought.list) < maxBrought {
+		s.brought.list = append(s.brought.list, e)
+	}
+	select {
+	case s.brought.wake <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+// accused returns the policy whose keys evidence matters against here: this log's, and
+// those of its witnesses.
+func (s *Server) accused() *policy.Policy {
+	if s.witnesses != nil {
+		return s.witnesses.Policy()
+	}
+	return s.own
+}
+
+// keepBrought writes what leaves have brought into the folder. What cannot be written
+// is tried again.
+func (s *Server) keepBrought() {
+	s.brought.mu.Lock()
+	list := s.brought.list
+	s.brought.list = nil
+	s.brought.mu.Unlock()
+	for i, e := range list {
+		held, added, err := s.evidence.Add(e, s.accused())
+		switch {
+		case errors.Is(err, evidence.ErrSetAside):
+			s.log.Warn("a leaf has brought evidence that was set aside before", "error", err)
+		case err != nil:
+			s.log.Error("evidence that a leaf has brought cannot be kept; it is tried again", "error", err)
+			s.brought.mu.Lock()
+			s.brought.list = append(list[i:], s.brought.list...)
+			s.brought.mu.Unlock()
+			return
+		case added:
+			s.log.Error("a leaf has brought evidence", "kind", string(held.Verdict.Kind), "against", held.Verdict.Name, "file", held.Path)
+		}
+	}
+}
+
+// findBrought looks in the index for leaves with evidence against this log and its
+// witnesses, and acts on them: the folder may have been lost, a disk full, or the policy
+// another one, when they came.
+func (s *Server) findBrought(ctx context.Context) error {
+	pol := s.accused()
+	var keys []policy.Key
+	if s.convicted == nil {
+		keys = append(keys, s.own.Logs[0].Key)
+	}
+	for _, w := range pol.Witnesses {
+		if !slices.Contains(pol.Ignored(), w.Name) {
+			keys = append(keys, w.Key)
+		}
+	}
+	for _, k := range keys {
+		key, err := statement.Ed25519Key(ed25519.PublicKey(k.Public))
+		if err != nil {
+			continue // of another type: no leaf convicts it
+		}
+		if err := s.findAgainst(ctx, "key:"+key.ID().String()); err != nil {
+			return err
+		}
+	}
+	s.readEvidence()
+	if s.convicted == nil {
+		s.convicted = s.seq.over()
+	}
+	return nil
+}
+
+// findAgainst brings evidence under an index key, as much as is kept. Nearly nothing else
+// stands there: a key of a log or a witness signs no statements.
+func (s *Server) findAgainst(ctx context.Context, key string) error {
+	size, left := s.db.State().Size, evidence.MaxHeld
+	for from, more := uint64(0), true; more; {
+		var entries []indexdb.Entry
+		var err error
+		if entries, more, err = s.db.List(ctx, key, from, size, 100); err != nil {
+			return err
+		}
+		for _, at := range entries {
+			from = at.Index + 1
+			leaf, err := s.tree.Entry(ctx, size, at.Index)
+			if err != nil {
+				return err
+			}
+			if st, err := statement.Parse(leaf); err == nil {
+				if body, ok := st.Body.(*statement.Evidence); ok && s.bring(body) {
+					if left--; left == 0 {
+						return nil
+					}
+				}
+			}
+		}
+		more = more && len(entries) > 0
+	}
+	return nil
 }

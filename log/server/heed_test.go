@@ -16,6 +16,7 @@ import (
 
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
 	"github.com/firn-log/firn/log/witnessing/witnesstest"
 )
 
@@ -40,8 +41,27 @@ func hold(t testing.TB, dir string, kind evidence.Kind, key policy.Key, a, b []b
 	}
 }
 
-// convictWitness makes evidence against one of the witnesses.
+// convictWitness puts evidence against one of the witnesses into the folder.
 func (l *witnessed) convictWitness(n int) {
+	l.t.Helper()
+	key, both := l.twoCosigned(n)
+	hold(l.t, l.dir, evidence.KindWitness, key, both[0], both[1])
+}
+
+// witnessLeaf returns a leaf with the same evidence, signed by nobody in particular.
+func (l *witnessed) witnessLeaf(n int) []byte {
+	l.t.Helper()
+	key, both := l.twoCosigned(n)
+	return evidenceLeaf(l.t, want(evidence.New(evidence.KindWitness, key, both[0], both[1], tlog.Hash{}, nil))(l.t))
+}
+
+func evidenceLeaf(t testing.TB, e *evidence.Evidence) []byte {
+	t.Helper()
+	return want(statement.Sign(t.Context(), stranger(t), &statement.Evidence{Bytes: e.Marshal()}, "", nil))(t).Leaf()
+}
+
+// twoCosigned returns two checkpoints that exclude each other, cosigned by a witness.
+func (l *witnessed) twoCosigned(n int) (policy.Key, [][]byte) {
 	l.t.Helper()
 	name := fmt.Sprintf("witness.example/w%d", n)
 	both := make([][]byte, 2)
@@ -56,7 +76,7 @@ func (l *witnessed) convictWitness(n int) {
 		}
 		both[i] = append(own, rec.Body.Bytes()...)
 	}
-	hold(l.t, l.dir, evidence.KindWitness, witnesstest.New(name).Key(), both[0], both[1])
+	return witnesstest.New(name).Key(), both
 }
 
 func TestConvictedWitnessIsNeitherAskedNorCounted(t *testing.T) {
@@ -143,7 +163,7 @@ func TestEvidenceAgainstTheLogItselfEndsSigning(t *testing.T) {
 				}
 			}
 			hold(t, l.dir, evidence.KindLog, key, signedHead(t, l.dir, 1), signedHead(t, l.dir, 2))
-			l.readEvidence(nil) // as every few seconds
+			l.readEvidence() // as every few seconds
 			check()
 			l.close()
 			l.o.NoWitnessCheck = true // does not override it
@@ -167,7 +187,7 @@ func TestEvidenceAgainstNobodyHereChangesNothing(t *testing.T) {
 	}
 	l.open()
 	l.grow("bob", 1)
-	if got := l.policy.Ignored(); len(got) > 0 {
+	if got := l.witnesses.Policy().Ignored(); len(got) > 0 {
 		t.Errorf("ignored: %q", got)
 	}
 }

@@ -89,6 +89,7 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var copied *RollbackError
 	var doubt *doubtError
 	var convicted *convictedError
+	var frozen *frozenError
 	switch {
 	case errors.As(err, &he):
 	case errors.Is(err, errStopping):
@@ -97,6 +98,8 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		he = &httpError{http.StatusServiceUnavailable, "unknown", errUnknown.Error(), 5}
 	case errors.As(err, &disk):
 		he = &httpError{http.StatusServiceUnavailable, "storage", disk.Error(), 10}
+	case errors.As(err, &frozen):
+		he = &httpError{http.StatusGone, "frozen", frozen.Error(), 0}
 	case errors.As(err, &copied), errors.As(err, &doubt), errors.As(err, &convicted):
 		he = &httpError{http.StatusServiceUnavailable, "not-ready", s.notReady(err), 60}
 	case r.Context().Err() != nil:
@@ -136,6 +139,10 @@ func (s *Server) getHealth(w http.ResponseWriter, _ *http.Request) error {
 // witness is missing.
 func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
 	err := s.seq.reason()
+	var frozen *frozenError
+	if errors.As(err, &frozen) {
+		err = nil // it is what it is to be once its last checkpoint is public
+	}
 	if err == nil {
 		err = s.publisher.health()
 	}
@@ -145,6 +152,8 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
 	switch cp := s.publisher.latest(); {
 	case err == nil && cp.head.Size == 0:
 		err = errors.New("no checkpoint is public yet")
+	case err == nil && frozen != nil && (!frozen.done || cp.head.Size <= frozen.index):
+		err = errors.New("the log is frozen, and its last checkpoint is not public yet")
 	case err == nil && !cp.cosigned:
 		err = errors.New("the public checkpoint is from before there were witnesses, and a newer one has not been cosigned yet")
 	}
@@ -152,6 +161,9 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
 		return &httpError{http.StatusServiceUnavailable, "not-ready", s.notReady(err), 5}
 	}
 	text := "ok\n"
+	if frozen != nil {
+		text += frozen.Error() + "\n"
+	}
 	if failing := s.failing(); len(failing) > 0 {
 		text += "witnesses missing: " + describe(failing) + "\n"
 	}

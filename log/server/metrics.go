@@ -24,6 +24,7 @@ type metrics struct {
 	witness     *prometheus.CounterVec
 	rollback    prometheus.Gauge
 	convicted   prometheus.Gauge
+	frozen      prometheus.Gauge
 }
 
 func newMetrics(s *Server) *metrics {
@@ -71,8 +72,11 @@ func newMetrics(s *Server) *metrics {
 	m.convicted = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "firn_log_convicted", Help: "1 if there is evidence against this log itself.",
 	})
+	m.frozen = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "firn_log_frozen", Help: "1 if the log has ended with a freeze statement.",
+	})
 	r.MustRegister(
-		m.witness, m.rollback, m.convicted, witnessMetrics{s},
+		m.witness, m.rollback, m.convicted, m.frozen, witnessMetrics{s},
 		m.leaves, m.requests, m.duration, m.append, m.ingest, m.batch, m.size, m.published, m.checkpoints, m.failures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{

@@ -61,6 +61,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.checkGenesis(ctx, size); err != nil {
 		return err
 	}
+	if err := s.findBrought(ctx); err != nil {
+		return err
+	}
 	s.stopWatching = s.watchEvidence()
 	if s.convicted != nil {
 		s.startReading(ctx)
@@ -77,9 +80,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 
 // loadState brings index, registry and budgets to the size of the tree.
 func (s *Server) loadState(ctx context.Context) error {
-	err := s.db.People(ctx, func(_ uint64, leaf []byte) error {
+	err := s.db.People(ctx, func(i uint64, leaf []byte) error {
 		if st, err := statement.Parse(leaf); err == nil {
-			s.registry.Apply(st)
+			s.apply(i, st)
 		}
 		return nil
 	})
@@ -91,7 +94,11 @@ func (s *Server) loadState(ctx context.Context) error {
 	}
 	s.publisher.ingested(s.db.State().Size)
 	s.metrics.size.Set(float64(s.db.State().Size))
-	return s.catchUp(ctx)
+	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	s.heedLastWord()
+	return nil
 }
 
 // checkGenesis checks that the first entry is this log's.

@@ -138,6 +138,9 @@ func (p *publisher) next() (published, uint64) {
 		p.witnesses.Offer(witnessing.Checkpoint{Head: next.head, Note: next.note})
 	}
 	cp, version := p.witnesses.Public()
+	if version == 0 {
+		p.current.cosigned = false // not any more, if evidence came against a witness
+	}
 	if version == p.version || cp.Head.Size < p.current.head.Size {
 		return published{}, 0
 	}

@@ -167,7 +167,7 @@ func (s *Server) find(wait, ctx context.Context, id statement.ID) (uint64, bool,
 func (s *Server) getLog(w http.ResponseWriter, _ *http.Request) error {
 	rules := s.registry.Rules()
 	readable(w)
-	writeJSON(w, http.StatusOK, map[string]any{
+	answer := map[string]any{
 		"schema": 1, "origin": s.config.Origin, "vkey": s.key.vkey, "mode": rules.Mode,
 		"vouch_threshold": rules.VouchThreshold,
 		"budgets": map[string]uint64{
@@ -179,6 +179,10 @@ func (s *Server) getLog(w http.ResponseWriter, _ *http.Request) error {
 		},
 		"size": s.publisher.latest().head.Size, "map_version": mapVersion, "version": version(),
 		"checkpoint_interval": s.config.interval().Round(time.Millisecond).String(),
-	})
+	}
+	if f := s.frozenJSON(); f != nil {
+		answer["frozen"] = f
+	}
+	writeJSON(w, http.StatusOK, answer)
 	return nil
 }

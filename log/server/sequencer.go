@@ -32,6 +32,7 @@ type sequencer struct {
 	closed   error               // why nothing is taken; nil while the log is open
 	refused  error               // why nothing is to be taken here whatever the disk does; nil usually
 	ended    error               // why nothing is ever taken here again; nil usually
+	frozen   *frozenError        // how the log has ended; nil usually
 }
 
 func newSequencer() *sequencer {
@@ -124,7 +125,12 @@ func (q *sequencer) reason() error {
 }
 
 // why is reason for a caller that holds mu.
-func (q *sequencer) why() error { return cmp.Or(q.closed, q.ended, q.refused) }
+func (q *sequencer) why() error {
+	if why := cmp.Or(q.closed, q.ended, q.refused); why != nil || q.frozen == nil {
+		return why
+	}
+	return q.frozen
+}
 
 // forget takes entries that are through out of flight.
 func (q *sequencer) forget(batch []*entry) {

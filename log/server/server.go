@@ -34,6 +34,7 @@ import (
 	"github.com/firn-log/firn/log/server/admission"
 	"github.com/firn-log/firn/log/server/indexdb"
 	"github.com/firn-log/firn/log/server/store"
+	"github.com/firn-log/firn/log/statement"
 	"github.com/firn-log/firn/log/witnessing"
 )
 
@@ -81,16 +82,18 @@ type Server struct {
 	room      struct{ entries, bytes int }               // of one answer to a lookup
 	shares    struct{ working, bodies, looking *shares } // what one address may hold of these
 
-	// Without witnesses policy, witnesses and gate are nil.
-	policy     *policy.Policy
+	// Without witnesses witnesses and gate are nil. The policy is witnesses.Policy().
 	witnesses  *witnessing.Collector
 	gate       *gate
 	evidence   *evidence.Store
-	convicted  error          // evidence against this log, found at the start
-	doubt      string         // why this may be an older copy, or ""
-	canShow    bool           // there is a checkpoint that this log has signed
-	speak      func() error   // speakAsLog, put off until there is no doubt
-	background sync.WaitGroup // what stopWitnesses ends
+	own        *policy.Policy       // names this log alone
+	brought    brought              // evidence that leaves have brought
+	convicted  error                // evidence against this log, found at the start
+	lastWord   *statement.Statement // a freeze that is to be added, or nil
+	doubt      string               // why this may be an older copy, or ""
+	canShow    bool                 // there is a checkpoint that this log has signed
+	speak      func() error         // speakAsLog, put off until there is no doubt
+	background sync.WaitGroup       // what stopWitnesses ends
 
 	sequencing, publishing context.CancelFunc
 	stopWitnesses          context.CancelFunc
@@ -172,6 +175,9 @@ func prepare(o Options) (*Server, error) {
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
 	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer, failed: s.publisher.refuse}
 	if err := s.openEvidence(); err != nil {
+		return nil, err
+	}
+	if err := s.readLastWord(); err != nil {
 		return nil, err
 	}
 	return s, s.openWitnesses(o)

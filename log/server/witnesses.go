@@ -122,7 +122,6 @@ func (s *Server) openWitnesses(o Options) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	s.policy = pol
 	s.publisher.witnesses = s.witnesses
 	for _, names := range []map[string]bool{keysOf(c.Monitoring), keysOf(c.QueriesPerDay)} {
 		for name := range names {
@@ -212,7 +211,11 @@ func (s *Server) waitingFor() error {
 	if size == 0 {
 		return nil
 	}
-	return fmt.Errorf("the checkpoint of size %d waits for its quorum of witnesses; missing are %s", size, describe(missing))
+	who := describe(missing)
+	for _, name := range s.witnesses.Policy().Ignored() {
+		who += ", " + name + " (evidence is held against it)"
+	}
+	return fmt.Errorf("the checkpoint of size %d waits for its quorum of witnesses; missing are %s", size, strings.TrimPrefix(who, ", "))
 }
 
 // quorumLate is how long a checkpoint may wait for its quorum before the log is
@@ -262,5 +265,5 @@ func (s *Server) quorumAnswers() bool {
 			good = append(good, st.Witness)
 		}
 	}
-	return s.policy.Satisfied(good)
+	return s.witnesses.Policy().Satisfied(good)
 }

@@ -41,7 +41,7 @@ func (m witnessMetrics) Collect(ch chan<- prometheus.Metric) {
 		signing = 0
 	}
 	gauge(descSigning, signing)
-	for _, name := range m.s.policy.Ignored() {
+	for _, name := range m.s.witnesses.Policy().Ignored() {
 		gauge(descIgnored, 1, name)
 	}
 	for _, st := range m.s.witnesses.Statuses() {

@@ -40,6 +40,7 @@ const (
 	KindPeer        Kind = "peer"
 	KindGenesis     Kind = "genesis"
 	KindLogConfig   Kind = "log-config"
+	KindFreeze      Kind = "freeze"
 	KindEvidence    Kind = "evidence"
 	KindRevision    Kind = "revision"
 	KindIndexReset  Kind = "index-reset"
@@ -74,6 +75,7 @@ var kinds = map[Kind]struct {
 	KindPeer:        {People, func() Body { return new(Peer) }, false},
 	KindGenesis:     {Log, func() Body { return new(Genesis) }, false},
 	KindLogConfig:   {Log, func() Body { return new(LogConfig) }, false},
+	KindFreeze:      {Log, func() Body { return new(Freeze) }, false},
 	KindEvidence:    {Anybody, func() Body { return new(Evidence) }, false},
 	KindRevision:    {Log, func() Body { return new(Revision) }, false},
 	KindIndexReset:  {Log, func() Body { return new(IndexReset) }, false},
@@ -83,7 +85,6 @@ var kinds = map[Kind]struct {
 // and bootstrap-* are reserved as a whole.
 var notYet = map[Kind]bool{
 	"observed": true, "realisation": true, "path": true, "diff": true, "eval": true,
-	"freeze": true,
 	"fod-fetch": true, "fod-check": true, "triage": true, "dataset": true, "ci-result": true,
 }
 
@@ -106,7 +107,7 @@ func (k Kind) Reserved() bool {
 // A Body is what a statement of one kind says: one of the pointer types
 // *[Build], *[BuildFailed], *[CacheSig], *[Closure], *[Operator], *[KeyAdd],
 // *[KeyRevoke], *[Vouch], *[Retract], *[Peer], *[Genesis],
-// *[LogConfig], *[Evidence], *[Revision] and *[IndexReset].
+// *[LogConfig], *[Freeze], *[Evidence], *[Revision] and *[IndexReset].
 type Body interface {
 	// Kind returns the kind of a statement with this body.
 	Kind() Kind

@@ -84,7 +84,7 @@ func TestSpecCDDLHasTheFieldsOfTheStructs(t *testing.T) {
 		"payload": wirePayload{}, "build": wireBuild{}, "output": wireOutput{}, "inputs": wireInputs{}, "builder": wireBuilder{},
 		"build-failed": wireBuildFailed{}, "cache-sig": wireCacheSig{}, "closure": wireClosure{}, "operator": wireOperator{},
 		"key-add": wireKeyAdd{}, "key-revoke": wireKeyRevoke{}, "vouch": wireVouch{}, "retract": wireRetract{}, "peer": wirePeer{},
-		"genesis": wireGenesis{}, "log-config": wireLogConfig{}, "budgets": wireBudgets{}, "cache-key": wireCacheKey{},
+		"genesis": wireGenesis{}, "log-config": wireLogConfig{}, "freeze": wireFreeze{}, "budgets": wireBudgets{}, "cache-key": wireCacheKey{},
 	}
 	spec := specText(t)
 	entry := regexp.MustCompile(`(?m)^  (\? )?(\d+) => `)

@@ -92,6 +92,9 @@ func acceptVectors(t testing.TB) map[string]vector {
 	empty := sampleRules()
 	empty.OperatorKeys, empty.CacheKeys, empty.Mode = nil, nil, ModeOpen
 	sign("log-config", "no operator keys, no cache keys", log, &LogConfig{testOrigin, empty}, "", nil)
+	next := &Successor{"demo.firn.example/00c0ffee", edSigner(t, "successor").pub}
+	sign("freeze", "with a successor and a reason", log, &Freeze{testOrigin, next, "The disk has become too small."}, "", nil)
+	sign("freeze-alone", "no successor, no reason", log, &Freeze{Origin: testOrigin}, "", nil)
 	for _, name := range []string{"log-one-size", "log-two-sizes", "witness-two-sizes"} {
 		sign("evidence-"+name, "the file accept-"+name+" of spec/vectors/evidence", ed, sampleEvidence(t, "accept-"+name), "", nil)
 	}

@@ -228,6 +228,30 @@ func rejectLog(r *rejecter) {
 	})
 	g("no-cache-keys", CodeBadShape, "an empty list is there, not left out", func(b anyMap) { delete(b, uint64(7)) })
 	r.leaf("log-config-sshsig", CodeBadForm, "log statements are signed by the log's key, as COSE", rawSSHSIG(r.t, edSSHSIG(r.t), payloadOf(r.t, &LogConfig{testOrigin, sampleRules()}, nil)))
+	rejectFreeze(r)
+}
+
+func rejectFreeze(r *rejecter) {
+	good := &Freeze{testOrigin, &Successor{"demo.firn.example/00c0ffee", edSigner(r.t, "successor").pub}, "moved"}
+	c := func(name, code, comment string, change func(p, b anyMap)) {
+		r.t.Helper()
+		r.body("freeze-"+name, code, comment, good, change)
+	}
+	c("origin", CodeBadValue, "an origin without its random part", func(_, b anyMap) { b[uint64(1)] = "demo.firn.example" })
+	c("no-origin", CodeBadShape, "", func(_, b anyMap) { delete(b, uint64(1)) })
+	c("successor-origin", CodeBadValue, "", func(_, b anyMap) { b[uint64(2)] = "demo.firn.example" })
+	c("successor-empty", CodeBadValue, "an empty origin is left out instead", func(_, b anyMap) { b[uint64(2)] = "" })
+	c("successor-itself", CodeBadValue, "the log succeeds itself", func(_, b anyMap) { b[uint64(2)] = testOrigin })
+	c("successor-without-key", CodeBadShape, "", func(_, b anyMap) { delete(b, uint64(3)) })
+	c("key-without-successor", CodeBadShape, "", func(_, b anyMap) { delete(b, uint64(2)) })
+	c("key-p256", CodeBadKey, "a log's key is an Ed25519 key", func(_, b anyMap) { b[uint64(3)] = memorySigner(r.t, testP256("build")).pub.Preimage() })
+	c("key-raw", CodeBadKey, "32 bytes in place of a preimage", func(_, b anyMap) { b[uint64(3)] = make([]byte, 32) })
+	c("reason-empty", CodeBadValue, "an empty reason is left out instead", func(_, b anyMap) { b[uint64(4)] = "" })
+	c("reason-257", CodeBadValue, "", func(_, b anyMap) { b[uint64(4)] = strings.Repeat("r", 257) })
+	c("reason-bidi", CodeBadValue, "a character that turns the direction of text", func(_, b anyMap) { b[uint64(4)] = "moved\u2066" })
+	c("unknown-field", CodeBadShape, "", func(_, b anyMap) { b[uint64(5)] = 1 })
+	c("prev", CodeBadChain, "statements of a log are not chained", func(p, _ anyMap) { p[uint64(5)] = make([]byte, 32) })
+	r.leaf("freeze-sshsig", CodeBadForm, "log statements are signed by the log's key, as COSE", rawSSHSIG(r.t, edSSHSIG(r.t), payloadOf(r.t, good, nil)))
 }
 
 // sshsigParts builds an SSHSIG from fields that may be wrong.

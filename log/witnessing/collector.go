@@ -44,9 +44,11 @@ type Collector struct {
 	o       CollectorOptions
 	clients []*Client
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex     // guards what follows
+	pol     *policy.Policy // o.Policy, or what Ignore made of it
 	newest  Checkpoint
 	round   *round
+	rounds  uint64 // how many there were
 	public  *cosigned
 	version uint64        // of public
 	wake    chan struct{} // closed and replaced with each round
@@ -92,7 +94,7 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Collector{o: o, wake: make(chan struct{}), status: make(map[string]*Status)}
+	c := &Collector{o: o, pol: o.Policy, wake: make(chan struct{}), status: make(map[string]*Status)}
 	var urls []string
 	at := make(map[string][]policy.Witness)
 	for _, w := range o.Policy.Witnesses {
@@ -116,7 +118,7 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 		}
 		c.clients = append(c.clients, client)
 	}
-	if !o.Policy.Satisfied(c.Names()) {
+	if !o.Policy.Satisfied(c.names()) {
 		if ignored := o.Policy.Ignored(); len(ignored) > 0 {
 			o.Log.Error("without the witnesses that evidence is held against no quorum is left: nothing becomes public", "ignored", ignored, "quorum", o.Policy.Quorum)
 			return c, nil
@@ -145,8 +147,15 @@ func (c *Collector) Clients() []*Client { return slices.Clone(c.clients) }
 
 // Names returns the witnesses that are asked, by the policy's names.
 func (c *Collector) Names() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.names()
+}
+
+// names is Names for a caller that holds mu.
+func (c *Collector) names() []string {
 	var names []string
-	for _, w := range c.o.Policy.Witnesses {
+	for _, w := range c.pol.Witnesses {
 		if c.status[w.Name] != nil {
 			names = append(names, w.Name)
 		}
@@ -154,10 +163,18 @@ func (c *Collector) Names() []string {
 	return names
 }
 
+// Policy returns the policy that decides now.
+func (c *Collector) Policy() *policy.Policy {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.pol
+}
+
 // Restore makes a note public that was so before a restart. It must satisfy the
 // policy.
 func (c *Collector) Restore(note []byte) error {
-	if _, err := c.o.Policy.Verify(note, time.Now()); err != nil {
+	pol := c.Policy()
+	if _, err := pol.Verify(note, time.Now()); err != nil {
 		return err
 	}
 	cp, err := NewCheckpoint(note)
@@ -171,8 +188,8 @@ func (c *Collector) Restore(note []byte) error {
 	own := &policy.Note{Text: n.Text}
 	p := &cosigned{text: n.Text, lines: make(map[string]policy.Signature)}
 	for _, s := range n.Signatures {
-		switch w := c.witness(s); {
-		case w != nil && slices.Contains(c.o.Policy.Ignored(), w.Name):
+		switch w := witness(pol, s); {
+		case w != nil && slices.Contains(pol.Ignored(), w.Name):
 			// Nobody has verified it.
 		case w != nil:
 			p.keep(w, Cosignature{Witness: w.Name, Line: s})
@@ -194,9 +211,9 @@ func (c *Collector) Restore(note []byte) error {
 	return nil
 }
 
-func (c *Collector) witness(s policy.Signature) *policy.Witness {
-	for i := range c.o.Policy.Witnesses {
-		if w := &c.o.Policy.Witnesses[i]; w.Key.Name == s.Name && w.Key.ID == s.ID && w.Key.Type == policy.TypeCosignature {
+func witness(pol *policy.Policy, s policy.Signature) *policy.Witness {
+	for i := range pol.Witnesses {
+		if w := &pol.Witnesses[i]; w.Key.Name == s.Name && w.Key.ID == s.ID && w.Key.Type == policy.TypeCosignature {
 			return w
 		}
 	}
@@ -236,7 +253,7 @@ func (c *Collector) Public() (Checkpoint, uint64) {
 	if c.public == nil {
 		return Checkpoint{}, 0
 	}
-	return Checkpoint{Head: c.public.cp.Head, Note: c.public.note(c.o.Policy)}, c.version
+	return Checkpoint{Head: c.public.cp.Head, Note: c.public.note(c.pol)}, c.version
 }
 
 // Waiting returns the checkpoint that is before the witnesses without a quorum
@@ -262,7 +279,7 @@ func (c *Collector) Statuses() []Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var out []Status
-	for _, w := range c.o.Policy.Witnesses {
+	for _, w := range c.pol.Witnesses {
 		if s := c.status[w.Name]; s != nil {
 			out = append(out, *s)
 		}

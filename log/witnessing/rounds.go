@@ -41,17 +41,15 @@ func (c *Collector) advance(now time.Time) {
 	case r.done.IsZero() || c.o.Republish == 0 || now.Sub(r.done) < c.o.Republish:
 		return
 	}
-	next := &round{number: 1, cosigned: &cosigned{cp: c.newest, text: text, lines: make(map[string]policy.Signature)}, fresh: make(map[string]bool), began: now}
-	if r != nil {
-		next.number = r.number + 1
-	}
+	c.rounds++
+	next := &round{number: c.rounds, cosigned: &cosigned{cp: c.newest, text: text, lines: make(map[string]policy.Signature)}, fresh: make(map[string]bool), began: now}
 	if p := c.public; p != nil && p.text == text {
 		next.cosigned, next.again = p, true
 	}
 	c.round = next
 	close(c.wake)
 	c.wake = make(chan struct{})
-	if c.o.Policy.Quorum == policy.None {
+	if c.pol.Quorum == policy.None {
 		c.satisfied(next, now)
 	}
 }
@@ -121,8 +119,11 @@ func (c *Collector) ask(ctx context.Context, client *Client) {
 	var through uint64 // the last round that it cosigned
 	for {
 		c.mu.Lock()
-		r, wake := c.round, c.wake
+		r, wake, ignored := c.round, c.wake, c.ignores(client)
 		c.mu.Unlock()
+		if ignored {
+			return
+		}
 		if r == nil || r.number <= through {
 			select {
 			case <-ctx.Done():
@@ -135,8 +136,11 @@ func (c *Collector) ask(ctx context.Context, client *Client) {
 			return
 		}
 		c.mu.Lock()
-		r = c.round // a newer one may have begun meanwhile
+		r, ignored = c.round, c.ignores(client) // a newer one may have begun meanwhile
 		c.mu.Unlock()
+		if ignored || r == nil {
+			continue
+		}
 		cosigs, err := client.Add(ctx, r.cp, c.o.Prove)
 		if ctx.Err() != nil && err != nil {
 			return
@@ -152,8 +156,12 @@ func (c *Collector) ask(ctx context.Context, client *Client) {
 func (c *Collector) answered(client *Client, r *round, cosigs []Cosignature, err error) {
 	now := time.Now()
 	c.mu.Lock()
+	var counted []policy.Witness
 	for _, w := range client.witnesses {
-		c.note(c.status[w.Name], r, cosigs, err, now)
+		if s := c.status[w.Name]; s != nil {
+			counted = append(counted, w)
+			c.note(s, r, cosigs, err, now)
+		}
 	}
 	if err == nil {
 		c.merge(r, cosigs, now)
@@ -162,7 +170,7 @@ func (c *Collector) answered(client *Client, r *round, cosigs []Cosignature, err
 	if c.o.Asked == nil {
 		return
 	}
-	for _, w := range client.witnesses {
+	for _, w := range counted {
 		i := slices.IndexFunc(cosigs, func(s Cosignature) bool { return s.Witness == w.Name })
 		if i >= 0 {
 			c.o.Asked(w.Name, r.cp, &cosigs[i], nil)
@@ -183,9 +191,12 @@ func orNone(url string, err error) error {
 // merge adds cosignatures to the checkpoint they are of. The caller holds mu.
 func (c *Collector) merge(r *round, cosigs []Cosignature, now time.Time) {
 	for _, s := range cosigs {
+		if c.status[s.Witness] == nil {
+			continue // ignored since it was asked
+		}
 		r.fresh[s.Witness] = true
-		for i := range c.o.Policy.Witnesses {
-			if w := &c.o.Policy.Witnesses[i]; w.Name == s.Witness {
+		for i := range c.pol.Witnesses {
+			if w := &c.pol.Witnesses[i]; w.Name == s.Witness {
 				r.keep(w, s)
 			}
 		}
@@ -198,7 +209,7 @@ func (c *Collector) merge(r *round, cosigs []Cosignature, now time.Time) {
 			c.advance(now)
 		}
 	case c.round == r && r.done.IsZero() && c.meets(r.fresh):
-		if _, err := c.o.Policy.Verify(r.note(c.o.Policy), now); err != nil {
+		if _, err := c.pol.Verify(r.note(c.pol), now); err != nil {
 			c.o.Log.Error("a checkpoint with a quorum of cosignatures does not satisfy the policy", "size", r.cp.Head.Size, "error", err)
 			return
 		}
@@ -211,7 +222,7 @@ func (c *Collector) meets(set map[string]bool) bool {
 	for name := range set {
 		names = append(names, name)
 	}
-	return c.o.Policy.Satisfied(names)
+	return c.pol.Satisfied(names)
 }
 
 // ClockLimit is how far a witness's clock may be off unnoticed.
