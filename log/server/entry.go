@@ -55,7 +55,10 @@ func rowOf(s *statement.Statement, leaf []byte) indexdb.Row {
 }
 
 // changesRegistry reports whether s is about people or the log, so that it can
-// change what the log takes after it.
+// change what the log takes after it. Revisions, of which there are very many, do not.
 func changesRegistry(s *statement.Statement) bool {
+	if s.Kind == statement.KindRevision {
+		return false
+	}
 	return s.Kind.Class() == statement.People || s.Kind.Class() == statement.Log
 }

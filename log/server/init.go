@@ -25,6 +25,7 @@ import (
 const (
 	recordName     = "record"
 	indexName      = "index.db"
+	mapName        = "index"
 	lockName       = "lock"
 	treeName       = "tessera"
 	publicName     = "public"

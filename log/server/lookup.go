@@ -1,64 +1,21 @@
 package server
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/statement"
 )
 
-const mapVersion = index.MapVersion
-
-// Bounds of one lookup (spec/log.md#looking-up).
-const (
-	maxKeys       = 10_000
-	maxKeyBytes   = 512
-	maxLookupBody = 8 << 20
-	maxEntries    = 100_000  // in one answer
-	maxLeafBytes  = 16 << 20 // in one answer, before base64; it takes some six times that in memory
-	lookupsAtOnce = 8        // more wait for their turn; bounds memory
-)
-
-type lookupRequest struct {
-	Keys    []string  `json:"keys"`
-	Signers *[]string `json:"signers"` // null: leaves of every signer
-	After   uint64    `json:"after"`
-}
-
-type lookupAnswer struct {
-	Schema     int                    `json:"schema"`
-	Size       uint64                 `json:"size"`
-	Checkpoint string                 `json:"checkpoint"`
-	Answers    []keyAnswer            `json:"answers"`
-	Leaves     map[string]*leafAnswer `json:"leaves"`
-}
-
-type keyAnswer struct {
-	Key     string        `json:"key"`
-	Entries []entryAnswer `json:"entries"`
-	// More says that the answer would have become too long: ask again for this
-	// key with after = the last index + 1 (or the same after if there is none).
-	More bool `json:"more,omitempty"`
-}
-
-type entryAnswer struct {
-	Index uint64 `json:"index"`
-	KeyID string `json:"key_id"`
-}
-
-type leafAnswer struct {
-	Leaf      string   `json:"leaf"`
-	Inclusion []string `json:"inclusion"`
-}
+const lookupsAtOnce = 8 // more wait for their turn; bounds memory
 
 // postLookup answers POST /v1/lookup.
 func (s *Server) postLookup(w http.ResponseWriter, r *http.Request) error {
@@ -66,145 +23,245 @@ func (s *Server) postLookup(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.limits.take(r, 1+len(q.Keys)/100); err != nil {
-		return err
-	}
-	release, err := s.shares.looking.take(r.Context(), r, 1)
+	release, err := s.lookTurn(r, 1+len(q.Keys)/100)
 	if err != nil {
 		return err
 	}
 	defer release()
-	select {
-	case s.looking <- struct{}{}:
-		defer func() { <-s.looking }()
-	case <-r.Context().Done():
-		return r.Context().Err()
+	at, err := s.answering()
+	if err != nil {
+		return err
 	}
-	cp := s.publisher.latest()
-	if cp.head.Size == 0 {
-		return &httpError{http.StatusServiceUnavailable, "no-checkpoint", "the log has not published a checkpoint yet", 1}
-	}
-	answer, err := s.lookup(r.Context(), q, signers, cp)
+	answer, err := s.lookup(r.Context(), q, signers, at)
 	if err != nil {
 		return err
 	}
 	readable(w)
-	w.Header().Set("Vary", "Accept-Encoding")
-	if !strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		writeJSON(w, http.StatusOK, answer)
-		return nil
-	}
-	return writeGzipJSON(w, answer)
+	writeAnswer(w, answer)
+	return nil
 }
 
-// writeGzipJSON compresses fast: hashes and signatures do not compress, and
-// what remains is mostly repeated names.
-func writeGzipJSON(w http.ResponseWriter, v any) error {
-	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
-	if err := json.NewEncoder(z).Encode(v); err != nil {
-		return err
-	}
-	if err := z.Close(); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Encoding", "gzip")
-	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+func writeAnswer(w http.ResponseWriter, a *lookup.Answer) {
+	b := a.Marshal()
+	w.Header().Set("Content-Type", lookup.ContentType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
 	w.Header().Set("Cache-Control", "no-store")
-	_, err = w.Write(b.Bytes())
-	return err
+	w.Write(b)
 }
 
-func readLookup(w http.ResponseWriter, r *http.Request) (*lookupRequest, map[statement.KeyID]bool, error) {
-	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxLookupBody))
+// lookTurn waits for a turn to answer a question of some cost.
+func (s *Server) lookTurn(r *http.Request, cost int) (release func(), err error) {
+	if err := s.limits.take(r, cost); err != nil {
+		return nil, err
+	}
+	share, err := s.shares.looking.take(r.Context(), r, 1)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case s.looking <- struct{}{}:
+		return func() { <-s.looking; share() }, nil
+	case <-r.Context().Done():
+		share()
+		return nil, r.Context().Err()
+	}
+}
+
+// answering returns what lookups are answered with now.
+func (s *Server) answering() (*answering, error) {
+	if s.publisher.latest().head.Size == 0 {
+		return nil, &httpError{http.StatusServiceUnavailable, "no-checkpoint", "the log has not published a checkpoint yet", 1}
+	}
+	at, _ := s.mapper.answer()
+	if at == nil {
+		return nil, &httpError{http.StatusServiceUnavailable, "no-revision", "no published checkpoint holds a revision of the index yet", 1}
+	}
+	return at, nil
+}
+
+func badLookup(format string, args ...any) error {
+	return &httpError{http.StatusBadRequest, "bad-lookup", fmt.Sprintf(format, args...), 0}
+}
+
+func readLookup(w http.ResponseWriter, r *http.Request) (*lookup.Request, map[statement.KeyID]bool, error) {
+	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, lookup.MaxRequest))
 	dec.DisallowUnknownFields()
-	q := new(lookupRequest)
+	q := new(lookup.Request)
 	if err := dec.Decode(q); err != nil {
-		return nil, nil, &httpError{http.StatusBadRequest, "bad-lookup", "the body is not a lookup: " + strings.TrimPrefix(err.Error(), "json: "), 0}
+		return nil, nil, badLookup("the body is not a lookup: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return nil, nil, &httpError{http.StatusBadRequest, "bad-lookup", "something follows the lookup in the body", 0}
+		return nil, nil, badLookup("something follows the lookup in the body")
 	}
-	if len(q.Keys) == 0 || len(q.Keys) > maxKeys {
-		return nil, nil, &httpError{http.StatusBadRequest, "bad-lookup", fmt.Sprintf("a lookup has 1 to %d keys", maxKeys), 0}
+	if len(q.Keys) == 0 || len(q.Keys) > lookup.MaxKeys {
+		return nil, nil, badLookup("a lookup has 1 to %d keys", lookup.MaxKeys)
 	}
 	for _, k := range q.Keys {
-		if len(k) > maxKeyBytes {
-			return nil, nil, &httpError{http.StatusBadRequest, "bad-lookup", fmt.Sprintf("a key is at most %d bytes", maxKeyBytes), 0}
+		if len(k.Key) > lookup.MaxKeyBytes {
+			return nil, nil, badLookup("a key is at most %d bytes", lookup.MaxKeyBytes)
+		}
+		if k.To != 0 && k.To <= k.From {
+			return nil, nil, badLookup("the items from %d to %d of a list are none", k.From, k.To)
 		}
 	}
-	if q.Signers == nil {
-		return q, nil, nil
+	signers, err := readSigners(q.Signers)
+	return q, signers, err
+}
+
+// readSigners returns whose leaves are sent; nil sends all.
+func readSigners(hex *[]string) (map[statement.KeyID]bool, error) {
+	if hex == nil {
+		return nil, nil
 	}
 	signers := make(map[statement.KeyID]bool)
-	for _, hex := range *q.Signers {
-		id, err := statement.ParseKeyID(hex)
+	for _, h := range *hex {
+		id, err := statement.ParseKeyID(h)
 		if err != nil {
-			return nil, nil, &httpError{http.StatusBadRequest, "bad-lookup", "signers: " + err.Error(), 0}
+			return nil, badLookup("signers: %v", err)
 		}
 		signers[id] = true
 	}
-	return q, signers, nil
+	return signers, nil
 }
 
-// lookup answers q as of a checkpoint. signers are those whose leaves are
-// sent; nil sends all.
-func (s *Server) lookup(ctx context.Context, q *lookupRequest, signers map[statement.KeyID]bool, cp published) (*lookupAnswer, error) {
-	a := &lookupAnswer{
-		Schema: 1, Size: cp.head.Size, Checkpoint: string(cp.note),
-		Answers: make([]keyAnswer, len(q.Keys)), Leaves: make(map[string]*leafAnswer),
-	}
-	left, bytesLeft := s.room.entries, s.room.bytes
-	for i, key := range q.Keys {
-		ka := &a.Answers[i]
-		ka.Key, ka.Entries = key, []entryAnswer{}
-		if left <= 0 || bytesLeft <= 0 {
-			ka.More = true
-			continue
-		}
-		entries, more, err := s.db.List(ctx, key, q.After, cp.head.Size, left)
+// lookup answers q. signers are those whose leaves are sent; nil sends all.
+func (s *Server) lookup(ctx context.Context, q *lookup.Request, signers map[statement.KeyID]bool, at *answering) (*lookup.Answer, error) {
+	g := &gathering{s: s, at: at, signers: signers, items: s.room.entries, bytes: s.room.bytes, leaves: make(map[uint64][]byte)}
+	khs := make([]index.Hash, 0, len(q.Keys))
+	for _, asked := range q.Keys {
+		kh := index.KeyHash(asked.Key)
+		fits, err := g.list(ctx, kh, asked)
 		if err != nil {
 			return nil, err
 		}
-		ka.More = more
-		for _, e := range entries {
-			if bytesLeft <= 0 {
-				ka.More = true
-				break
-			}
-			if signers == nil || signers[e.Signer] {
-				n, err := s.addLeaf(ctx, a, e.Index, cp.head.Size)
-				if err != nil {
-					return nil, err
-				}
-				bytesLeft -= n
-			}
-			left--
-			ka.Entries = append(ka.Entries, entryAnswer{e.Index, e.Signer.String()})
+		if !fits {
+			break
 		}
+		khs = append(khs, kh)
 	}
-	return a, nil
+	return g.answer(ctx, khs, q.Tail)
 }
 
-// addLeaf adds an entry's leaf and proof once, and returns how many bytes that
-// were.
-func (s *Server) addLeaf(ctx context.Context, a *lookupAnswer, i, size uint64) (int, error) {
-	name := strconv.FormatUint(i, 10)
-	if a.Leaves[name] != nil {
-		return 0, nil
+// gathering is an answer on its way, and the room that is left in it.
+type gathering struct {
+	s       *Server
+	at      *answering
+	signers map[statement.KeyID]bool
+	items   int
+	bytes   int
+	lists   []lookup.List
+	leaves  map[uint64][]byte
+}
+
+// list adds the list of a key, and reports whether it fits. The first list of an
+// answer is made to fit: it loses items at its beginning.
+func (g *gathering) list(ctx context.Context, kh index.Hash, asked lookup.Asked) (bool, error) {
+	head, ok, err := g.at.view.Head(kh)
+	switch {
+	case err != nil:
+		return false, err
+	case !ok && asked.From == 0 && asked.To == 0:
+		g.lists = append(g.lists, lookup.List{})
+		return true, nil
+	case !ok || asked.From > head.Count || asked.To > head.Count:
+		return false, badLookup("the list of %q has %d items, fewer than asked for", asked.Key, head.Count)
 	}
-	leaf, err := s.tree.Entry(ctx, size, i)
+	from, to := asked.From, asked.To
+	if to == 0 {
+		to = head.Count
+	}
+	first := len(g.lists) == 0
+	if n := uint64(max(g.items, 0)); to-from > n {
+		if !first {
+			return false, nil
+		}
+		from = to - n
+	}
+	before, items, _, err := g.at.view.List(kh, from, int(to-from))
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	proof, err := s.tree.Inclusion(ctx, size, i)
+	begin, err := g.bodies(ctx, items)
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	a.Leaves[name] = &leafAnswer{Leaf: base64.StdEncoding.EncodeToString(leaf), Inclusion: encodeHashes(proof)}
-	return len(leaf) + 32*len(proof), nil
+	if begin > 0 && !first {
+		return false, nil
+	}
+	for _, it := range items[:begin] {
+		before.Append(it)
+	}
+	g.items -= len(items) - begin
+	g.lists = append(g.lists, lookup.List{Present: true, List: index.List{Prefix: before, Items: items[begin:]}})
+	return true, nil
+}
+
+// bodies adds the leaves of items of signers that were asked for, the last items first,
+// and returns from which item on they fit.
+func (g *gathering) bodies(ctx context.Context, items []index.Item) (begin int, err error) {
+	for i := len(items) - 1; i >= 0; i-- {
+		it := items[i]
+		if g.leaves[it.Index] != nil || g.signers != nil && !g.signers[it.Signer] {
+			continue
+		}
+		if g.bytes <= 0 {
+			return i + 1, nil
+		}
+		leaf, err := g.s.tree.Entry(ctx, g.at.checkpoint.head.Size, it.Index)
+		if err != nil {
+			return 0, err
+		}
+		g.leaves[it.Index] = leaf
+		g.bytes -= len(leaf) + inclusionRoom
+	}
+	return 0, nil
+}
+
+// inclusionRoom is what the proof of a body usually takes in an answer, in bytes.
+const inclusionRoom = 512
+
+// answer puts together what was gathered about the first keys.
+func (g *gathering) answer(ctx context.Context, khs []index.Hash, tail bool) (*lookup.Answer, error) {
+	at, size := g.at, g.at.checkpoint.head.Size
+	a := &lookup.Answer{
+		Note: at.checkpoint.note, Vouched: at.vouched, Vouch: at.vouch, Revision: at.revision, Lists: g.lists,
+	}
+	var err error
+	if a.Trie, err = at.view.Prove(khs); err != nil {
+		return nil, err
+	}
+	for i, leaf := range g.leaves {
+		proof, err := g.s.tree.Inclusion(ctx, size, i)
+		if err != nil {
+			return nil, err
+		}
+		a.Bodies = append(a.Bodies, lookup.Body{Index: i, Leaf: leaf, Inclusion: proof})
+	}
+	slices.SortFunc(a.Bodies, func(a, b lookup.Body) int { return int(int64(a.Index) - int64(b.Index)) })
+	if tail {
+		a.Tail, err = g.s.tailOf(ctx, at)
+	}
+	return a, err
+}
+
+// tailOf returns the entries between a revision and its checkpoint, nil if they are
+// too many for an answer.
+func (s *Server) tailOf(ctx context.Context, at *answering) (*lookup.Tail, error) {
+	size := at.checkpoint.head.Size
+	if size-at.size > lookup.MaxTail {
+		return nil, nil
+	}
+	t, total := new(lookup.Tail), 0
+	for leaf, err := range s.tree.Entries(ctx, at.size, size) {
+		if err != nil {
+			return nil, err
+		}
+		if total += len(leaf); total > lookup.MaxTailSize {
+			return nil, nil
+		}
+		t.Leaves = append(t.Leaves, leaf)
+	}
+	var err error
+	t.Peaks, err = s.tree.Peaks(ctx, at.size, size)
+	return t, err
 }

@@ -24,6 +24,7 @@ type metrics struct {
 	witness     *prometheus.CounterVec
 	rollback    prometheus.Gauge
 	convicted   prometheus.Gauge
+	mapping     prometheus.Histogram
 	frozen      prometheus.Gauge
 }
 
@@ -75,7 +76,11 @@ func newMetrics(s *Server) *metrics {
 	m.frozen = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "firn_log_frozen", Help: "1 if the log has ended with a freeze statement.",
 	})
+	m.mapping = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "firn_log_map_seconds", Help: "Time to take a published checkpoint into the index and compute its root.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+	})
 	r.MustRegister(
+		m.mapping, mapMetrics{s},
 		m.witness, m.rollback, m.convicted, m.frozen, witnessMetrics{s},
 		m.leaves, m.requests, m.duration, m.append, m.ingest, m.batch, m.size, m.published, m.checkpoints, m.failures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

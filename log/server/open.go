@@ -30,6 +30,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if s.db, err = s.openIndex(ctx); err != nil {
 		return err
 	}
+	if err := s.openMap(); err != nil {
+		return err
+	}
 	open := o.openStore
 	if open == nil {
 		open = store.OpenPOSIX
@@ -67,11 +70,13 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	s.stopWatching = s.watchEvidence()
 	if s.convicted != nil {
 		s.startReading(ctx)
+		s.startFollowing(ctx)
 		return nil
 	}
 	if err := s.startSigning(ctx, rec, show, size); err != nil {
 		return err
 	}
+	s.startFollowing(ctx)
 	if s.witnesses == nil {
 		return s.speakAsLog(ctx, size)
 	}
@@ -175,5 +180,15 @@ func (s *Server) run(ctx context.Context) {
 	go func() {
 		defer close(s.publisherDone)
 		s.publisher.run(publishing)
+	}()
+}
+
+// startFollowing begins to keep the map at the public checkpoint.
+func (s *Server) startFollowing(ctx context.Context) {
+	ctx, s.stopFollowing = context.WithCancel(context.WithoutCancel(ctx))
+	s.followerDone = make(chan struct{})
+	go func() {
+		defer close(s.followerDone)
+		s.follow(ctx)
 	}()
 }

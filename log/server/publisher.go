@@ -169,6 +169,13 @@ func (p *publisher) health() error {
 	return cmp.Or(p.failed, p.refused)
 }
 
+// watch is latest, and a channel that is closed when it changes.
+func (p *publisher) watch() (published, <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current, p.changed
+}
+
 var errNotPublished = errors.New("no checkpoint covers it yet")
 
 // wait returns the first public checkpoint of at least size that has the quorum

@@ -177,7 +177,7 @@ func (s *Server) getLog(w http.ResponseWriter, _ *http.Request) error {
 			"key_bytes_per_day":            rules.Budgets.KeyBytes,
 			"claims_per_subject":           rules.Budgets.ClaimsPerSubject,
 		},
-		"size": s.publisher.latest().head.Size, "map_version": mapVersion, "version": version(),
+		"size": s.publisher.latest().head.Size, "map_version": index.MapVersion, "version": version(),
 		"checkpoint_interval": s.config.interval().Round(time.Millisecond).String(),
 	}
 	if f := s.frozenJSON(); f != nil {

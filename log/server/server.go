@@ -30,6 +30,7 @@ import (
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/server/admission"
 	"github.com/firn-log/firn/log/server/indexdb"
@@ -75,6 +76,8 @@ type Server struct {
 	signer    *checkpointSigner
 	seq       *sequencer
 	publisher *publisher
+	mapper    *mapper
+	vouching  *vouching
 	metrics   *metrics
 	working   chan struct{}                              // a token for each submission worked on
 	bodies    *semaphore.Weighted                        // bytes of their bodies
@@ -99,6 +102,8 @@ type Server struct {
 	stopWitnesses          context.CancelFunc
 	stopWatching           func() // the folder with evidence
 	publisherDone          chan struct{}
+	stopFollowing          context.CancelFunc
+	followerDone           chan struct{}
 }
 
 // New opens the log in o.Dir, checks that this is the newest copy as far as it
@@ -167,7 +172,7 @@ func prepare(o Options) (*Server, error) {
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)
 	s.bodies = semaphore.NewWeighted(maxBodies)
 	s.looking = make(chan struct{}, lookupsAtOnce)
-	s.room.entries, s.room.bytes = maxEntries, maxLeafBytes
+	s.room.entries, s.room.bytes = lookup.MaxItems, lookup.MaxLeaves
 	s.shares.working = newShares(int64(s.config.Limits.RequestsAtOnce)/shareOfOne, s.limits.sender)
 	s.shares.bodies = newShares(maxBodies/shareOfOne, s.limits.sender)
 	s.shares.looking = newShares(lookupsAtOnce/shareOfOne, s.limits.sender)
@@ -179,6 +184,12 @@ func prepare(o Options) (*Server, error) {
 	}
 	if err := s.readLastWord(); err != nil {
 		return nil, err
+	}
+	s.vouching = newVouching()
+	if name := s.config.Witnessing.Index; name != "" {
+		if err := s.vouching.open(inDir(s.dir, name), s.key.vkey); err != nil {
+			return nil, err
+		}
 	}
 	return s, s.openWitnesses(o)
 }

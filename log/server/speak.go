@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"time"
 
@@ -59,7 +60,11 @@ func (s *Server) addOwn(ctx context.Context, st *statement.Statement) (uint64, e
 	if err != nil {
 		return 0, fmt.Errorf("adding the %s statement: %w", st.Kind, err)
 	}
-	s.log.Info("added a statement about the log", "kind", st.Kind, "index", i)
+	level := slog.LevelInfo
+	if st.Kind == statement.KindRevision { // very many
+		level = slog.LevelDebug
+	}
+	s.log.Log(ctx, level, "added a statement about the log", "kind", st.Kind, "index", i)
 	return i + 1, nil
 }
 

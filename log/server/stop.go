@@ -91,6 +91,10 @@ func (s *Server) release(ctx context.Context) error {
 	if s.stopWitnesses != nil {
 		s.stopWitnesses()
 	}
+	if s.stopFollowing != nil {
+		s.stopFollowing()
+		<-s.followerDone
+	}
 	if s.sequencing != nil {
 		s.sequencing()
 		s.seq.signal()
@@ -99,6 +103,9 @@ func (s *Server) release(ctx context.Context) error {
 	}
 	if s.store != nil {
 		errs = append(errs, s.closeStore(ctx))
+	}
+	if s.mapper != nil {
+		errs = append(errs, s.mapper.db.Close())
 	}
 	if s.db != nil {
 		errs = append(errs, s.db.Close())

@@ -37,6 +37,9 @@ type WitnessingConfig struct {
 	QueriesPerDay map[string]uint64 `toml:"queries-per-day" comment:"Requests a day that a witness allows, by its name in the policy, for instance w1 = 8640; 0 is any number.\nWithout an entry it is twice what interval and republish need."`
 	// Evidence is the folder with evidence (spec/log.md#evidence). Default
 	// "evidence".
+	// Index is a c2sp.org/tlog-policy file with this log's own line and the
+	// auditors of its index (spec/log.md#auditors). "": there are none.
+	Index string `toml:"index" comment:"File in tlog-policy form, with this log's line, the auditors of its index and their quorum. They are asked if\nthe policy above names them too, with their URLs, outside its quorum. Empty: no auditors."`
 	Evidence string `toml:"evidence" comment:"Folder with evidence, files *.firn-evidence. A witness that it convicts is neither asked nor counted;\nif it convicts this log, nothing is signed any more."`
 }
 
@@ -147,11 +150,12 @@ func (s *Server) consistency(ctx context.Context, old, size uint64) ([]tlog.Hash
 }
 
 // asked hears how each request for a cosignature ended.
-func (s *Server) asked(witness string, _ witnessing.Checkpoint, cosig *witnessing.Cosignature, err error) {
+func (s *Server) asked(witness string, cp witnessing.Checkpoint, cosig *witnessing.Cosignature, err error) {
 	s.metrics.witness.WithLabelValues(witness, string(witnessing.OutcomeOf(err))).Inc()
 	if cosig == nil {
 		return
 	}
+	s.vouching.add(cp, cosig)
 	// A request that was on its way for so long was begun after the start.
 	if off := time.Since(cosig.Time); off.Abs() > witnessing.ClockLimit+s.config.Witnessing.Timeout.Duration {
 		s.gate.doubtful(witness, fmt.Sprintf("its cosignature is of %s: a clock is wrong, or it is an old one", cosig.Time.UTC().Format(time.RFC3339)))

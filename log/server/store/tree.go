@@ -200,3 +200,24 @@ func (t *Tree) CheckExtends(ctx context.Context, old uint64, oldRoot tlog.Hash, 
 	}
 	return nil
 }
+
+// Peaks returns the roots of the perfect subtrees that make up the first n entries of a
+// tree that has size of them, the largest first: one for each one bit of n.
+func (t *Tree) Peaks(ctx context.Context, n, size uint64) ([]tlog.Hash, error) {
+	if n > size {
+		return nil, fmt.Errorf("%d entries of a tree of %d: %w", n, size, ErrNotFound)
+	}
+	var peaks []tlog.Hash
+	for level := 63; level >= 0; level-- {
+		if n>>level&1 == 0 {
+			continue
+		}
+		first := n >> (level + 1) << (level + 1)
+		h, err := t.node(ctx, uint64(level), first>>level, size)
+		if err != nil {
+			return nil, err
+		}
+		peaks = append(peaks, h)
+	}
+	return peaks, nil
+}

@@ -1,0 +1,41 @@
+package server
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// mapMetrics says how far the index has come (spec/log.md#metrics).
+type mapMetrics struct{ s *Server }
+
+var (
+	mapSize     = prometheus.NewDesc("firn_log_index_size", "Entries in the index.", nil, nil)
+	mapRevision = prometheus.NewDesc("firn_log_revision_size", "Size of the revision that lookups are answered with.", nil, nil)
+	mapVouched  = prometheus.NewDesc("firn_log_revision_vouched", "1 if the quorum of auditors vouches for that revision.", nil, nil)
+	mapBroken   = prometheus.NewDesc("firn_log_index_broken", "1 while the index does not follow the log.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (m mapMetrics) Describe(c chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{mapSize, mapRevision, mapVouched, mapBroken} {
+		c <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m mapMetrics) Collect(c chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64) { c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	if m.s.mapper == nil {
+		return
+	}
+	gauge(mapSize, float64(m.s.mapper.db.Size()))
+	gauge(mapBroken, truth(m.s.mapper.health() != nil))
+	if at, _ := m.s.mapper.answer(); at != nil {
+		gauge(mapRevision, float64(at.size))
+		gauge(mapVouched, truth(at.isVouched))
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
