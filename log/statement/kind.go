@@ -83,7 +83,7 @@ var kinds = map[Kind]struct {
 // and bootstrap-* are reserved as a whole.
 var notYet = map[Kind]bool{
 	"observed": true, "realisation": true, "path": true, "diff": true, "eval": true,
-	"freeze": true,
+	"freeze":    true,
 	"fod-fetch": true, "fod-check": true, "triage": true, "dataset": true, "ci-result": true,
 }
 
