@@ -14,7 +14,7 @@ const proveTogether = 64
 const maxLevels = 12
 
 // Prove returns the smallest pruned trie with the root of v that shows of each
-// key hash whether it is present (spec/index.md#proofs). For many it uses all cores.
+// key hash whether it is present (spec/index.md#pruned-tries). For many it uses all cores.
 func (v *View) Prove(khs []index.Hash) (*index.Node, error) {
 	set, err := v.db.acquire()
 	if err != nil {
