@@ -15,6 +15,7 @@ import (
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -35,7 +36,7 @@ type Memory struct {
 // NewMemory returns the memory in a folder, which is made when first needed. An
 // empty dir keeps checkpoints for as long as the Memory lives, and no evidence.
 func NewMemory(dir string) *Memory {
-	return &Memory{dir: dir, store: evidence.NewStore(evidenceDir(dir)), notes: make(map[string][]byte)}
+	return &Memory{dir: dir, store: evidence.NewStore(evidenceDir(dir), evidence.WithJudge(fraud.Judge)), notes: make(map[string][]byte)}
 }
 
 // DefaultMemoryDir returns the folder of a person's memory: firn in

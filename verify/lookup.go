@@ -115,6 +115,7 @@ func (r *reading) lookup(ctx context.Context, keys []string, signers []statement
 // noneHidden makes sure that the lists hold what this reader has seen under
 // their keys. Entries of the known part of a list are in it, because its head
 // was checked; later ones, such as those that were read in a tail, must be listed.
+// A list that hides one is not known by its head afterwards.
 func (r *reading) noneHidden(a *answer, known map[string]log.Known, held func(key string) []uint64) {
 	for _, key := range a.keys {
 		listed := make(map[uint64]bool)
@@ -124,6 +125,7 @@ func (r *reading) noneHidden(a *answer, known map[string]log.Known, held func(ke
 		for _, i := range held(key) {
 			if i >= known[key].Size && i < a.read && !listed[i] {
 				r.doubtf("the index of log %s hides entry %d from %s, which the log holds", r.Name, i, key)
+				delete(a.heads, key)
 			}
 		}
 	}

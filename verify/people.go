@@ -284,13 +284,30 @@ func (c *chain) liveBelow(key statement.KeyID, log, origin string) uint64 {
 			limit = 0
 		}
 	}
-	_, branches := c.trunk()
-	for _, n := range branches {
-		for _, p := range n.places {
-			if p.Log == log {
-				limit = min(limit, p.Index)
+	return min(limit, c.forkIn(log))
+}
+
+// forkIn returns the index of a log from which on the operator has no votes
+// because its statements fork: that of the first successor, or, where the log
+// holds none, of the statement that they follow. Where it holds neither nothing
+// shows which claims came before the fork, and none counts.
+func (c *chain) forkIn(log string) uint64 {
+	trunk, branches := c.trunk()
+	if branches == nil {
+		return ^uint64(0)
+	}
+	for _, ns := range [][]*node{branches, trunk[len(trunk)-1:]} {
+		first, there := ^uint64(0), false
+		for _, n := range ns {
+			for _, p := range n.places {
+				if p.Log == log {
+					first, there = min(first, p.Index), true
+				}
 			}
 		}
+		if there {
+			return first
+		}
 	}
-	return limit
+	return 0
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/firn-log/firn/log/policy"
 )
 
 const (
@@ -17,12 +19,34 @@ const (
 	idC = "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc"
 )
 
+const otherLog = "other.example/00000000+102e67af+ASPQr+RJD8IOtBGiY2DiQYsvlzFSbSNdLxV1uzi+oSfD"
+
 // readVector reads log policies beside the vectors, and two made up here.
 func readVector(file string) ([]byte, error) {
 	switch file {
 	case "two.policy":
 		b, err := os.ReadFile(filepath.Join(vectorDir, "main.policy"))
 		return append(b, "log other.example/1+82b9d2e0+AfJMmALLNhOqQ44fWrXUKLDmze3lneXtgqv3+umLa0eD\n"...), err
+	case "pair.policy":
+		b, err := os.ReadFile(filepath.Join(vectorDir, "main.policy"))
+		return append(b, "log "+otherLog+"\n"...), err
+	case "index.policy", "unaudited.policy", "otherlog.policy":
+		b, err := os.ReadFile(filepath.Join(vectorDir, "main.policy"))
+		if err != nil {
+			return nil, err
+		}
+		main, err := policy.Parse(b)
+		if err != nil {
+			return nil, err
+		}
+		vkey, quorum := main.Logs[0].Key.String(), "a1"
+		switch file {
+		case "unaudited.policy":
+			quorum = "none"
+		case "otherlog.policy":
+			vkey = otherLog
+		}
+		return []byte("log " + vkey + "\nwitness a1 witness.example/w2+b50aae41+BFq1jSt8bcN5ew3pMjvAvQxG2uzY6dgIfLVVIhkL9cbD\nquorum " + quorum + "\n"), nil
 	case "empty.policy":
 		return []byte("quorum none\n"), nil
 	case "broken.policy":
@@ -74,6 +98,26 @@ rule default need either else refuse
 	}
 }
 
+func TestIndexPoliciesAreParsed(t *testing.T) {
+	const line = "log main file main.policy url https://log.example index index.policy tail 100"
+	rest := "operator a id " + idA + "\ngroup g 1 a\nrule default need g else refuse\n"
+	pol, err := ParsePolicy("firn.policy", []byte(line+"\n"+rest), readVector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := pol.Logs[0]
+	if l.IndexPolicy == nil || l.IndexPolicy.Quorum != "a1" || l.IndexPolicy.Witnesses[0].Name != "a1" || l.IndexFile != "index.policy" || l.Tail != 100 {
+		t.Errorf("%+v", l)
+	}
+	if got := pol.String(); got != line+"\n"+rest {
+		t.Errorf("it is written as\n%s", got)
+	}
+	pol, err = ParsePolicy("firn.policy", []byte(strings.Replace(line, "index index.policy tail 100", "tail 0", 1)+"\n"+rest), readVector)
+	if err != nil || pol.Logs[0].IndexPolicy != nil || pol.Logs[0].Tail != 0 {
+		t.Errorf("%v, %+v", err, pol)
+	}
+}
+
 func TestPolicyRefuses(t *testing.T) {
 	const (
 		log   = "log main file main.policy url https://log.example\n"
@@ -90,7 +134,19 @@ func TestPolicyRefuses(t *testing.T) {
 		{"a comment after words", log + ops + "group builders 2 a b c d # all of them\n" + rule, "4:26: a comment has a line of its own, which begins with #"},
 		{"veto, not yet", log + ops + group + rule + "veto a\n", `6:1: "veto" is not yet understood by this version of firn`},
 		{"distinct, not yet", "distinct system 2\n", `1:1: "distinct" is not yet understood`},
-		{"index on a log line, not yet", "log main file main.policy url https://log.example index i.policy\n", `1:51: "index" is not yet understood`},
+		{"an index line, not yet", "index main index.policy\n", `1:1: "index" is not yet understood`},
+		{"an unreadable index policy", "log main file main.policy url https://log.example index nowhere.policy\n", "1:57: the index policy of main cannot be read: open "},
+		{"a broken index policy", "log main file main.policy index broken.policy url https://log.example\n", `1:33: broken.policy: log policy, line 1: "nobody" is not`},
+		{"an index policy without a log", "log main file main.policy url https://log.example index empty.policy\n", "1:57: empty.policy has 0 log lines; an index policy has exactly one, that of main.policy"},
+		{"an index policy with two logs", "log main file main.policy url https://log.example index pair.policy\n", "1:57: pair.policy has 2 log lines"},
+		{"an index policy of another log", "log main file main.policy url https://log.example index otherlog.policy\n", "1:57: otherlog.policy is about another log than main.policy: its log line must name log.example/0123abcd+"},
+		{"an index policy without a quorum", "log main file main.policy url https://log.example index unaudited.policy\n", "1:57: unaudited.policy says `quorum none`, so nobody would vouch for the index; name auditors and a quorum there"},
+		{"an index policy twice", "log main file main.policy url https://log.example index index.policy index index.policy\n", `1:70: "index" is said twice`},
+		{"an index without a file", "log main file main.policy url https://log.example index\n", "1:56: index needs a value"},
+		{"a tail without a number", "log main file main.policy url https://log.example tail\n", "1:55: tail needs a value"},
+		{"a tail of no number", "log main file main.policy url https://log.example tail some\n", `1:56: "some" is not a number of entries; write for instance tail 1000`},
+		{"a tail in another form", "log main file main.policy url https://log.example tail 010\n", `1:56: "010" is not a number of entries`},
+		{"a negative tail", "log main file main.policy url https://log.example tail -1\n", `1:56: "-1" is not a number of entries`},
 		{"a rule by system, not yet", log + ops + group + "rule system=x86_64-linux need g\n", `5:6: rules for "system=x86_64-linux" are not yet understood`},
 		{"else warn, not yet", log + ops + group + "rule default need g else warn\n", "5:26: `else warn` is not yet understood by this version of firn, only `else refuse`"},
 		{"else something", log + ops + group + "rule default need g else panic\n", `5:26: after else comes refuse, not "panic"`},
@@ -204,6 +260,7 @@ func TestLoadPolicy(t *testing.T) {
 func FuzzPolicy(f *testing.F) {
 	f.Add(goodPolicy)
 	f.Add("log main file main.policy url https://log.example optional\nrule default need g else warn\n")
+	f.Add("log main file main.policy url https://log.example index index.policy tail 7\noperator a id " + idA + "\ngroup g 1 a\nrule default need g\n")
 	f.Add("group g all a b signed\nveto x\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		pol, err := ParsePolicy("p", []byte(text), readVector)

@@ -25,6 +25,9 @@ type world struct {
 	now   func() time.Time
 	lines []string // log lines of the policy; empty means every log is required
 	full  bool
+	files map[string]string // index policies by name
+	// proving are logs that prove their answers, by origin.
+	proving map[string]*proving
 }
 
 func newWorld(t testing.TB, logs ...*logtest.Log) *world {
@@ -216,6 +219,9 @@ func (w *world) parse(text string) *Policy {
 	}
 	text = head + strings.ReplaceAll(text, "completeness proven\n", "") + "rule default need " + last + "\n"
 	pol, err := ParsePolicy("firn.policy", []byte(text), func(file string) ([]byte, error) {
+		if text, ok := w.files[file]; ok {
+			return []byte(text), nil
+		}
 		var n int
 		_, err := fmt.Sscan(file, &n)
 		return []byte(w.logs[n].PolicyText()), err
@@ -227,7 +233,19 @@ func (w *world) parse(text string) *Policy {
 }
 
 func (w *world) options() Options {
-	return Options{StateDir: w.state, Full: w.full, Now: w.now}
+	o := Options{StateDir: w.state, Full: w.full, Now: w.now}
+	if w.proving != nil {
+		plain := opener(&o)
+		o.Open = func(ref *LogRef) (Log, error) {
+			l, err := plain(ref)
+			if p := w.proving[ref.Origin]; p != nil {
+				p.Log = l
+				return p, err
+			}
+			return l, err
+		}
+	}
+	return o
 }
 
 func (w *world) verify(pol *Policy, subjects ...Subject) *Report {

@@ -142,5 +142,5 @@ func TestEvidenceSubmit(t *testing.T) {
 	}
 	submit(exitUntrusted, "reject-innocent-smaller")
 	submit(exitUntrusted, "reject-unknown-key-log")
-	submit(exitUntrusted, "reject-reserved-map-versions")
+	submit(exitUntrusted, "reject-malformed-index-of-checkpoints")
 }

@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"bytes"
-	"encoding/base64"
 	"fmt"
 	"strings"
 
@@ -21,10 +20,14 @@ const (
 func (e *Evidence) Marshal() []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\nkind %s\nkey %s\n", header, e.Kind, e.Key)
+	if e.Index != nil {
+		e.Index.marshal(&b)
+		return b.Bytes()
+	}
 	if len(e.Proof) > 0 {
-		fmt.Fprintf(&b, "root %s\n", base64.StdEncoding.EncodeToString(e.Root[:]))
+		fmt.Fprintf(&b, "root %s\n", b64(e.Root[:]))
 		for _, h := range e.Proof {
-			fmt.Fprintf(&b, "proof %s\n", base64.StdEncoding.EncodeToString(h[:]))
+			fmt.Fprintf(&b, "proof %s\n", b64(h[:]))
 		}
 	}
 	b.WriteByte('\n')
@@ -36,19 +39,33 @@ func (e *Evidence) Marshal() []byte {
 
 // Parse reads evidence of at most [MaxSize] bytes. It verifies nothing; what it
 // accepts, [Evidence.Marshal] gives back byte by byte. Errors match ErrMalformed,
-// ErrReserved, or ErrNotEvidence if the two checkpoints would convict nobody even
-// if both were signed.
+// or ErrNotEvidence if the checkpoints would convict nobody even if they were
+// signed.
 func Parse(b []byte) (*Evidence, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxSize)
 	}
-	// The text of a checkpoint has no empty line, so there are five parts.
+	// The text of a checkpoint has no empty line, so each has two parts.
 	parts := strings.SplitAfter(string(b), "\n\n")
+	e := &Evidence{}
+	lines, err := e.parseHead(strings.Split(strings.TrimRight(parts[0], "\n"), "\n"))
+	if err != nil {
+		return nil, err
+	}
+	if e.Kind == KindIndex {
+		if e.Index, err = parseIndex(e.Key, lines, parts[1:]); err != nil {
+			return nil, err
+		}
+		if !bytes.Equal(e.Marshal(), b) {
+			return nil, fmt.Errorf("%w: it is not written in the one form that it has", ErrMalformed)
+		}
+		return e, nil
+	}
 	if len(parts) != 5 {
 		return nil, fmt.Errorf("%w: it does not hold two checkpoints", ErrMalformed)
 	}
-	e := &Evidence{Small: []byte(strings.TrimSuffix(parts[1]+parts[2], "\n")), Large: []byte(parts[3] + parts[4])}
-	if err := e.parseHead(strings.Split(strings.TrimSuffix(parts[0], "\n\n"), "\n")); err != nil {
+	e.Small, e.Large = []byte(strings.TrimSuffix(parts[1]+parts[2], "\n")), []byte(parts[3]+parts[4])
+	if err := e.parseProof(lines); err != nil {
 		return nil, err
 	}
 	small, err := parseNote(e.Small, e.Key)
@@ -65,36 +82,33 @@ func Parse(b []byte) (*Evidence, error) {
 	return e, nil
 }
 
-// parseHead reads the lines above the notes.
-func (e *Evidence) parseHead(lines []string) error {
+// parseHead reads kind and key, and returns the lines that follow.
+func (e *Evidence) parseHead(lines []string) (rest []string, err error) {
 	if lines[0] != header {
-		return fmt.Errorf("%w: it does not begin with %s", ErrMalformed, header)
+		return nil, fmt.Errorf("%w: it does not begin with %s", ErrMalformed, header)
 	}
 	if len(lines) < 3 {
-		return fmt.Errorf("%w: no kind, or no key", ErrMalformed)
+		return nil, fmt.Errorf("%w: no kind, or no key", ErrMalformed)
 	}
 	kind, ok := strings.CutPrefix(lines[1], "kind ")
 	e.Kind = Kind(kind)
 	switch {
 	case !ok:
-		return fmt.Errorf("%w: its second line is not a kind", ErrMalformed)
-	case e.Kind == KindIndex:
-		return fmt.Errorf("%w: evidence against an index is for a later version", ErrReserved)
-	case e.Kind != KindLog && e.Kind != KindWitness:
-		return fmt.Errorf("%w: %q is not a kind", ErrMalformed, kind)
+		return nil, fmt.Errorf("%w: its second line is not a kind", ErrMalformed)
+	case e.Kind != KindLog && e.Kind != KindWitness && e.Kind != KindIndex:
+		return nil, fmt.Errorf("%w: %q is not a kind", ErrMalformed, kind)
 	}
 	vkey, ok := strings.CutPrefix(lines[2], "key ")
 	if !ok {
-		return fmt.Errorf("%w: its third line is not a key", ErrMalformed)
+		return nil, fmt.Errorf("%w: its third line is not a key", ErrMalformed)
 	}
-	var err error
 	if e.Key, err = policy.ParseKey(vkey); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if want := e.Kind.keyType(); e.Key.Type != want {
-		return fmt.Errorf("%w: the key is of type 0x%02x, that of a %s is of type 0x%02x", ErrMalformed, e.Key.Type, e.Kind, want)
+		return nil, fmt.Errorf("%w: the key is of type 0x%02x, that of evidence of the kind %s is of type 0x%02x", ErrMalformed, e.Key.Type, e.Kind, want)
 	}
-	return e.parseProof(lines[3:])
+	return lines[3:], nil
 }
 
 // keyType is the type of the keys that evidence of a kind convicts.

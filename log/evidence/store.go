@@ -31,8 +31,15 @@ var ErrSetAside = errors.New("evidence was set aside before")
 // is believed of a file because it is there: whatever a Store returns was
 // verified at that moment.
 type Store struct {
-	dir string // "" keeps nothing
+	dir   string // "" keeps nothing
+	judge Judge  // nil if evidence of KindIndex is passed over
 }
+
+// An Option changes a Store that NewStore returns.
+type Option func(*Store)
+
+// WithJudge makes a store keep and return evidence of KindIndex, too.
+func WithJudge(j Judge) Option { return func(s *Store) { s.judge = j } }
 
 // A Held is a file of a store.
 type Held struct {
@@ -44,7 +51,13 @@ type Held struct {
 
 // NewStore returns the store in a folder, which is made when first needed. With
 // an empty dir nothing is kept.
-func NewStore(dir string) *Store { return &Store{dir: dir} }
+func NewStore(dir string, opts ...Option) *Store {
+	s := &Store{dir: dir}
+	for _, o := range opts {
+		o(s)
+	}
+	return s
+}
 
 // Dir returns the folder, "" if there is none.
 func (s *Store) Dir() string { return s.dir }
@@ -62,11 +75,14 @@ func FileName(origin string, b []byte) string {
 }
 
 // Add keeps evidence that convicts a key of pol and reports whether it is new.
-// At most [MaxHeld] files are kept against one key; if there are as many, Add
-// names one of them. New evidence is on disk, synced, before Add returns. Errors
-// match those of [Evidence.Verify], or ErrSetAside, with the path to where it is.
+// At most [MaxHeld] files are kept against one key, or against the index of one
+// origin and map version; if there are as many, Add names one of them. But evidence about a larger
+// revision of an index than all that are held takes the place of that about the
+// smallest one, since a reset answers for all smaller ones at once. New evidence is on
+// disk, synced, before Add returns. Errors match those of [Evidence.VerifyWith], or
+// ErrSetAside, with the path to where it is.
 func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err error) {
-	v, err := e.Verify(pol)
+	v, err := e.VerifyWith(pol, s.judge)
 	if err != nil {
 		return Held{}, false, err
 	}
@@ -84,43 +100,101 @@ func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err
 		held.Path = aside
 		return held, false, fmt.Errorf("%w, see %s", ErrSetAside, aside)
 	}
-	all, err := s.read()
+	against, err := s.against(e, v)
 	if err != nil {
 		return held, false, err
 	}
-	n := 0
-	for _, h := range all {
-		if h.Evidence.Kind != e.Kind || !h.Evidence.sameKey(e.Key) || e.Kind == KindLog && h.Evidence.Key.Name != e.Key.Name {
-			continue
-		}
-		if _, err := h.Evidence.VerifySelf(); err != nil {
-			continue
-		}
-		h.Verdict = v
-		if n++; n == MaxHeld || string(h.Bytes) == string(held.Bytes) {
+	for _, h := range against {
+		if string(h.Bytes) == string(held.Bytes) {
 			return h, false, nil
 		}
+	}
+	replace, full := outlived(against, v)
+	if full && replace == "" {
+		return against[MaxHeld-1], false, nil
 	}
 	held.Path = filepath.Join(s.dir, name)
 	if err := durable.WriteFile(held.Path, held.Bytes, 0o600); err != nil {
 		return held, false, fmt.Errorf("keeping evidence: %w", err)
 	}
+	if replace != "" {
+		if err := os.Remove(replace); err != nil {
+			return held, true, fmt.Errorf("keeping evidence: %w", err)
+		}
+	}
 	return held, true, nil
+}
+
+// against returns what is held already of what e, with verdict v, is about.
+func (s *Store) against(e *Evidence, v Verdict) ([]Held, error) {
+	all, err := s.convicting(func(h *Evidence) (Verdict, error) {
+		if h.Kind != e.Kind || !h.against(e.Key) {
+			return Verdict{}, ErrUnknownKey
+		}
+		w, err := h.VerifySelfWith(s.judge)
+		if err == nil && w.MapVersion != v.MapVersion {
+			err = ErrUnknownKey
+		}
+		w.Key, w.Name = v.Key, v.Name
+		return w, err
+	})
+	return all, err
+}
+
+// outlived reports whether enough is held, and if so which file makes place
+// for new evidence, if any.
+func outlived(held []Held, v Verdict) (path string, full bool) {
+	if len(held) < MaxHeld {
+		return "", false
+	}
+	if v.Kind != KindIndex {
+		return "", true
+	}
+	least := held[0]
+	for _, h := range held {
+		if h.Verdict.Size >= v.Size {
+			return "", true
+		}
+		if h.Verdict.Size < least.Verdict.Size {
+			least = h
+		}
+	}
+	return least.Path, true
 }
 
 // List returns all evidence of the store that convicts the key it names itself,
 // sorted by path. That alone is no reason to act: see [Evidence.VerifySelf].
 func (s *Store) List() ([]Held, error) {
-	return s.convicting(func(e *Evidence) (Verdict, error) { return e.VerifySelf() })
+	return s.convicting(func(e *Evidence) (Verdict, error) { return e.VerifySelfWith(s.judge) })
 }
 
-// AgainstLog returns what is held against the log of origin under pol.
+// AgainstLog returns what is held against the log of origin under pol. Evidence
+// against its index is not: the log's checkpoints go on being believed.
 func (s *Store) AgainstLog(pol *policy.Policy, origin string) ([]Held, error) {
 	return s.convicting(func(e *Evidence) (Verdict, error) {
 		if e.Kind != KindLog || e.Key.Name != origin {
 			return Verdict{}, ErrUnknownKey
 		}
 		return e.Verify(pol)
+	})
+}
+
+// AgainstIndex returns what is held under pol against the index of the log of
+// origin in a map version. Some of it may be answered by an index-reset in the log:
+// fraud.ClearedBy. It is an error if the store has no judge.
+func (s *Store) AgainstIndex(pol *policy.Policy, origin string, mapVersion uint64) ([]Held, error) {
+	if s.judge == nil {
+		return nil, errUnjudged
+	}
+	return s.convicting(func(e *Evidence) (Verdict, error) {
+		if e.Kind != KindIndex || e.Key.Name != origin {
+			return Verdict{}, ErrUnknownKey
+		}
+		v, err := e.VerifyWith(pol, s.judge)
+		if err == nil && v.MapVersion != mapVersion {
+			err = ErrUnknownKey
+		}
+		return v, err
 	})
 }
 
@@ -149,7 +223,7 @@ func (s *Store) Apply(pol *policy.Policy) (*policy.Policy, error) {
 	return pol.Ignoring(keys...), nil
 }
 
-// SetAside moves all evidence against the log of origin, under whatever key, out
+// SetAside moves all evidence against the log of origin and its index, under whatever key, out
 // of the way, for good: the same evidence is not taken again. It returns the new
 // paths.
 func (s *Store) SetAside(origin string) ([]string, error) {
@@ -167,7 +241,7 @@ func (s *Store) SetAside(origin string) ([]string, error) {
 	}
 	var moved []string
 	for _, h := range all {
-		if h.Evidence.Kind != KindLog || h.Evidence.Key.Name != origin {
+		if h.Evidence.Kind == KindWitness || h.Evidence.Key.Name != origin {
 			continue
 		}
 		path, err := s.archive(FileName(origin, h.Bytes), h.Bytes)

@@ -33,8 +33,6 @@ func class(err error) string {
 		return "accept"
 	case errors.Is(err, evidence.ErrMalformed):
 		return "reject-malformed"
-	case errors.Is(err, evidence.ErrReserved):
-		return "reject-reserved"
 	case errors.Is(err, evidence.ErrNotEvidence):
 		return "reject-innocent"
 	case errors.Is(err, evidence.ErrUnknownKey):
@@ -88,7 +86,6 @@ func TestVectors(t *testing.T) {
 // the vectors that show it.
 var neverEvidence = map[string][]string{
 	"a smaller checkpoint of the same history": {"reject-innocent-smaller", "reject-innocent-two-sizes-no-proof", "reject-innocent-witness-smaller"},
-	"another map version":                      {"reject-reserved-map-versions"},
 	"an unsigned checkpoint":                   {"reject-innocent-unsigned", "reject-innocent-witness-unsigned", "reject-innocent-signed-by-other-key", "reject-malformed-no-signature"},
 	"a failing proof":                          {"reject-innocent-failing-proof", "reject-innocent-proof-of-other-size", "reject-innocent-witness-failing-proof"},
 	"a number in an answer":                    {"reject-malformed-409-number"},
@@ -128,7 +125,7 @@ func TestVectorsAreUpToDate(t *testing.T) {
 			t.Errorf("%s is not what -update writes: %v", name, err)
 		}
 	}
-	files, err := os.ReadDir(vectorDir)
+	files, err := filepath.Glob(filepath.Join(vectorDir, "*.*"))
 	if err != nil || len(files) != len(want) {
 		t.Errorf("%d files instead of %d, %v", len(files), len(want), err)
 	}
@@ -336,7 +333,7 @@ func (w *world) malformed(v map[string][]byte) {
 	fingerprint := "1;/nix/store/00000000000000000000000000000000-x;sha256:%s;1;\n\n— cache.example-1 AAAAAAAA\n"
 	put("two-nar-hashes", "firn-evidence@v1\nkind cache\nkey "+w.logKey().String()+"\n\n"+
 		fmt.Sprintf(fingerprint, strings.Repeat("0", 52))+"\n"+fmt.Sprintf(fingerprint, strings.Repeat("1", 52)))
-	v["reject-reserved-map-versions"] = []byte(strings.Replace(one, "kind log", "kind index", 1))
+	replace("index-of-checkpoints", one, "kind log", "kind index")
 	for _, name := range slices.Collect(maps.Keys(v)) {
 		if strings.HasPrefix(name, "accept-") && !bytes.HasPrefix(v[name], []byte("firn-evidence@v1\n")) {
 			w.t.Fatalf("%s: %q", name, v[name])

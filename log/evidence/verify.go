@@ -12,24 +12,36 @@ import (
 
 // Verify returns whom the evidence convicts under pol: a log of pol, or a
 // witness of pol. Nothing but the evidence and the policy is needed. Errors match
-// ErrNotEvidence, ErrUnknownKey, or, if the fields of e are not what Parse would
-// have read, ErrMalformed.
+// ErrNotEvidence, ErrUnknownKey, ErrReserved for KindIndex, or, if the fields of e are
+// not what Parse would have read, ErrMalformed.
 //
 // A witness is known by its public key alone, because the name of a key is not
 // part of what a witness signs.
-func (e *Evidence) Verify(pol *policy.Policy) (Verdict, error) {
+func (e *Evidence) Verify(pol *policy.Policy) (Verdict, error) { return e.VerifyWith(pol, nil) }
+
+// VerifyWith is Verify with a judge of evidence of KindIndex, which convicts the
+// index of a log of pol. Without one that is never convicted.
+func (e *Evidence) VerifyWith(pol *policy.Policy, judge Judge) (Verdict, error) {
 	k, name, ok := e.named(pol)
 	if !ok {
-		return Verdict{}, fmt.Errorf("evidence against %s: %w as a %s", e.Key, ErrUnknownKey, e.Kind)
+		return Verdict{}, fmt.Errorf("evidence against %s: %w as a %s", e.Key, ErrUnknownKey, e.Kind.role())
 	}
-	v, err := e.VerifySelf()
+	v, err := e.VerifySelfWith(judge)
 	v.Key, v.Name = k, name
 	return v, err
 }
 
+// role is what a policy calls the party that evidence of a kind convicts.
+func (k Kind) role() string {
+	if k == KindIndex {
+		return string(KindLog)
+	}
+	return string(k)
+}
+
 // named finds the convicted key in a policy.
 func (e *Evidence) named(pol *policy.Policy) (k policy.Key, name string, ok bool) {
-	if e.Kind == KindLog {
+	if e.Kind != KindWitness {
 		for _, l := range pol.Logs {
 			if l.Key.String() == e.Key.String() {
 				return l.Key, l.Key.Name, true
@@ -50,22 +62,43 @@ func (e *Evidence) sameKey(k policy.Key) bool {
 	return k.Type == e.Key.Type && bytes.Equal(k.Public, e.Key.Public)
 }
 
+// against reports whether the evidence is against k in the name that it has.
+func (e *Evidence) against(k policy.Key) bool {
+	return e.sameKey(k) && (e.Kind == KindWitness || k.Name == e.Key.Name)
+}
+
 // VerifyKey returns whom the evidence convicts if that is the holder of k, and
-// an error matching ErrUnknownKey, ErrNotEvidence or ErrMalformed otherwise.
-func (e *Evidence) VerifyKey(k policy.Key) (Verdict, error) {
-	if !e.sameKey(k) || e.Kind == KindLog && k.Name != e.Key.Name {
+// an error matching ErrUnknownKey, or those of VerifySelf, otherwise.
+func (e *Evidence) VerifyKey(k policy.Key) (Verdict, error) { return e.VerifyKeyWith(k, nil) }
+
+// VerifyKeyWith is VerifyKey with a judge of evidence of KindIndex.
+func (e *Evidence) VerifyKeyWith(k policy.Key, judge Judge) (Verdict, error) {
+	if !e.against(k) {
 		return Verdict{}, fmt.Errorf("evidence against %s: %w, %s", e.Key, ErrUnknownKey, k)
 	}
-	v, err := e.VerifySelf()
+	v, err := e.VerifySelfWith(judge)
 	v.Key, v.Name = k, k.Name
 	return v, err
 }
 
 // VerifySelf checks that the evidence convicts the key that it names itself.
 // Anybody can make a key and convict it: who acts on evidence uses
-// [Evidence.Verify].
-func (e *Evidence) VerifySelf() (Verdict, error) {
-	if e.Kind != KindLog && e.Kind != KindWitness || e.Key.Type != e.Kind.keyType() {
+// [Evidence.Verify]. Errors match ErrNotEvidence, ErrMalformed, or ErrReserved for KindIndex.
+func (e *Evidence) VerifySelf() (Verdict, error) { return e.VerifySelfWith(nil) }
+
+// VerifySelfWith is VerifySelf with a judge of evidence of KindIndex.
+func (e *Evidence) VerifySelfWith(judge Judge) (Verdict, error) {
+	if e.Kind == KindIndex {
+		written, err := Parse(e.Marshal()) // so that the judge sees nothing else
+		switch {
+		case err != nil:
+			return Verdict{}, err
+		case judge == nil:
+			return Verdict{}, errUnjudged
+		}
+		return judge(written)
+	}
+	if e.Kind != KindLog && e.Kind != KindWitness || e.Key.Type != e.Kind.keyType() || e.Index != nil {
 		return Verdict{}, fmt.Errorf("%w: kind and key do not fit", ErrMalformed)
 	}
 	small, err := parseNote(e.Small, e.Key)
@@ -94,8 +127,11 @@ func (e *Evidence) VerifySelf() (Verdict, error) {
 	return Verdict{Kind: e.Kind, Origin: small.head.Origin, Key: e.Key, Name: name}, nil
 }
 
-// Origin returns the origin of the two checkpoints, as far as anybody signed them.
+// Origin returns the origin that the evidence is about, as far as anybody signed it.
 func (e *Evidence) Origin() string {
+	if e.Kind == KindIndex {
+		return e.Key.Name
+	}
 	n, err := parseNote(e.Small, e.Key)
 	if err != nil {
 		return ""

@@ -12,9 +12,10 @@ var (
 	// ErrMismatch says that a list is not the one that the map commits to.
 	ErrMismatch = errors.New("the list does not belong to the head in the map")
 	// ErrShape says that no map has this shape: a leaf where its key does not
-	// lead, depths that do not increase, an empty list, indexes that do not
-	// increase or that reach beyond the map's size. What hashes to the root of a signed revision and is
-	// refused with ErrShape convicts who signed (spec/index.md#convicting).
+	// lead, depths that do not increase, an empty list, indexes that do not increase
+	// or that reach beyond the map's size. What hashes to the root of a signed
+	// revision and is refused with ErrShape convicts who signed
+	// (spec/index.md#convicting).
 	ErrShape = errors.New("no map has this shape")
 	// ErrNotCovered says that a pruned trie shows neither that a key is present
 	// nor that it is absent.

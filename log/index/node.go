@@ -1,11 +1,9 @@
 package index
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // A Node is a node of a pruned trie: a stub (only its hash is known), a branch or
-// a leaf (spec/index.md#proofs). The nil Node is the empty map. A Node is never
+// a leaf (spec/index.md#pruned-tries). The nil Node is the empty map. A Node is never
 // changed, and may be used concurrently.
 type Node struct {
 	kind        nodeKind
@@ -92,63 +90,6 @@ func (n *Node) child(bit int) *Node {
 		return n.left
 	}
 	return n.right
-}
-
-// A KeyHead is a key hash of a map with the head of its list.
-type KeyHead struct {
-	Key  Hash
-	Head Head
-}
-
-// FindPrefix returns all key hashes whose first bits (0 to 256) are those of
-// prefix, in order (spec/index.md#prefixes). The error is ErrNotCovered if the pruned trie does not show all
-// of them. Bits of prefix after the first ones are not looked at.
-func (n *Node) FindPrefix(bits int, prefix Hash) ([]KeyHead, error) {
-	for n != nil && n.kind == kindBranch && int(n.depth) < bits {
-		n = n.child(Bit(prefix, int(n.depth)))
-	}
-	if n == nil {
-		return nil, nil
-	}
-	// All leaves below n have the same first bits: one of them tells.
-	first := n.anyLeaf()
-	if first == nil {
-		return nil, fmt.Errorf("%w prefix of %d bits", ErrNotCovered, bits)
-	}
-	if CommonBits(first.kh, prefix) < bits {
-		return nil, nil
-	}
-	found, whole := n.leaves(nil)
-	if !whole {
-		return nil, fmt.Errorf("%w prefix of %d bits", ErrNotCovered, bits)
-	}
-	return found, nil
-}
-
-func (n *Node) anyLeaf() *Node {
-	if n == nil || n.kind == kindStub {
-		return nil
-	}
-	if n.kind == kindLeaf {
-		return n
-	}
-	if l := n.left.anyLeaf(); l != nil {
-		return l
-	}
-	return n.right.anyLeaf()
-}
-
-// leaves appends all leaves below n; whole is false if there are stubs.
-func (n *Node) leaves(found []KeyHead) (_ []KeyHead, whole bool) {
-	switch {
-	case n == nil || n.kind == kindStub:
-		return found, false
-	case n.kind == kindLeaf:
-		return append(found, KeyHead{n.kh, n.head}), true
-	}
-	found, l := n.left.leaves(found)
-	found, r := n.right.leaves(found)
-	return found, l && r
 }
 
 // Check reports ErrShape if no map has what the nodes show: depths that do not

@@ -13,7 +13,7 @@ const maxNesting = 257
 // AppendBinary appends the encoding of a pruned trie: its nodes in pre-order,
 // each its kind (1 byte) and: for a stub its hash; for a branch its
 // depth (1 byte), followed by its left and its right node; for a leaf the key hash, the count (8
-// bytes, big-endian) and the root of its list (spec/index.md#proofs). The error is nil.
+// bytes, big-endian) and the root of its list (spec/index.md#pruned-tries). The error is nil.
 func (n *Node) AppendBinary(b []byte) ([]byte, error) {
 	if n == nil {
 		return append(b, byte(kindEmpty)), nil

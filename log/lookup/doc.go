@@ -82,7 +82,7 @@ type Body struct {
 // for if the answer would have become too large: the positions before are asked
 // for next, with To as its count.
 type List struct {
-	Present    bool // false: the key has no list, and List is zero
+	Present bool // false: the key has no list, and List is zero
 	index.List
 }
 

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/server/admission"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -91,6 +92,11 @@ func (s *Server) verify(sub *submission) error {
 	}
 	if b, ok := sub.s.Body.(*statement.KeyAdd); ok {
 		if err := b.VerifyProof(); err != nil {
+			return err
+		}
+	}
+	if b, ok := sub.s.Body.(*statement.Evidence); ok {
+		if err := fraud.CheckStatement(b); err != nil {
 			return err
 		}
 	}

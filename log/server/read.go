@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/server/store"
 	"github.com/firn-log/firn/log/statement"
 )

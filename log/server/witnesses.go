@@ -39,7 +39,7 @@ type WitnessingConfig struct {
 	// "evidence".
 	// Index is a c2sp.org/tlog-policy file with this log's own line and the
 	// auditors of its index (spec/log.md#auditors). "": there are none.
-	Index string `toml:"index" comment:"File in tlog-policy form, with this log's line, the auditors of its index and their quorum. They are asked if\nthe policy above names them too, with their URLs, outside its quorum. Empty: no auditors."`
+	Index    string `toml:"index" comment:"File in tlog-policy form, with this log's line, the auditors of its index and their quorum. They are asked if\nthe policy above names them too, with their URLs, outside its quorum. Empty: no auditors."`
 	Evidence string `toml:"evidence" comment:"Folder with evidence, files *.firn-evidence. A witness that it convicts is neither asked nor counted;\nif it convicts this log, nothing is signed any more."`
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/firn-log/firn/log/evidence"
 )
 
-// Evidence puts evidence against a log or a witness into a log
+// Evidence puts evidence against a log, its index or a witness into a log
 // (spec/statement.md#evidence). It convicts by itself, so anybody may sign it.
 type Evidence struct {
 	Bytes []byte // a file of spec/evidence.md
@@ -25,32 +25,33 @@ type wireEvidence struct {
 func (*Evidence) Kind() Kind { return KindEvidence }
 
 // Check implements [Body]. It verifies both signatures of the evidence and its
-// proof: what convicts nobody is no statement.
+// proof: what convicts nobody is no statement. Of evidence against an index it
+// checks the form alone: whoever admits or reads it MUST judge it by package fraud.
 func (b *Evidence) Check() error {
 	if len(b.Bytes) > MaxLeaf {
 		return errf(CodeOversize, "evidence: %d bytes do not fit in a leaf of %d", len(b.Bytes), MaxLeaf)
 	}
-	e, err := b.parse()
-	if err == nil {
+	e, err := b.Parsed()
+	if err == nil && e.Kind != evidence.KindIndex {
 		_, err = e.VerifySelf()
 	}
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, evidence.ErrReserved):
-		return errf(CodeNotYet, "evidence: %v", err)
 	case errors.Is(err, evidence.ErrNotEvidence):
 		return errf(CodeNotEvidence, "evidence: %v", err)
 	}
 	return errf(CodeBadValue, "evidence: %v", err)
 }
 
-func (b *Evidence) parse() (*evidence.Evidence, error) { return evidence.Parse(bytes.Clone(b.Bytes)) }
+// Parsed returns the evidence. The error is that of [evidence.Parse], never one if
+// the body did pass Check.
+func (b *Evidence) Parsed() (*evidence.Evidence, error) { return evidence.Parse(bytes.Clone(b.Bytes)) }
 
 // Convicted returns the Ed25519 key that the evidence convicts; zero if the
 // body did not pass Check.
 func (b *Evidence) Convicted() PublicKey {
-	e, err := b.parse()
+	e, err := b.Parsed()
 	if err != nil {
 		return PublicKey{}
 	}

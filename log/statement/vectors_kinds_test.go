@@ -326,7 +326,7 @@ func rejectEvidence(r *rejecter) {
 	c("409-number", CodeBadValue, "reject-malformed-409-number")
 	c("two-nar-hashes", CodeBadValue, "reject-malformed-two-nar-hashes")
 	c("not-stripped", CodeBadValue, "reject-malformed-two-signatures")
-	c("index", CodeNotYet, "reject-reserved-map-versions")
+	c("index-of-checkpoints", CodeBadValue, "reject-malformed-index-of-checkpoints")
 	d := func(name, code, comment string, change func(p, b anyMap)) {
 		r.t.Helper()
 		r.body("evidence-"+name, code, comment, sampleEvidence(r.t, "accept-log-one-size"), change)
