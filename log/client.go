@@ -57,7 +57,6 @@ type Client struct {
 	patience  time.Duration // see mirrorPatience
 
 	batch int   // keys of one lookup
-	limit int64 // bytes of the answer to one
 }
 
 // NewClient returns a client for the log at a URL: http://, https://, or file://
@@ -77,7 +76,7 @@ func NewClient(logURL string, pol *policy.Policy, o Options) (*Client, error) {
 	}
 	c := &Client{
 		pol: pol, origin: origin, mem: o.Memory, src: places[0].source, places: places, tiles: newTileCache(o.CacheDir, origin), now: o.Now,
-		onTrouble: o.OnTrouble, patience: mirrorPatience, batch: lookupBatch, limit: maxLookupAnswer,
+		onTrouble: o.OnTrouble, patience: mirrorPatience, batch: lookupBatch,
 	}
 	if c.mem == nil {
 		c.mem = NewMemory("")

@@ -7,21 +7,22 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 
+	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/lookup"
+	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
 )
 
 const (
 	// lookupBatch is how many keys go into one request; a log takes 10,000.
 	lookupBatch = 5000
-	// maxLookupAnswer bounds one answer in bytes: what a log may send
-	// (spec/log.md#looking-up), in JSON. A batch whose answer is longer is asked
-	// in halves.
-	maxLookupAnswer = 128 << 20
 	// maxLookupEntries bounds what one Lookup takes in, so that a log cannot go on
 	// for ever.
 	maxLookupEntries = 1 << 22
+	// maxTail bounds how many entries are read between a revision and the
+	// checkpoint that holds it.
+	maxTail = 1 << 18
 )
 
 // A Leaf is a logged statement whose inclusion was verified.
@@ -29,7 +30,9 @@ type Leaf struct {
 	Index     uint64
 	Bytes     []byte
 	Statement *statement.Statement // parsed; its signature is not verified here
-	Proof     *Proof               // against the checkpoint of its answer
+	// Proof is against the checkpoint of its answer; nil for an entry that was
+	// read in the tail (spec/index.md#tail).
+	Proof *Proof
 }
 
 // Found is one entry of the list of a key.
@@ -41,40 +44,77 @@ type Found struct {
 	Leaf *Leaf
 }
 
-// Answers hold what a log says about a set of keys.
-type Answers struct {
-	// Checkpoint is the tree that the answers are about: they are the log's
-	// lists as of its size. That nothing is missing from them is the log's
-	// word (spec/proofs.md#lookup).
-	Checkpoint *Checkpoint
-	Keys       []string // as asked, each once
-	lists      map[string][]Found
-	entries    int // in all lists
+// A Query is a lookup (spec/proofs.md#lookup).
+type Query struct {
+	Keys []string
+	// Signers are those whose bodies are wanted; nil is everybody, an empty list
+	// that is not nil nobody.
+	Signers []statement.KeyID
+	// Known is what is remembered of the lists of some of the keys: they are asked
+	// for from there on only, and must begin with what is known.
+	Known map[string]Known
+	// Tail is how many entries between the revision and the checkpoint may stay
+	// unread. If there are more, all of them are read.
+	Tail uint64
 }
 
-// Of returns the list of a key in the order of the log. The list is shared and
+// Known is what was proven of the list of a key: its head in a revision of the
+// index about the first Size entries of the log. The zero Known is that of a key
+// of which nothing is known, or that had no list.
+type Known struct {
+	index.Head
+	Size uint64
+}
+
+// Answers are what a log holds under a set of keys, proven to be whole as far as
+// the revisions of its index are right (spec/proofs.md#lookup).
+type Answers struct {
+	Checkpoint *Checkpoint // the tree that holds everything below
+	Keys       []string    // as asked, each once
+	// Heads are those of all keys, each as of the revision that answered it.
+	Heads map[string]Known
+	// Read says how far the lists are whole: everything below this size is in
+	// them. It is the size of the checkpoint unless the tail was not read.
+	Read uint64
+	// Vouched has, for each revision that the answers rest on, the checkpoint
+	// whose cosignatures vouch for it: signed by the log, consistent with
+	// Checkpoint, and with the revision below its size. Whether they make up a quorum of
+	// auditors is for the caller to say.
+	Vouched [][]byte
+	// Incomplete says why something may be missing, in one clause that names the
+	// log; "" if nothing is, given that the revisions are right.
+	Incomplete string
+
+	lists   map[string][]Found
+	entries int // in all lists
+}
+
+// Of returns the list of a key in the order of the log: the items from position
+// Known.Count on, and those of the tail as far as it was read. It is shared and
 // must not be changed.
 func (a *Answers) Of(key string) []Found { return a.lists[key] }
 
-type lookupRequest struct {
-	Keys    []string          `json:"keys"`
-	Signers []statement.KeyID `json:"-"`
-	Hex     []string          `json:"signers"`
-	After   uint64            `json:"after,omitempty"`
+// PrefixError says that a list does not begin with what was known of it: one of
+// two revisions is wrong, or the index was reset between them.
+type PrefixError struct {
+	Origin, Key string
 }
 
-// Lookup asks the log which entries it lists under each key, from index after
-// on. Bodies come with the entries of signers, or with all if signers is nil;
-// an empty list that is not nil asks for none. Every body is verified to be
-// in the tree, to be a statement of the signer that the list names, and to map
-// to the key.
+func (e *PrefixError) Error() string {
+	return fmt.Sprintf("log %s: the list of %s does not begin with what it held before", e.Origin, e.Key)
+}
+
+// Lookup asks the log which entries lie under each key, and verifies that these
+// are all, as of the newest revision that the log answers with; what came
+// after it is read from the log itself. Every body is verified to be in the tree, to
+// be a statement of the signer that the list names, and to map to the key.
 //
 // Errors: ErrUnreachable, a *RequestError, a *ProofError that names the key and
-// the index, and those of [Client.Checkpoint].
-func (c *Client) Lookup(ctx context.Context, keys []string, signers []statement.KeyID, after uint64) (*Answers, error) {
-	a := &Answers{lists: make(map[string][]Found)}
+// the index, a *PrefixError, and those of [Client.Checkpoint].
+func (c *Client) Lookup(ctx context.Context, q Query) (*Answers, error) {
+	a := &Answers{lists: make(map[string][]Found), Heads: make(map[string]Known)}
 	asked := make(map[string]bool)
-	for _, k := range keys {
+	for _, k := range q.Keys {
 		if !asked[k] {
 			asked[k] = true
 			a.Keys = append(a.Keys, k)
@@ -82,133 +122,165 @@ func (c *Client) Lookup(ctx context.Context, keys []string, signers []statement.
 	}
 	if len(a.Keys) == 0 {
 		cp, err := c.Checkpoint(ctx)
-		a.Checkpoint = cp
+		if err == nil {
+			a.Checkpoint, a.Read = cp, cp.Size
+		}
 		return a, err
 	}
-	var queue []lookupRequest
+	l := &looking{c: c, q: &q, a: a, wanted: make(map[statement.KeyID]bool)}
+	for _, s := range q.Signers {
+		l.wanted[s] = true
+	}
 	for keys := range slices.Chunk(a.Keys, c.batch) {
-		queue = append(queue, lookupRequest{Keys: keys, Signers: signers, After: after})
-	}
-	for len(queue) > 0 {
-		more, err := c.lookupBatch(ctx, a, queue[0])
-		if err != nil {
-			return nil, err
+		for _, k := range keys {
+			l.queue = append(l.queue, question{Asked: lookup.Asked{Key: k, From: q.Known[k].Count}})
 		}
-		queue = append(more, queue[1:]...)
+		for len(l.queue) > 0 {
+			if err := l.ask(ctx); err != nil {
+				return nil, err
+			}
+		}
 	}
-	a.trim()
-	return a, nil
+	return a, l.readTail(ctx)
 }
 
-// trim cuts every list at the size of the oldest answer, so that all are about
-// one tree.
-func (a *Answers) trim() {
-	for key, list := range a.lists {
-		n := len(list)
-		for n > 0 && list[n-1].Index >= a.Checkpoint.Size {
-			n--
-		}
-		a.lists[key] = list[:n]
-	}
+// looking is a Lookup on its way.
+type looking struct {
+	c      *Client
+	q      *Query
+	a      *Answers
+	wanted map[statement.KeyID]bool
+	queue  []question
+
+	tail      *lookup.Tail // of the last answer
+	oldest    uint64       // size of the oldest revision
+	newest    uint64       // and of the newest
+	sizes     map[string]uint64
 }
 
-// lookupBatch asks for one batch and returns what is still to be asked: halves of
-// it if the answer would be too large, or the rests of lists that were cut short.
-func (c *Client) lookupBatch(ctx context.Context, a *Answers, r lookupRequest) ([]lookupRequest, error) {
-	if r.Signers != nil {
-		r.Hex = make([]string, len(r.Signers))
-		for i, s := range r.Signers {
-			r.Hex[i] = s.String()
-		}
+// question is a part of a list that is still to be asked for.
+type question struct {
+	lookup.Asked
+	// head is that of the list up to position To, from an answer before.
+	head index.Head
+}
+
+// ask sends one request for what is at the front of the queue, and leaves in the
+// queue what the answer does not hold.
+func (l *looking) ask(ctx context.Context) error {
+	r := lookup.Request{Tail: true}
+	asked := l.queue[:min(len(l.queue), l.c.batch)]
+	for _, x := range asked {
+		r.Keys = append(r.Keys, x.Asked)
 	}
-	body, err := json.Marshal(r)
+	if l.q.Signers != nil {
+		hex := make([]string, len(l.q.Signers))
+		for i, s := range l.q.Signers {
+			hex[i] = s.String()
+		}
+		r.Signers = &hex
+	}
+	body, err := json.Marshal(&r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b, _, err := c.src.call(ctx, request{
-		method: http.MethodPost, path: "v1/lookup", contentType: "application/json", body: body, limit: c.limit,
+	b, _, err := l.c.src.call(ctx, request{
+		method: http.MethodPost, path: "v1/lookup", contentType: "application/json", body: body, limit: lookup.MaxAnswer,
 	})
-	if errors.Is(err, ErrTooLarge) && len(r.Keys) > 1 {
-		first, second := r, r
-		first.Keys, second.Keys = r.Keys[:len(r.Keys)/2], r.Keys[len(r.Keys)/2:]
-		return []lookupRequest{first, second}, nil
-	}
 	if err != nil {
-		return nil, fmt.Errorf("looking up %d keys in %s: %w", len(r.Keys), c.origin, err)
+		return fmt.Errorf("looking up %d keys in %s: %w", len(r.Keys), l.c.origin, err)
 	}
-	answer, err := c.parseLookup(b)
+	answer, err := lookup.Parse(b)
 	if err != nil {
-		return nil, err
+		return &ProofError{Origin: l.c.origin, Reason: "what it sent is no answer to a lookup", Err: err}
 	}
-	cp, err := c.Accept(ctx, []byte(answer.Checkpoint))
+	cp, err := l.c.Accept(ctx, answer.Note)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := c.checkLookup(a, cp, &r, answer); err != nil {
-		return nil, err
-	}
-	return c.cutShort(a, r, answer)
+	return l.take(cp, asked, answer)
 }
 
-// cutShort returns the requests for the rests of the lists that a verified answer
-// to r has cut short. Lists of which it has nothing are asked for together.
-func (c *Client) cutShort(a *Answers, r lookupRequest, answer *lookupAnswer) ([]lookupRequest, error) {
-	var rests []lookupRequest
-	untouched := lookupRequest{Signers: r.Signers, After: r.After}
-	got := 0
-	for _, l := range answer.Answers {
-		got += len(l.Entries)
-		switch {
-		case !l.More:
-		case len(l.Entries) == 0:
-			untouched.Keys = append(untouched.Keys, l.Key)
-		default:
-			after := *l.Entries[len(l.Entries)-1].Index + 1
-			rests = append(rests, lookupRequest{Keys: []string{l.Key}, Signers: r.Signers, After: after})
+// readTail reads what came after the oldest revision, and adds it to the lists
+// that do not hold it.
+func (l *looking) readTail(ctx context.Context) error {
+	a := l.a
+	a.Read = a.Checkpoint.Size
+	gap := a.Checkpoint.Size - l.oldest
+	switch {
+	case gap <= l.q.Tail:
+		a.Read = l.oldest
+		return nil
+	case gap > maxTail:
+		a.Incomplete = fmt.Sprintf("the newest revision of the index of log %s is %d entries behind its checkpoint", l.c.origin, gap)
+		return nil
+	}
+	if l.tail != nil && l.oldest == l.newest {
+		for i, leaf := range l.tail.Leaves {
+			if err := l.addTail(l.oldest+uint64(i), leaf); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for e, err := range l.c.Entries(ctx, a.Checkpoint, l.oldest, a.Checkpoint.Size) {
+		if err != nil {
+			return fmt.Errorf("reading what %s added after the revision of its index: %w", l.c.origin, err)
+		}
+		if err := l.addTail(e.Index, e.Leaf); err != nil {
+			return err
 		}
 	}
-	if len(untouched.Keys) > 0 {
-		if got == 0 {
-			return nil, &ProofError{Origin: c.origin, Key: untouched.Keys[0], Reason: "its list is cut short before it begins"}
-		}
-		rests = append(rests, untouched)
-	}
-	if a.entries += got; len(rests) > 0 && a.entries > maxLookupEntries {
-		return nil, &ProofError{Origin: c.origin, Key: rests[0].Keys[0], Reason: fmt.Sprintf("the answer has more than %d entries", maxLookupEntries)}
-	}
-	return rests, nil
+	return nil
 }
 
-type lookupAnswer struct {
-	Schema     int    `json:"schema"`
-	Size       uint64 `json:"size"`
-	Checkpoint string `json:"checkpoint"`
-	Answers    []struct {
-		Key     string `json:"key"`
-		Entries []struct {
-			Index *uint64 `json:"index"`
-			KeyID string  `json:"key_id"`
-		} `json:"entries"`
-		More bool `json:"more"` // the list goes on after the last entry
-	} `json:"answers"`
-	Leaves map[string]struct {
-		Leaf      []byte   `json:"leaf"`
-		Inclusion [][]byte `json:"inclusion"`
-	} `json:"leaves"`
+// addTail adds an entry of the tail to the lists of its keys.
+func (l *looking) addTail(at uint64, leaf []byte) error {
+	st, err := statement.Parse(leaf)
+	if err != nil {
+		return nil // it is under no key
+	}
+	if r, ok := st.Body.(*statement.IndexReset); ok && r.MapVersion == index.MapVersion && r.Origin == l.c.origin && st.Signer == l.c.logKeyID() {
+		l.a.Incomplete = fmt.Sprintf("log %s has taken its index back at entry %d and has not stated a new one yet", l.c.origin, at)
+	}
+	for _, key := range index.StatementKeys(st) {
+		size, ok := l.sizes[key]
+		if !ok || at < size {
+			continue
+		}
+		f := Found{Index: at, Signer: st.Signer}
+		if l.q.Signers == nil || l.wanted[st.Signer] {
+			f.Leaf = &Leaf{Index: at, Bytes: leaf, Statement: st}
+		}
+		l.a.lists[key] = append(l.a.lists[key], f)
+	}
+	return l.count(1)
 }
 
-func (c *Client) parseLookup(b []byte) (*lookupAnswer, error) {
-	var a lookupAnswer
-	if err := unmarshal(b, &a); err != nil {
-		return nil, &ProofError{Origin: c.origin, Reason: "answer to a lookup: not JSON of its form", Err: err}
+func (l *looking) count(n int) error {
+	if l.a.entries += n; l.a.entries > maxLookupEntries {
+		return &ProofError{Origin: l.c.origin, Reason: fmt.Sprintf("the answer has more than %d entries", maxLookupEntries)}
 	}
-	if a.Schema != 1 {
-		return nil, &ProofError{Origin: c.origin, Reason: fmt.Sprintf("answer to a lookup: schema %d is not known", a.Schema)}
+	return nil
+}
+
+// logKeyID returns the key id of the log's Ed25519 key; zero if the policy has none.
+func (c *Client) logKeyID() statement.KeyID {
+	k, err := c.logKey()
+	if err != nil {
+		return statement.KeyID{}
 	}
-	for index := range a.Leaves {
-		if n, err := strconv.ParseUint(index, 10, 63); err != nil || strconv.FormatUint(n, 10) != index {
-			return nil, &ProofError{Origin: c.origin, Reason: fmt.Sprintf("answer to a lookup: %q is not an index", index)}
+	return k.ID()
+}
+
+var errNoLogKey = errors.New("the policy has no Ed25519 key of the log")
+
+// logKey returns the key that signs what the log itself states.
+func (c *Client) logKey() (statement.PublicKey, error) {
+	for _, l := range c.pol.Logs {
+		if l.Key.Name == c.origin && l.Key.Type == policy.TypeEd25519 {
+			return statement.Ed25519Key(l.Key.Public)
 		}
 	}
-	return &a, nil
+	return statement.PublicKey{}, errNoLogKey
 }

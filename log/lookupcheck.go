@@ -2,15 +2,16 @@ package log
 
 import (
 	"fmt"
+	"math/bits"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -22,86 +23,254 @@ type checkedLeaf struct {
 	err  error
 }
 
-// checkLookup verifies one answer and adds it to a.
-func (c *Client) checkLookup(a *Answers, cp *Checkpoint, r *lookupRequest, answer *lookupAnswer) error {
-	if answer.Size != cp.Size {
-		return &ProofError{Origin: c.origin, Reason: fmt.Sprintf("a lookup at size %d came with a checkpoint of size %d", answer.Size, cp.Size)}
+func (l *looking) bad(key string, format string, args ...any) error {
+	return &ProofError{Origin: l.c.origin, Key: key, Reason: fmt.Sprintf(format, args...)}
+}
+
+func (l *looking) badErr(key, reason string, err error) error {
+	return &ProofError{Origin: l.c.origin, Key: key, Reason: reason, Err: err}
+}
+
+// take verifies an answer to what was asked, adds it to the answers, and takes
+// from the queue what it holds.
+func (l *looking) take(cp *Checkpoint, asked []question, answer *lookup.Answer) error {
+	if len(answer.Lists) > len(asked) {
+		return l.bad("", "%d lists for %d keys", len(answer.Lists), len(asked))
 	}
-	if len(answer.Answers) != len(r.Keys) {
-		return &ProofError{Origin: c.origin, Reason: fmt.Sprintf("%d answers for %d keys", len(answer.Answers), len(r.Keys))}
+	rev, err := l.checkRevision(cp, answer)
+	if err != nil {
+		return err
 	}
-	leaves := c.checkLeaves(cp, answer)
-	wanted := make(map[statement.KeyID]bool, len(r.Signers))
-	for _, s := range r.Signers {
-		wanted[s] = true
+	if err := l.checkTail(cp, rev, answer.Tail); err != nil {
+		return err
 	}
-	for i, key := range r.Keys {
-		list, err := c.checkList(cp, r, key, i, answer, leaves, wanted)
+	leaves := l.checkLeaves(cp, answer.Bodies)
+	var rests []question
+	for i, list := range answer.Lists {
+		rest, err := l.takeList(rev, answer.Trie, asked[i], list, leaves)
 		if err != nil {
 			return err
 		}
-		a.lists[key] = append(a.lists[key], list...)
+		rests = append(rests, rest...)
 	}
-	for _, l := range leaves {
-		if !l.used {
-			return &ProofError{Origin: c.origin, Index: l.leaf.Index, HasIndex: true, Reason: "it came with an answer without being listed in it"}
+	for _, c := range leaves {
+		if !c.used {
+			return &ProofError{Origin: l.c.origin, Index: c.leaf.Index, HasIndex: true, Reason: "it came with an answer without being listed in it"}
 		}
 	}
-	if a.Checkpoint == nil || cp.Size < a.Checkpoint.Size {
-		a.Checkpoint = cp
+	l.queue = append(rests, l.queue[len(answer.Lists):]...)
+	l.noteAnswer(cp, rev, answer)
+	return nil
+}
+
+// noteAnswer keeps of an answer what concerns all of them.
+func (l *looking) noteAnswer(cp *Checkpoint, rev *statement.Revision, answer *lookup.Answer) {
+	a := l.a
+	if a.Checkpoint == nil || cp.Size >= a.Checkpoint.Size {
+		a.Checkpoint, l.tail = cp, answer.Tail
+	}
+	vouched := answer.Vouched
+	if vouched == nil {
+		vouched = answer.Note
+	}
+	if len(a.Vouched) == 0 {
+		l.oldest = rev.Size
+	}
+	a.Vouched = append(a.Vouched, vouched)
+	l.oldest, l.newest = min(l.oldest, rev.Size), max(l.newest, rev.Size)
+}
+
+// checkRevision verifies the revision that an answer rests on: that the log stated it
+// in the tree of cp, that it is about a part of that tree, that the trie is of its map,
+// and that what vouches for it holds it.
+func (l *looking) checkRevision(cp *Checkpoint, answer *lookup.Answer) (*statement.Revision, error) {
+	r := &answer.Revision
+	if err := checkInclusion(cp, r.Index, tlog.RecordHash(r.Leaf), r.Inclusion); err != nil {
+		return nil, err
+	}
+	st, err := statement.Parse(r.Leaf)
+	if err != nil {
+		return nil, l.badErr("", "the revision of its index is not a statement", err)
+	}
+	rev, ok := st.Body.(*statement.Revision)
+	if !ok {
+		return nil, l.bad("", "entry %d is a %s statement and not the revision of its index", r.Index, st.Kind)
+	}
+	key, err := l.c.logKey()
+	if err == nil {
+		err = st.Verify(key)
+	}
+	switch {
+	case err != nil:
+		return nil, l.badErr("", "the revision of its index is not signed by the log", err)
+	case rev.Origin != l.c.origin:
+		return nil, l.bad("", "the revision of its index is that of the log %q", words(rev.Origin))
+	case rev.MapVersion != index.MapVersion:
+		return nil, l.bad("", "its index is of map version %d, and this firn reads version %d", rev.MapVersion, index.MapVersion)
+	case rev.Size > r.Index:
+		return nil, l.bad("", "the revision at entry %d is about %d entries, more than there were", r.Index, rev.Size)
+	case answer.Trie.Hash() != rev.Root:
+		return nil, l.bad("", "the proof does not belong to the revision of its index at entry %d", r.Index)
+	}
+	return rev, l.checkVouched(cp, r.Index, answer)
+}
+
+// checkVouched verifies that the checkpoint which vouches for a revision holds it
+// and belongs to the history of cp.
+func (l *looking) checkVouched(cp *Checkpoint, revision uint64, answer *lookup.Answer) error {
+	if answer.Vouched == nil {
+		return nil
+	}
+	v, err := l.c.pol.VerifyLog(answer.Vouched)
+	switch {
+	case err != nil:
+		return l.badErr("", "the checkpoint that auditors vouch for", err)
+	case v.Origin != l.c.origin:
+		return l.bad("", "the checkpoint that auditors vouch for is that of the log %q", words(v.Origin))
+	case v.Size <= revision || v.Size > cp.Size:
+		return l.bad("", "the checkpoint that auditors vouch for has size %d, and the revision is entry %d of %d", v.Size, revision, cp.Size)
+	case v.Size == cp.Size && tlog.Hash(v.Root) != tlog.Hash(cp.Root), v.Size == cp.Size && len(answer.Vouch) > 0:
+		return l.bad("", "the checkpoint that auditors vouch for is not that of the answer, at the same size")
+	case v.Size == cp.Size:
+		return nil
+	}
+	if err := tlog.CheckTree(answer.Vouch, int64(cp.Size), cp.Root, int64(v.Size), v.Root); err != nil {
+		return l.badErr("", "the checkpoint that auditors vouch for is not proven to belong to its history", err)
 	}
 	return nil
 }
 
-// checkList verifies the list of one key.
-func (c *Client) checkList(cp *Checkpoint, r *lookupRequest, key string, i int, answer *lookupAnswer, leaves map[uint64]*checkedLeaf, wanted map[statement.KeyID]bool) ([]Found, error) {
-	got := answer.Answers[i]
-	if got.Key != key {
-		return nil, &ProofError{Origin: c.origin, Key: key, Reason: fmt.Sprintf("the answer in its place is about %q", got.Key)}
+// checkTail verifies that a tail is what lies between a revision and cp.
+func (l *looking) checkTail(cp *Checkpoint, rev *statement.Revision, t *lookup.Tail) error {
+	if t == nil {
+		return nil
 	}
-	var list []Found
-	for j, e := range got.Entries {
-		if e.Index == nil {
-			return nil, &ProofError{Origin: c.origin, Key: key, Reason: "an entry has no index"}
+	if uint64(len(t.Leaves)) != cp.Size-rev.Size {
+		return l.bad("", "%d entries between size %d and %d", len(t.Leaves), rev.Size, cp.Size)
+	}
+	root, ok := foldTail(rev.Size, t)
+	if !ok || root != tlog.Hash(cp.Root) {
+		return l.bad("", "the entries that it sent after the revision of its index are not those of its tree")
+	}
+	return nil
+}
+
+// foldTail returns the root of the tree whose first size entries have the peaks of t
+// and go on with its leaves.
+func foldTail(size uint64, t *lookup.Tail) (root tlog.Hash, ok bool) {
+	peaks := slices.Clone(t.Peaks)
+	if len(peaks) != bits.OnesCount64(size) {
+		return root, false
+	}
+	for _, leaf := range t.Leaves {
+		h := tlog.RecordHash(leaf)
+		for c := size; c&1 == 1; c >>= 1 {
+			h = tlog.NodeHash(peaks[len(peaks)-1], h)
+			peaks = peaks[:len(peaks)-1]
 		}
+		peaks = append(peaks, h)
+		size++
+	}
+	if len(peaks) == 0 {
+		return root, false
+	}
+	root = peaks[len(peaks)-1]
+	for i := len(peaks) - 2; i >= 0; i-- {
+		root = tlog.NodeHash(peaks[i], root)
+	}
+	return root, true
+}
+
+// takeList verifies a list against the trie, and its bodies, and returns the
+// question for what it does not hold.
+func (l *looking) takeList(rev *statement.Revision, trie *index.Node, q question, list lookup.List, leaves map[uint64]*checkedLeaf) ([]question, error) {
+	head := q.head
+	if q.To == 0 {
+		var present bool
+		var err error
+		if head, present, err = trie.Find(index.KeyHash(q.Key)); err != nil {
+			return nil, l.badErr(q.Key, "the proof says nothing about this key", err)
+		}
+		if present != list.Present {
+			return nil, l.bad(q.Key, "the proof says whether it has entries, and the answer says otherwise")
+		}
+		if l.sizes == nil {
+			l.sizes = make(map[string]uint64)
+		}
+		l.a.Heads[q.Key], l.sizes[q.Key] = Known{head, rev.Size}, rev.Size
+		if !present {
+			if q.From > 0 {
+				return nil, &PrefixError{l.c.origin, q.Key}
+			}
+			return nil, nil
+		}
+	} else if !list.Present {
+		return nil, l.bad(q.Key, "a part of its list is missing")
+	}
+	if err := list.Check(head, rev.Size); err != nil {
+		return nil, l.badErr(q.Key, "its list does not belong to the revision of its index", err)
+	}
+	rest, err := l.before(q, list)
+	if err != nil {
+		return nil, err
+	}
+	found, err := l.checkList(q.Key, list, leaves)
+	if err != nil {
+		return nil, err
+	}
+	l.a.lists[q.Key] = append(found, l.a.lists[q.Key]...)
+	return rest, l.count(len(found))
+}
+
+// before returns the question for the items before those of a list that were asked for and
+// are not in it; if all are, it checks that those before are what is known.
+func (l *looking) before(q question, list lookup.List) ([]question, error) {
+	have := list.Prefix.Count()
+	switch {
+	case have < q.From:
+		return nil, l.bad(q.Key, "its list comes from position %d on, and was asked for from %d on", have, q.From)
+	case have > q.From && len(list.Items) == 0:
+		return nil, l.bad(q.Key, "its list is cut short before it begins")
+	case have > q.From:
+		return []question{{Asked: lookup.Asked{Key: q.Key, From: q.From, To: have}, head: list.Prefix.Root()}}, nil
+	case have > 0 && list.Prefix.Root() != l.q.Known[q.Key].Head:
+		return nil, &PrefixError{l.c.origin, q.Key}
+	}
+	return nil, nil
+}
+
+// checkList verifies that the bodies of a list are those that were asked for.
+func (l *looking) checkList(key string, list lookup.List, leaves map[uint64]*checkedLeaf) ([]Found, error) {
+	found := make([]Found, 0, len(list.Items))
+	for _, it := range list.Items {
 		bad := func(reason string) error {
-			return &ProofError{Origin: c.origin, Key: key, Index: *e.Index, HasIndex: true, Reason: reason}
+			return &ProofError{Origin: l.c.origin, Key: key, Index: it.Index, HasIndex: true, Reason: reason}
 		}
-		signer, err := statement.ParseKeyID(e.KeyID)
-		switch {
-		case err != nil:
-			return nil, bad("its signer is not a key id")
-		case *e.Index >= cp.Size:
-			return nil, bad(fmt.Sprintf("it is not below the size %d of the checkpoint", cp.Size))
-		case *e.Index < r.After:
-			return nil, bad(fmt.Sprintf("only entries from %d on were asked for", r.After))
-		case j > 0 && *e.Index <= list[j-1].Index:
-			return nil, bad("the list is not in the order of the log")
+		f := Found{Index: it.Index, Signer: it.Signer}
+		wanted := l.q.Signers == nil || l.wanted[it.Signer]
+		switch c := leaves[it.Index]; {
+		case c == nil && wanted:
+			return nil, bad("its body is missing")
+		case c == nil:
+		case c.err != nil:
+			return nil, withKey(c.err, key)
+		case c.leaf.Statement.Signer != it.Signer:
+			return nil, bad("it is signed by " + c.leaf.Statement.Signer.String() + ", not by the signer in the list")
+		case !has(c.keys, key):
+			return nil, bad("it does not belong under this key")
+		case !wanted:
+			return nil, bad("nobody asked for its body")
+		default:
+			c.used, f.Leaf = true, c.leaf
 		}
-		f := Found{Index: *e.Index, Signer: signer}
-		l := leaves[f.Index]
-		if l == nil {
-			if r.Signers == nil || wanted[signer] {
-				return nil, bad("its body is missing")
-			}
-		} else {
-			if l.err != nil {
-				return nil, withKey(l.err, key)
-			}
-			if l.leaf.Statement.Signer != signer {
-				return nil, bad("it is signed by " + l.leaf.Statement.Signer.String() + ", not by the signer in the list")
-			}
-			if _, ok := slices.BinarySearch(l.keys, key); !ok {
-				return nil, bad("it does not belong under this key")
-			}
-			if r.Signers != nil && !wanted[signer] {
-				return nil, bad("nobody asked for its body")
-			}
-			l.used, f.Leaf = true, l.leaf
-		}
-		list = append(list, f)
+		found = append(found, f)
 	}
-	return list, nil
+	return found, nil
+}
+
+func has(sorted []string, key string) bool {
+	_, ok := slices.BinarySearch(sorted, key)
+	return ok
 }
 
 // withKey names the key in an error about a leaf.
@@ -117,27 +286,19 @@ func withKey(err error, key string) error {
 
 // checkLeaves verifies all bodies of an answer, on all processors. The error of
 // each stays with it, so that it is reported with the key that it concerns.
-func (c *Client) checkLeaves(cp *Checkpoint, answer *lookupAnswer) map[uint64]*checkedLeaf {
-	leaves := make(map[uint64]*checkedLeaf, len(answer.Leaves))
-	order := make([]*checkedLeaf, 0, len(answer.Leaves))
-	raw := make([][][]byte, 0, len(answer.Leaves))
-	for name, l := range answer.Leaves {
-		n, _ := strconv.ParseUint(name, 10, 63) // checked by parseLookup
-		checked := &checkedLeaf{leaf: &Leaf{Index: n, Bytes: l.Leaf}}
-		leaves[n] = checked
-		order = append(order, checked)
-		raw = append(raw, l.Inclusion)
+func (l *looking) checkLeaves(cp *Checkpoint, bodies []lookup.Body) map[uint64]*checkedLeaf {
+	leaves := make(map[uint64]*checkedLeaf, len(bodies))
+	order := make([]*checkedLeaf, len(bodies))
+	for i, b := range bodies {
+		order[i] = &checkedLeaf{leaf: &Leaf{Index: b.Index, Bytes: b.Leaf}}
+		leaves[b.Index] = order[i]
 	}
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(order)) {
 		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(order) {
-					return
-				}
-				order[i].err = c.checkLeaf(cp, order[i], raw[i])
+			for i := next.Add(1) - 1; i < int64(len(order)); i = next.Add(1) - 1 {
+				order[i].err = l.c.checkLeaf(cp, order[i], bodies[i].Inclusion)
 			}
 		})
 	}
@@ -145,15 +306,12 @@ func (c *Client) checkLeaves(cp *Checkpoint, answer *lookupAnswer) map[uint64]*c
 	return leaves
 }
 
-func (c *Client) checkLeaf(cp *Checkpoint, l *checkedLeaf, inclusion [][]byte) error {
-	hashes, err := toHashes(inclusion)
-	if err != nil {
-		return &ProofError{Origin: c.origin, Index: l.leaf.Index, HasIndex: true, Reason: "its proof is malformed", Err: err}
-	}
-	if err := checkInclusion(cp, l.leaf.Index, tlog.RecordHash(l.leaf.Bytes), hashes); err != nil {
+func (c *Client) checkLeaf(cp *Checkpoint, l *checkedLeaf, inclusion []tlog.Hash) error {
+	if err := checkInclusion(cp, l.leaf.Index, tlog.RecordHash(l.leaf.Bytes), inclusion); err != nil {
 		return err
 	}
-	l.leaf.Proof = &Proof{Index: l.leaf.Index, Hashes: hashes, Note: cp.Note}
+	l.leaf.Proof = &Proof{Index: l.leaf.Index, Hashes: inclusion, Note: cp.Note}
+	var err error
 	if l.leaf.Statement, err = statement.Parse(l.leaf.Bytes); err != nil {
 		return &ProofError{Origin: c.origin, Index: l.leaf.Index, HasIndex: true, Reason: "it is listed and is not a statement", Err: err}
 	}

@@ -4,18 +4,16 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/log"
-	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -29,11 +27,25 @@ type Lies struct {
 	Checkpoint []byte
 	// WrongInclusion spoils every inclusion proof.
 	WrongInclusion bool
-	// Omit leaves these keys' lists empty.
+	// Omit leaves these keys' lists out of answers, without a word of it in the
+	// signed index.
 	Omit map[string]bool
+	// Hide leaves these keys out of the index that the log signs from now on.
+	Hide map[string]bool
+	// Old answers lookups with the revision of this size, which the log has stated
+	// before; 0 with the newest.
+	Old uint64
+	// NoRevision states no revision of what is new.
+	NoRevision bool
+	// NoTail leaves the tail out of answers.
+	NoTail bool
+	// NoAuditors leaves the cosignatures of auditors out from now on.
+	NoAuditors bool
 	// Cut is how many entries an answer to a lookup has at most; 0 is any number.
 	// That is no lie, but an honest log with small answers.
 	Cut int
+	// Answer changes an answer to a lookup before it is sent.
+	Answer func(*lookup.Answer)
 	// Late accepts submissions without a checkpoint: 202.
 	Late bool
 	// Edit sees every answer of the API, and every file, and may change it.
@@ -170,81 +182,6 @@ func (l *Log) prove(r *http.Request) (int, []byte) {
 	}
 	p := log.Proof{Index: n, Hashes: l.inclusion(n), Note: l.shown()}
 	return http.StatusOK, p.Marshal()
-}
-
-func (l *Log) lookup(r *http.Request) (int, []byte) {
-	var q struct {
-		Keys    []string `json:"keys"`
-		Signers []string `json:"signers"`
-		After   uint64   `json:"after"`
-	}
-	if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-		return refuse(http.StatusBadRequest, "bad-request", "The body is not JSON.")
-	}
-	lists := make(map[string][]any)
-	bodies := make(map[string]map[string]any) // index → leaf
-	wanted := func(signer string) bool {
-		for _, s := range q.Signers {
-			if s == signer {
-				return true
-			}
-		}
-		return q.Signers == nil
-	}
-	asked := make(map[string]bool)
-	for _, k := range q.Keys {
-		asked[k] = true
-	}
-	for n := q.After; n < l.size; n++ {
-		for _, k := range index.Keys(l.leaves[n]) {
-			if !asked[k] || l.lies.Omit[k] {
-				continue
-			}
-			s, err := statement.Parse(l.leaves[n])
-			if err != nil {
-				continue
-			}
-			lists[k] = append(lists[k], map[string]any{"index": n, "key_id": s.Signer.String()})
-			if wanted(s.Signer.String()) {
-				bodies[strconv.FormatUint(n, 10)] = map[string]any{"leaf": l.leaves[n], "inclusion": raw(l.inclusion(n))}
-			}
-		}
-	}
-	answers := make([]any, len(q.Keys))
-	left := l.lies.Cut
-	for i, k := range q.Keys {
-		list := lists[k]
-		if list == nil {
-			list = []any{}
-		}
-		answer := map[string]any{"key": k}
-		if l.lies.Cut > 0 {
-			n := min(left, len(list))
-			if n < len(list) || left == 0 {
-				answer["more"] = true
-			}
-			list, left = list[:n], left-n
-		}
-		answer["entries"] = list
-		answers[i] = answer
-	}
-	dropUnlisted(bodies, answers)
-	return reply(http.StatusOK, map[string]any{"schema": 1, "size": l.size, "checkpoint": string(l.shown()), "answers": answers, "leaves": bodies})
-}
-
-// dropUnlisted removes the bodies of entries that were cut off.
-func dropUnlisted(bodies map[string]map[string]any, answers []any) {
-	listed := make(map[string]bool)
-	for _, a := range answers {
-		for _, e := range a.(map[string]any)["entries"].([]any) {
-			listed[fmt.Sprint(e.(map[string]any)["index"])] = true
-		}
-	}
-	for index := range bodies {
-		if !listed[index] {
-			delete(bodies, index)
-		}
-	}
 }
 
 func reply(status int, v any) (int, []byte) {

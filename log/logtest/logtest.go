@@ -40,6 +40,8 @@ type Log struct {
 	key       ed25519.PrivateKey
 	witnesses []ed25519.PrivateKey
 	quorum    int
+	auditors  []ed25519.PrivateKey
+	vouching  int // how many auditors are the quorum of the index
 
 	mu     sync.Mutex
 	now    time.Time // of cosignatures; zero is the present
@@ -49,6 +51,7 @@ type Log struct {
 	size   uint64      // published
 	note   []byte      // published checkpoint
 	lies   Lies
+	maps   []*revised // of the revisions that were stated, oldest first
 	server *httptest.Server
 }
 
@@ -68,6 +71,17 @@ func Witnesses(n, k int) Option {
 		l.quorum = k
 		for i := range n {
 			l.witnesses = append(l.witnesses, seeded(fmt.Sprintf("witness %d", i+1)))
+		}
+	}
+}
+
+// Auditors makes n auditors of the index, a1 to an, all of which cosign, and an index
+// quorum of k of them.
+func Auditors(n, k int) Option {
+	return func(l *Log) {
+		l.vouching = k
+		for i := range n {
+			l.auditors = append(l.auditors, seeded(fmt.Sprintf("auditor %d", i+1)))
 		}
 	}
 }
@@ -145,6 +159,23 @@ func newKey(t testing.TB, name string, typ byte, key ed25519.PrivateKey) policy.
 
 func (l *Log) witnessKey(i int) policy.Key {
 	return newKey(l.t, fmt.Sprintf("witness.example/w%d", i+1), policy.TypeCosignature, l.witnesses[i])
+}
+
+func (l *Log) auditorKey(i int) policy.Key {
+	return newKey(l.t, fmt.Sprintf("auditor.example/a%d", i+1), policy.TypeCosignature, l.auditors[i])
+}
+
+// IndexPolicyText returns a tlog-policy file with the auditors of the log's index.
+func (l *Log) IndexPolicyText() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "log %s\n", l.VKey())
+	members := ""
+	for i := range l.auditors {
+		fmt.Fprintf(&b, "witness a%d %s\n", i+1, l.auditorKey(i))
+		members += fmt.Sprintf(" a%d", i+1)
+	}
+	fmt.Fprintf(&b, "group all-auditors %d%s\nquorum all-auditors\n", l.vouching, members)
+	return b.String()
 }
 
 // PolicyText returns a tlog-policy file for the log.
@@ -283,12 +314,19 @@ func (l *Log) sign(head policy.Head) []byte {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	for i, w := range l.witnesses {
+	cosign := func(k policy.Key, key ed25519.PrivateKey) {
 		t := uint64(now.Unix())
 		sig := binary.BigEndian.AppendUint64(nil, t)
-		sig = append(sig, ed25519.Sign(w, policy.CosignatureMessage(n.Text, t))...)
-		k := l.witnessKey(i)
+		sig = append(sig, ed25519.Sign(key, policy.CosignatureMessage(n.Text, t))...)
 		n.Signatures = append(n.Signatures, policy.Signature{Name: k.Name, ID: k.ID, Sig: sig})
+	}
+	for i, w := range l.witnesses {
+		cosign(l.witnessKey(i), w)
+	}
+	for i, a := range l.auditors {
+		if !l.lies.NoAuditors {
+			cosign(l.auditorKey(i), a)
+		}
 	}
 	return n.Marshal()
 }
