@@ -56,7 +56,7 @@ type Client struct {
 	onTrouble func(error)
 	patience  time.Duration // see mirrorPatience
 
-	batch int   // keys of one lookup
+	batch int // keys of one lookup
 }
 
 // NewClient returns a client for the log at a URL: http://, https://, or file://

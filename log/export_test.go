@@ -6,20 +6,26 @@ import (
 	"net/http"
 	"testing"
 	"time"
+
+	"github.com/firn-log/firn/log/lookup"
 )
 
 // RawLookup returns the log's answer to a lookup of all bodies, unverified.
 func (c *Client) RawLookup(t testing.TB, keys []string) (*Checkpoint, []byte) {
 	t.Helper()
+	var r lookup.Request
+	for _, k := range keys {
+		r.Keys = append(r.Keys, lookup.Asked{Key: k})
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := c.src.call(context.Background(), request{method: http.MethodPost, path: "v1/lookup", body: body, limit: lookup.MaxAnswer})
+	if err != nil {
+		t.Fatal(err)
+	}
 	cp, err := c.Checkpoint(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := json.Marshal(lookupRequest{Keys: keys})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, _, err := c.src.call(context.Background(), request{method: http.MethodPost, path: "v1/lookup", body: body, limit: maxLookupAnswer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,17 +33,17 @@ func (c *Client) RawLookup(t testing.TB, keys []string) (*Checkpoint, []byte) {
 }
 
 // CheckRawLookup parses and verifies what RawLookup returned.
-func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) (map[string][]Found, error) {
-	answer, err := c.parseLookup(b)
+func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) (*Answers, error) {
+	answer, err := lookup.Parse(b)
 	if err != nil {
 		return nil, err
 	}
-	a := &Answers{lists: make(map[string][]Found)}
-	return a.lists, c.checkLookup(a, cp, &lookupRequest{Keys: keys}, answer)
+	l := newLooking(c, Query{Keys: keys})
+	return l.a, l.take(cp, l.queue, answer)
 }
 
-// Shrink makes lookups of at most batch keys with answers of at most limit bytes.
-func (c *Client) Shrink(batch int, limit int64) { c.batch, c.limit = batch, limit }
+// Shrink makes lookups of at most batch keys.
+func (c *Client) Shrink(batch int) { c.batch = batch }
 
 // SetPatience sets how much longer than the log mirrors may take.
 func (c *Client) SetPatience(d time.Duration) { c.patience = d }

@@ -69,4 +69,3 @@ func (c *Client) resets(ctx context.Context) []Found {
 		return f.Leaf == nil || f.Leaf.Statement.Kind != statement.KindIndexReset
 	})
 }
-

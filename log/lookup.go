@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/lookup"
@@ -112,36 +111,39 @@ func (e *PrefixError) Error() string {
 // Errors: ErrUnreachable, a *RequestError, a *ProofError that names the key and
 // the index, a *PrefixError, and those of [Client.Checkpoint].
 func (c *Client) Lookup(ctx context.Context, q Query) (*Answers, error) {
-	a := &Answers{lists: make(map[string][]Found), Heads: make(map[string]Known)}
+	l := newLooking(c, q)
+	if len(l.a.Keys) == 0 {
+		cp, err := c.Checkpoint(ctx)
+		if err == nil {
+			l.a.Checkpoint, l.a.Read = cp, cp.Size
+		}
+		return l.a, err
+	}
+	for len(l.queue) > 0 {
+		if err := l.ask(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return l.a, l.readTail(ctx)
+}
+
+func newLooking(c *Client, q Query) *looking {
+	l := &looking{
+		c: c, q: &q, a: &Answers{lists: make(map[string][]Found), Heads: make(map[string]Known)},
+		wanted: make(map[statement.KeyID]bool), sizes: make(map[string]uint64),
+	}
+	for _, s := range q.Signers {
+		l.wanted[s] = true
+	}
 	asked := make(map[string]bool)
 	for _, k := range q.Keys {
 		if !asked[k] {
 			asked[k] = true
-			a.Keys = append(a.Keys, k)
-		}
-	}
-	if len(a.Keys) == 0 {
-		cp, err := c.Checkpoint(ctx)
-		if err == nil {
-			a.Checkpoint, a.Read = cp, cp.Size
-		}
-		return a, err
-	}
-	l := &looking{c: c, q: &q, a: a, wanted: make(map[statement.KeyID]bool)}
-	for _, s := range q.Signers {
-		l.wanted[s] = true
-	}
-	for keys := range slices.Chunk(a.Keys, c.batch) {
-		for _, k := range keys {
+			l.a.Keys = append(l.a.Keys, k)
 			l.queue = append(l.queue, question{Asked: lookup.Asked{Key: k, From: q.Known[k].Count}})
 		}
-		for len(l.queue) > 0 {
-			if err := l.ask(ctx); err != nil {
-				return nil, err
-			}
-		}
 	}
-	return a, l.readTail(ctx)
+	return l
 }
 
 // looking is a Lookup on its way.
@@ -152,10 +154,10 @@ type looking struct {
 	wanted map[statement.KeyID]bool
 	queue  []question
 
-	tail      *lookup.Tail // of the last answer
-	oldest    uint64       // size of the oldest revision
-	newest    uint64       // and of the newest
-	sizes     map[string]uint64
+	sizes  map[string]uint64 // of the revision that answered a key
+	tail   *lookup.Tail      // of the last answer
+	oldest uint64            // size of the oldest revision
+	newest uint64            // and of the newest
 }
 
 // question is a part of a list that is still to be asked for.

@@ -1,16 +1,15 @@
 package log_test
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -45,25 +44,25 @@ func TestLookup(t *testing.T) {
 	for _, c := range []struct {
 		what    string
 		signers []statement.KeyID
-		after   uint64
+		known   map[string]log.Known
 		want    map[string]string
 	}{
-		{"all bodies", nil, 0, map[string]string{x: "0+ 4+", y: "1+", none: "", index.Key(a): "0+ 1+ 2+"}},
-		{"bodies of b", []statement.KeyID{b}, 0, map[string]string{x: "0 4+", y: "1", index.Key(b): "4+"}},
-		{"no bodies", []statement.KeyID{}, 0, map[string]string{x: "0 4", y: "1"}},
-		{"from index 1 on", nil, 1, map[string]string{x: "4+", y: "1+"}},
-		{"from the end on", nil, 5, map[string]string{x: "", y: ""}},
+		{"all bodies", nil, nil, map[string]string{x: "0+ 4+", y: "1+", none: "", index.Key(a): "0+ 1+ 2+"}},
+		{"bodies of b", []statement.KeyID{b}, nil, map[string]string{x: "0 4+", y: "1", index.Key(b): "4+"}},
+		{"no bodies", []statement.KeyID{}, nil, map[string]string{x: "0 4", y: "1"}},
+		{"from where a is known", nil, map[string]log.Known{x: head(a, 0)}, map[string]string{x: "4+", y: "1+"}},
+		{"nothing new", nil, map[string]log.Known{y: head(a, 1), index.Key(a): head(a, 0, 1, 2)}, map[string]string{y: "", index.Key(a): ""}},
 	} {
 		var keys []string
 		for k := range c.want {
 			keys = append(keys, k, k)
 		}
-		answers, err := l.Client("").Lookup(t.Context(), keys, c.signers, c.after)
+		answers, err := l.Client("").Lookup(t.Context(), log.Query{Keys: keys, Signers: c.signers, Known: c.known})
 		if err != nil {
 			t.Errorf("%s: %v", c.what, err)
 			continue
 		}
-		if len(answers.Keys) != len(c.want) || answers.Checkpoint.Size != 5 {
+		if len(answers.Keys) != len(c.want) || answers.Checkpoint.Size != 6 || answers.Read != 6 {
 			t.Errorf("%s: %d keys at size %d", c.what, len(answers.Keys), answers.Checkpoint.Size)
 		}
 		for k, want := range c.want {
@@ -79,9 +78,18 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+// head is what is known of a list of entries by one signer.
+func head(signer statement.KeyID, entries ...uint64) log.Known {
+	var f index.Frontier
+	for _, i := range entries {
+		f.Append(index.Item{Index: i, Signer: signer})
+	}
+	return log.Known{Head: f.Root(), Size: 5}
+}
+
 func TestLookupOfNothingIsACheckpoint(t *testing.T) {
 	l, _, _ := library(t)
-	answers, err := l.Client("").Lookup(t.Context(), nil, nil, 0)
+	answers, err := l.Client("").Lookup(t.Context(), log.Query{Keys: nil})
 	if err != nil || answers.Checkpoint.Size != 5 || len(answers.Keys) != 0 {
 		t.Errorf("%+v, %v", answers, err)
 	}
@@ -89,7 +97,7 @@ func TestLookupOfNothingIsACheckpoint(t *testing.T) {
 
 func TestLookupProofsVerifyByThemselves(t *testing.T) {
 	l, _, _ := library(t)
-	answers, err := l.Client("").Lookup(t.Context(), []string{logtest.ClosureKey("x")}, nil, 0)
+	answers, err := l.Client("").Lookup(t.Context(), log.Query{Keys: []string{logtest.ClosureKey("x")}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +108,7 @@ func TestLookupProofsVerifyByThemselves(t *testing.T) {
 	}
 }
 
-// The lists of several requests are cut at the size of the oldest answer.
+// What comes while a lookup asks in several requests is read as the tail.
 func TestLookupInBatchesIsAboutOneTree(t *testing.T) {
 	l, a, _ := library(t)
 	sa := logtest.Signer(t, "a")
@@ -118,8 +126,8 @@ func TestLookupInBatchesIsAboutOneTree(t *testing.T) {
 		keys = append(keys, logtest.ClosureKey(fmt.Sprint(i)))
 	}
 	c := l.Client("")
-	c.Shrink(50, 64<<20)
-	answers, err := c.Lookup(t.Context(), keys, nil, 0)
+	c.Shrink(50)
+	answers, err := c.Lookup(t.Context(), log.Query{Keys: keys})
 	if err != nil || requests != 3 || len(answers.Keys) != 121 {
 		t.Fatalf("%d requests, %d keys, %v", requests, len(answers.Keys), err)
 	}
@@ -134,14 +142,15 @@ func TestLookupInBatchesIsAboutOneTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Shrink(50, 64<<20)
+	c.Shrink(50)
 	keys = append(keys[1:], index.Key(a))
-	answers, err = c.Lookup(t.Context(), keys, nil, 0)
+	answers, err = c.Lookup(t.Context(), log.Query{Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := indexes(answers.Of(index.Key(a))); got != "0+ 1+ 2+" || answers.Checkpoint.Size != 5 || l.Size() != 8 {
-		t.Errorf("%q at size %d of %d", got, answers.Checkpoint.Size, l.Size())
+	got, size := indexes(answers.Of(index.Key(a))), answers.Checkpoint.Size
+	if got != "0+ 1+ 2+ 6+ 8+" || size != 10 || answers.Read != 10 || l.Size() != 11 {
+		t.Errorf("%q at size %d of %d", got, size, l.Size())
 	}
 }
 
@@ -162,7 +171,7 @@ func TestLookupGoesOnWhereListsAreCutShort(t *testing.T) {
 				return status, body
 			}
 		})
-		answers, err := l.Client("").Lookup(t.Context(), keys, nil, 0)
+		answers, err := l.Client("").Lookup(t.Context(), log.Query{Keys: keys})
 		if err != nil {
 			t.Errorf("%d entries in an answer: %v", cut, err)
 			continue
@@ -182,53 +191,21 @@ func TestLookupThatNeverEndsIsRefused(t *testing.T) {
 	l, a, _ := library(t)
 	requests := 0
 	l.Lie(func(lies *logtest.Lies) {
-		lies.Edit = func(path string, status int, body []byte) (int, []byte) {
-			if path != "v1/lookup" {
-				return status, body
+		lies.Answer = func(answer *lookup.Answer) {
+			list := &answer.Lists[0]
+			for _, it := range list.Items {
+				list.Prefix.Append(it)
 			}
-			var m map[string]any
-			if err := json.Unmarshal(body, &m); err != nil {
-				t.Error(err)
-			}
-			for _, a := range m["answers"].([]any) {
-				a.(map[string]any)["more"] = true
-			}
+			list.Items, answer.Bodies = nil, nil
 			if requests++; requests > 100 {
-				t.Error("it was asked for ever")
-				return http.StatusBadRequest, nil
+				t.Fatal("it was asked for ever")
 			}
-			body, err := json.Marshal(m)
-			if err != nil {
-				t.Error(err)
-			}
-			return status, body
 		}
 	})
 	var bad *log.ProofError
-	if _, err := l.Client("").Lookup(t.Context(), []string{logtest.ClosureKey("x"), index.Key(a)}, nil, 0); !errors.As(err, &bad) || bad.Key == "" {
+	_, err := l.Client("").Lookup(t.Context(), log.Query{Keys: []string{index.Key(a)}})
+	if !errors.As(err, &bad) || bad.Key == "" || !strings.Contains(err.Error(), "before it begins") {
 		t.Errorf("%v, want a ProofError that names a key", err)
-	}
-}
-
-func TestLookupThatIsTooLargeIsAskedInHalves(t *testing.T) {
-	l, _, _ := library(t)
-	x, y, z := logtest.ClosureKey("x"), logtest.ClosureKey("y"), logtest.ClosureKey("z")
-	l.Lie(func(lies *logtest.Lies) {
-		lies.Edit = func(path string, status int, body []byte) (int, []byte) {
-			var a struct {
-				Answers []json.RawMessage `json:"answers"`
-			}
-			if path == "v1/lookup" && json.Unmarshal(body, &a) == nil && len(a.Answers) > 1 {
-				return status, append(body, make([]byte, 128<<10)...)
-			}
-			return status, body
-		}
-	})
-	c := l.Client("")
-	c.Shrink(100, 64<<10)
-	answers, err := c.Lookup(t.Context(), []string{x, y, z}, nil, 0)
-	if err != nil || indexes(answers.Of(x))+indexes(answers.Of(y))+indexes(answers.Of(z)) != "0+ 4+1+2+" {
-		t.Errorf("%v", err)
 	}
 }
 
@@ -239,11 +216,11 @@ func FuzzLookupAnswer(f *testing.F) {
 	cp, answer := c.RawLookup(f, []string{x})
 	f.Add(answer)
 	f.Fuzz(func(t *testing.T, b []byte) {
-		list, err := c.CheckRawLookup(cp, []string{x}, b)
+		answers, err := c.CheckRawLookup(cp, []string{x}, b)
 		if err != nil {
 			return
 		}
-		for _, found := range list[x] {
+		for _, found := range answers.Of(x) {
 			if found.Index != 0 && found.Index != 4 {
 				t.Errorf("%s: entry %d", b, found.Index)
 			}

@@ -194,9 +194,6 @@ func (l *looking) takeList(rev *statement.Revision, trie *index.Node, q question
 		if present != list.Present {
 			return nil, l.bad(q.Key, "the proof says whether it has entries, and the answer says otherwise")
 		}
-		if l.sizes == nil {
-			l.sizes = make(map[string]uint64)
-		}
 		l.a.Heads[q.Key], l.sizes[q.Key] = Known{head, rev.Size}, rev.Size
 		if !present {
 			if q.From > 0 {

@@ -299,7 +299,7 @@ func TestLookupsAndSubmissionsAreAskedOfTheLogAlone(t *testing.T) {
 	if cp := checkpoint(t, c); cp.Mirror != twin.URL() {
 		t.Fatalf("checkpoint from %q", cp.Mirror)
 	}
-	if _, err := c.Lookup(t.Context(), []string{"key:00"}, nil, 0); !errors.Is(err, log.ErrUnreachable) {
+	if _, err := c.Lookup(t.Context(), log.Query{Keys: []string{"key:00"}}); !errors.Is(err, log.ErrUnreachable) {
 		t.Errorf("a lookup: %v", err)
 	}
 	if _, err := c.Submit(t.Context(), [][]byte{[]byte("x")}, 0); !errors.Is(err, log.ErrUnreachable) {

@@ -71,7 +71,7 @@ func TestClientAgainstTheRealLog(t *testing.T) {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 
-	answers, err := c.Lookup(t.Context(), append(keys, index.Key(a.PublicKey().ID()), "out:/nix/store/none"), nil, 0)
+	answers, err := c.Lookup(t.Context(), log.Query{Keys: append(keys, index.Key(a.PublicKey().ID()), "out:/nix/store/none")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,10 +83,9 @@ func TestClientAgainstTheRealLog(t *testing.T) {
 	if n := len(answers.Of(index.Key(a.PublicKey().ID()))); n != 41 { // the closures and the key-add
 		t.Errorf("%d entries of the signer, want 41", n)
 	}
-	after := res.Results[first+19].Index
-	answers, err = c.Lookup(t.Context(), keys, []statement.KeyID{}, after)
+	answers, err = c.Lookup(t.Context(), log.Query{Keys: keys, Signers: []statement.KeyID{}, Known: map[string]log.Known{keys[18]: answers.Heads[keys[18]]}})
 	if err != nil || len(answers.Of(keys[18])) != 0 || len(answers.Of(keys[19])) != 1 || answers.Of(keys[19])[0].Leaf != nil {
-		t.Errorf("after %d without bodies: %v", after, err)
+		t.Errorf("what is new, without bodies: %v", err)
 	}
 
 	p, err := c.Proof(t.Context(), res.Results[7].ID, nil, 0)

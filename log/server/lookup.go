@@ -9,13 +9,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/statement"
 )
 
-const lookupsAtOnce = 8 // more wait for their turn; bounds memory
+const (
+	lookupsAtOnce = 8               // more wait for their turn; bounds memory
+	firstRevision = 3 * time.Second // how long a lookup waits for the first one
+)
 
 // postLookup answers POST /v1/lookup.
 func (s *Server) postLookup(w http.ResponseWriter, r *http.Request) error {
@@ -28,7 +32,7 @@ func (s *Server) postLookup(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer release()
-	at, err := s.answering()
+	at, err := s.answering(r.Context())
 	if err != nil {
 		return err
 	}
@@ -67,16 +71,29 @@ func (s *Server) lookTurn(r *http.Request, cost int) (release func(), err error)
 	}
 }
 
-// answering returns what lookups are answered with now.
-func (s *Server) answering() (*answering, error) {
+// answering returns what lookups are answered with now. A log that has just been
+// made or started states its first revision soon, so it is waited for a little.
+func (s *Server) answering(ctx context.Context) (*answering, error) {
 	if s.publisher.latest().head.Size == 0 {
 		return nil, &httpError{http.StatusServiceUnavailable, "no-checkpoint", "the log has not published a checkpoint yet", 1}
 	}
-	at, _ := s.mapper.answer()
-	if at == nil {
-		return nil, &httpError{http.StatusServiceUnavailable, "no-revision", "no published checkpoint holds a revision of the index yet", 1}
+	ctx, cancel := context.WithTimeout(ctx, firstRevision)
+	defer cancel()
+	for {
+		at, changed := s.mapper.answer()
+		if at != nil {
+			cp := s.publisher.latest()
+			if cp.head.Size <= at.checkpoint.head.Size {
+				return at, nil
+			}
+			return at.under(ctx, s.tree, cp) // the map has not come so far yet
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, &httpError{http.StatusServiceUnavailable, "no-revision", "no published checkpoint holds a revision of the index yet", 1}
+		}
 	}
-	return at, nil
 }
 
 func badLookup(format string, args ...any) error {
@@ -224,7 +241,11 @@ const inclusionRoom = 512
 func (g *gathering) answer(ctx context.Context, khs []index.Hash, tail bool) (*lookup.Answer, error) {
 	at, size := g.at, g.at.checkpoint.head.Size
 	a := &lookup.Answer{
-		Note: at.checkpoint.note, Vouched: at.vouched, Vouch: at.vouch, Revision: at.revision, Lists: g.lists,
+		Note: at.checkpoint.note, Vouch: at.vouch, Lists: g.lists,
+		Revision: lookup.Body{Index: at.revision.index, Leaf: at.revision.leaf, Inclusion: at.inclusion},
+	}
+	if at.vouched.head.Size > 0 && string(at.vouched.note) != string(at.checkpoint.note) {
+		a.Vouched = at.vouched.note
 	}
 	var err error
 	if a.Trie, err = at.view.Prove(khs); err != nil {
@@ -248,11 +269,11 @@ func (g *gathering) answer(ctx context.Context, khs []index.Hash, tail bool) (*l
 // too many for an answer.
 func (s *Server) tailOf(ctx context.Context, at *answering) (*lookup.Tail, error) {
 	size := at.checkpoint.head.Size
-	if size-at.size > lookup.MaxTail {
+	if size-at.revision.size > lookup.MaxTail {
 		return nil, nil
 	}
 	t, total := new(lookup.Tail), 0
-	for leaf, err := range s.tree.Entries(ctx, at.size, size) {
+	for leaf, err := range s.tree.Entries(ctx, at.revision.size, size) {
 		if err != nil {
 			return nil, err
 		}
@@ -262,6 +283,6 @@ func (s *Server) tailOf(ctx context.Context, at *answering) (*lookup.Tail, error
 		t.Leaves = append(t.Leaves, leaf)
 	}
 	var err error
-	t.Peaks, err = s.tree.Peaks(ctx, at.size, size)
+	t.Peaks, err = s.tree.Peaks(ctx, at.revision.size, size)
 	return t, err
 }

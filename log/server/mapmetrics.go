@@ -28,8 +28,8 @@ func (m mapMetrics) Collect(c chan<- prometheus.Metric) {
 	gauge(mapSize, float64(m.s.mapper.db.Size()))
 	gauge(mapBroken, truth(m.s.mapper.health() != nil))
 	if at, _ := m.s.mapper.answer(); at != nil {
-		gauge(mapRevision, float64(at.size))
-		gauge(mapVouched, truth(at.isVouched))
+		gauge(mapRevision, float64(at.revision.size))
+		gauge(mapVouched, truth(at.vouched.head.Size > 0))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/index/triedb"
 	"github.com/firn-log/firn/log/lookup"
+	"github.com/firn-log/firn/log/server/store"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -44,13 +45,28 @@ type revision struct {
 
 // answering is what lookups are answered with.
 type answering struct {
+	revision revision
+	view     *triedb.View // of its size
+	vouched  published    // vouched for by the quorum of auditors; Size 0 if nobody does
+
+	// Of one public checkpoint that holds them.
 	checkpoint published
-	revision   lookup.Body
-	size       uint64       // of the revision
-	view       *triedb.View // of that size
-	isVouched  bool         // by the quorum of auditors
-	vouched    []byte       // the checkpoint that they vouch for, if it is another one
-	vouch      []tlog.Hash
+	inclusion  []tlog.Hash // of the revision
+	vouch      []tlog.Hash // from vouched to checkpoint
+}
+
+// under returns a with proofs for a checkpoint that is not older.
+func (a *answering) under(ctx context.Context, tree *store.Tree, cp published) (*answering, error) {
+	b := *a
+	b.checkpoint, b.vouch = cp, nil
+	var err error
+	if b.inclusion, err = tree.Inclusion(ctx, cp.head.Size, a.revision.index); err != nil {
+		return nil, err
+	}
+	if size := a.vouched.head.Size; size > 0 && size < cp.head.Size {
+		b.vouch, err = tree.Consistency(ctx, size, cp.head.Size)
+	}
+	return &b, err
 }
 
 func newMapper(db *triedb.DB, log *slog.Logger) *mapper {
@@ -330,12 +346,9 @@ func (s *Server) answerWith(ctx context.Context, cp published) error {
 			vouched = published{}
 		}
 	}
-	a := &answering{checkpoint: cp, size: r.size, revision: lookup.Body{Index: r.index, Leaf: r.leaf}}
+	a := &answering{revision: r, vouched: vouched}
 	var err error
-	if a.revision.Inclusion, err = s.tree.Inclusion(ctx, cp.head.Size, r.index); err != nil {
-		return err
-	}
-	if old, _ := m.answer(); old != nil && old.size == r.size {
+	if old, _ := m.answer(); old != nil && old.revision.index == r.index {
 		a.view = old.view
 	} else if a.view, err = m.db.View(ctx, r.size); err != nil {
 		return err
@@ -343,14 +356,8 @@ func (s *Server) answerWith(ctx context.Context, cp published) error {
 	if a.view.Root() != r.root {
 		return fmt.Errorf("the map of the first %d entries has the root %v, and the revision at index %d says %v", r.size, a.view.Root(), r.index, r.root)
 	}
-	a.isVouched = vouched.head.Size > 0
-	if size := vouched.head.Size; size > 0 && string(vouched.note) != string(cp.note) {
-		a.vouched = vouched.note
-		if size < cp.head.Size {
-			if a.vouch, err = s.tree.Consistency(ctx, size, cp.head.Size); err != nil {
-				return err
-			}
-		}
+	if a, err = a.under(ctx, s.tree, cp); err != nil {
+		return err
 	}
 	m.set(a)
 	m.forget(r)
