@@ -8,7 +8,7 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
-// A Query is a lookup whose answer is to be proven whole (spec/index.md).
+// A Query is a lookup whose answer is to be proven whole (spec/index.md#checking-an-answer).
 type Query struct {
 	Keys []string
 	// Signers are those whose bodies are wanted; nil is everybody, an empty list
@@ -17,8 +17,8 @@ type Query struct {
 	// Known is what is remembered of the lists of some of the keys: they are asked
 	// for from there on only, and must begin with what is known.
 	Known map[string]Known
-	// Tail is how many entries between the revision and the checkpoint may stay
-	// unread. If there are more, all of them are read.
+	// Tail is how many of the entries between the revision and the checkpoint may
+	// stay unread, the newest of them (spec/index.md#the-tail).
 	Tail uint64
 }
 
@@ -39,7 +39,7 @@ type Proven struct {
 	// Heads are those of all keys, each as of the revision that answered it.
 	Heads map[string]Known
 	// Read says how far the lists are whole: everything below this size is in
-	// them. It is the size of the checkpoint unless the tail was not read.
+	// them. It is the size of the checkpoint unless some of the tail was not read.
 	Read uint64
 	// Vouched has, for each revision that the answers rest on, the checkpoint
 	// whose cosignatures vouch for it: signed by the log, consistent with
@@ -69,7 +69,7 @@ type IndexTrust struct {
 	// against; nil if there is none.
 	Auditors *policy.Policy
 	// Faults are what the index of the log's origin was convicted of in the map
-	// version that is asked for.
+	// version that is asked for, and what no index-reset has withdrawn since.
 	Faults []IndexFault
 }
 

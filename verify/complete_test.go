@@ -145,6 +145,8 @@ func TestARevisionThatIsTooOldIsNotComplete(t *testing.T) {
 	says(t, w.verify(pol, helloSubject(t)), p.incomplete, BasisNone)
 	p.incomplete = ""
 	w.expect(pol, helloSubject(t), Trusted, "")
+	p.lag, p.unread = 1, true // nor does a reader that leaves out more than it may
+	w.expect(pol, helloSubject(t), Inconclusive, "the answers of log log0 lack its newest entry; the policy lets 0 stay unread")
 }
 
 func TestTheTailMayStayUnreadAsFarAsThePolicySays(t *testing.T) {
@@ -351,7 +353,7 @@ func TestRememberedAnswersLackNoMoreThanThePolicySays(t *testing.T) {
 	down(w.logs[0], true)
 	w.expect(pol, helloSubject(t), Trusted, "")
 	w.lines = []string{"index ix max-age 1h"}
-	w.expect(w.policy(ps, "completeness proven", "group g 1 a"), helloSubject(t), Inconclusive, "the answers remembered of log log0 lack its newest entry; the policy lets 0 stay unread")
+	w.expect(w.policy(ps, "completeness proven", "group g 1 a"), helloSubject(t), Inconclusive, "the answers of log log0 lack its newest entry; the policy lets 0 stay unread")
 }
 
 func TestStateFilesOfAnotherVersionAreDropped(t *testing.T) {
