@@ -58,7 +58,7 @@ type named struct {
 	*policy.Policy
 }
 
-// logPolicies returns the policy in a file, or those of firn.policy.
+// logPolicies returns the policy in a file, or the log and index policies of firn.policy.
 func (a *app) logPolicies(file string) ([]named, error) {
 	if file != "" {
 		pol, err := readLogPolicy(file)
@@ -71,6 +71,9 @@ func (a *app) logPolicies(file string) ([]named, error) {
 	var all []named
 	for _, l := range pol.Logs {
 		all = append(all, named{l.File, l.Policy})
+		if l.IndexPolicy != nil { // auditors cosign as witnesses do
+			all = append(all, named{l.IndexFile, l.IndexPolicy})
+		}
 	}
 	return all, nil
 }
