@@ -130,7 +130,8 @@ func (v *View) reader() (rd *reader, release func(), err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("index at size %d: %w", v.size, err)
 	}
-	return &reader{set: set, size: v.size, hot: &v.db.hot}, func() { v.db.release(set) }, nil
+	rd = newReader(set, v.size, &v.db.hot)
+	return rd, func() { rd.done(); v.db.release(set) }, nil
 }
 
 // Head returns the head of the list of a key hash, and whether it has one.
@@ -141,7 +142,7 @@ func (v *View) Head(kh index.Hash) (index.Head, bool, error) {
 	}
 	defer release()
 	l := rd.list(kh)
-	if len(l) == 0 {
+	if len(l.segments) == 0 {
 		return index.Head{}, false, nil
 	}
 	return rd.head(&kh, l), true, nil
