@@ -204,8 +204,7 @@ func (m *maker) innocent() {
 	put("stub", about(h, func(x *evidence.Index) { x.Entry, x.Path = entry(8), stub }))
 	put("stub-alone", about(h, func(x *evidence.Index) { x.Path = stub }))
 	put("entry-is-no-statement", about(h, func(x *evidence.Index) { x.Entry, x.Path = entry(10), toThing(0) }))
-	// 21 and 22 came after the revision, at 20.
-	put("entry-beyond", about(h, func(x *evidence.Index) { x.Entry, x.Path = entry(22), walk(h.Trie, sorted(l.leaves[22])[0]) }))
+	m.beyond()
 
 	// A second revision, of 22 entries, the first revision among them.
 	l.grow(1)
@@ -215,6 +214,16 @@ func (m *maker) innocent() {
 		x.Entry, x.Path = entry(20), walk(trie, index.KeyHash(index.Key(signerOf(m.t, l.leaves[20]))))
 	}))
 	m.wrongRevisions()
+}
+
+// beyond has an entry under a new key, which came after the revision.
+func (m *maker) beyond() {
+	l := m.log()
+	trie, _ := everything(l.mapAt(20), l.hashesOf(20))
+	r, at := l.add(l.revision(20, trie.Hash())), l.add(closure(m.t, 0, "thing-9"))
+	in := l.included(at, l.size())
+	h := &fraud.Map{Key: l.key(), Checkpoint: l.note(l.size()), Revision: l.included(r, l.size())}
+	m.put("reject-innocent-entry-beyond", about(h, func(x *evidence.Index) { x.Entry, x.Path = &in, walk(trie, thing(9)) }))
 }
 
 // wrongRevisions are in the log and count for nothing: the map is of no leaf.
@@ -372,11 +381,28 @@ func (m *maker) moreThanNeeded() {
 		first := x.Path
 		x.Path, x.Second = *x.Second, &first
 	}))
-	b = brokenMaps(m.t)["depth less"]
-	l = m.log()
+	m.put("reject-innocent-second-way-of-another-map", edited(pair, func(x *evidence.Index) {
+		second := *x.Second
+		second.End.Root[0] ^= 1
+		x.Second = &second
+	}))
+	m.depths()
+}
+
+// depths go wrong twice, or on after they went wrong.
+func (m *maker) depths() {
+	twice := index.Branch(7, index.Branch(3, index.Branch(5, index.Stub(index.Hash{1}), index.Stub(index.Hash{2})), index.Stub(index.Hash{3})), index.Stub(index.Hash{4}))
+	e, err := fraud.FromMap(m.log().commit(twice.Hash(), twice, nil))
+	convicts(m.t, e, err)
+	m.put("reject-malformed-depth-and-a-branch", edited(e, func(x *evidence.Index) {
+		x.Path.Steps = append(x.Path.Steps, evidence.Step{Depth: 5, Other: index.Hash{2}})
+		x.Path.End.Root = index.Hash{1}
+	}))
+	b := brokenMaps(m.t)["depth less"]
+	l := m.log()
 	depth, err := fraud.FromMap(l.commit(b.trie.Hash(), b.trie, nil))
 	convicts(m.t, depth, err)
-	entry = l.included(8, l.size())
+	entry := l.included(8, l.size())
 	good := index.ListHead([]index.Item{{Index: 3}, {Index: 5}, {Index: 9}, {Index: 11}, {Index: 12}})
 	goesOn := evidence.End{Kind: evidence.EndLeaf, Key: keyWith(0), Count: good.Count, Root: good.Root}
 	m.put("reject-malformed-depth-goes-on", edited(depth, func(x *evidence.Index) { x.Path.End = goesOn }))
