@@ -3,6 +3,7 @@ package triedb
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/firn-log/firn/log/index"
 )
@@ -178,6 +179,7 @@ func (v *View) Prefix(bits int, prefix index.Hash, limit int) ([]index.KeyHead, 
 		return nil, err
 	}
 	defer release()
+	limit = min(limit, math.MaxInt-1)
 	leaves := rd.gather(newPrefix(prefix, bits), limit+1)
 	if len(leaves) > limit {
 		return nil, fmt.Errorf("keys with this prefix of %d bits: %w: above %d", bits, ErrTooMany, limit)
