@@ -283,7 +283,7 @@ func TestAListThatDoesNotBeginAsRememberedIsAskedForAnew(t *testing.T) {
 // list that is asked for anew as well.
 func TestWhatTheIndexHidesOfWhatWasSeenIsNotComplete(t *testing.T) {
 	for _, changed := range []bool{false, true} {
-		w, p := audited(t, "", "x", "y")
+		w, p := audited(t, "max-age 1h", "x", "y")
 		ps := w.people("a b")
 		ps["b"].builds("hello", "hello")
 		s := w.sign(ps["a"].build, buildOf(t, "hello", "evil"), nil)
@@ -297,6 +297,9 @@ func TestWhatTheIndexHidesOfWhatWasSeenIsNotComplete(t *testing.T) {
 		for range 2 {
 			w.expect(pol, helloSubject(t), Inconclusive, fmt.Sprintf("the index of log log0 hides entry %d from %s", at, helloSubject(t).keys()[0]))
 		}
+		down(w.logs[0], true) // nor do such answers count as proven later
+		w.expect(pol, helloSubject(t), Inconclusive, "completeness not proven by log log0")
+		down(w.logs[0], false)
 		p.hide = nil
 		w.expect(pol, helloSubject(t), Trusted, "")
 	}
