@@ -77,9 +77,9 @@ soak: ## the long crash and load tests
 .PHONY: bench
 bench: build ## measure, beside peers and limits; writes bench/RESULTS.md
 	@deploy/apt.sh
-	@CGO_ENABLED=0 $(GO) build -C internal/peers -o $(CURDIR)/bench/out/ $(PEERS)
+	@CGO_ENABLED=0 $(GO) build -C internal/peers -o $(CURDIR)/bench/out/ $(PEERS) ./torchtrie
 	GOBIN=$(CURDIR)/bench/out $(GO) install github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix@$(REKOR)
-	$(GO) run ./bench -rekor bench/out/posix -litewitness bench/out/litewitness
+	$(GO) run ./bench -rekor bench/out/posix -litewitness bench/out/litewitness -torchtrie bench/out/torchtrie
 
 .PHONY: clean
 clean: ## remove what was built

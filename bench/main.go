@@ -23,19 +23,24 @@ func main() {
 	bin := flag.String("bin", "bin", "folder with the programs")
 	rekor := flag.String("rekor", "", "Rekor's POSIX server, measured beside firn-log; empty leaves it out")
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
-	only := flag.String("only", "", "run only this part: submit, verify, hash, hook, witness, witnessed or gossip; writes no file")
+	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
+	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
+	only := flag.String("only", "", "run only this part: submit, verify, hash, hook, witness, witnessed, gossip or index; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *bin, *rekor, *litewitness, *out, *only); err != nil {
+	if err := run(ctx, *bin, peers{*rekor, *litewitness, *torchtrie}, *keys, *out, *only); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: error: %v\n", err)
 		stop()
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, bin, rekor, litewitness, out, only string) error {
+// peers are programs of others; an empty name is not measured.
+type peers struct{ rekor, litewitness, torchtrie string }
+
+func run(ctx context.Context, bin string, peer peers, keys int, out, only string) error {
 	dir, err := os.MkdirTemp("", "firn-bench-")
 	if err != nil {
 		return err
@@ -57,13 +62,14 @@ func run(ctx context.Context, bin, rekor, litewitness, out, only string) error {
 		what string
 		run  func() ([]row, error)
 	}{
-		{"submit", func() ([]row, error) { return benchSubmit(ctx, dir, bin, rekor, cal) }},
+		{"submit", func() ([]row, error) { return benchSubmit(ctx, dir, bin, peer.rekor, cal) }},
 		{"verify", func() ([]row, error) { return benchVerify(ctx, dir, bin) }},
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},
-		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, litewitness, cal) }},
+		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, peer.litewitness, cal) }},
 		{"witnessed", func() ([]row, error) { return benchWitnessed(ctx, dir, bin) }},
 		{"gossip", func() ([]row, error) { return benchGossip(ctx, dir) }},
+		{"index", func() ([]row, error) { return benchIndex(ctx, dir, peer.torchtrie, keys) }},
 	} {
 		if only != "" && only != part.what {
 			continue

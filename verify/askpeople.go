@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/firn-log/firn/log"
-	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -92,9 +91,12 @@ func (r *reading) askNamed(ctx context.Context, keys []string, from start) error
 			if "key:"+f.Signer.String() != key {
 				others = append(others, f.Signer)
 			} else if _, have := own[key]; !have && len(r.mem.people[key].entries) == 0 {
-				l, err := r.listed(ctx, lists.checkpoint, f)
+				l, err := r.entry(ctx, lists.checkpoint, f.Index)
 				if err != nil {
 					return err
+				}
+				if s, err := statement.Parse(l.Leaf); err != nil || s.Signer != f.Signer {
+					return &log.ProofError{Origin: r.Origin, Key: key, Index: f.Index, HasIndex: true, Reason: "it is listed as signed by this key and is not"}
 				}
 				own[key] = l
 			}
@@ -117,22 +119,6 @@ func (r *reading) askNamed(ctx context.Context, keys []string, from start) error
 	return nil
 }
 
-// listed reads one entry of a list, which must be signed by whom the list says.
-func (r *reading) listed(ctx context.Context, cp *log.Checkpoint, f log.Found) (leaf, error) {
-	l, err := r.entry(ctx, cp, f.Index)
-	if err != nil {
-		return leaf{}, err
-	}
-	if s, err := statement.Parse(l.Leaf); err != nil || s.Signer != f.Signer {
-		return leaf{}, &log.ProofError{
-			Origin: r.Origin, Key: index.Key(f.Signer), Index: f.Index, HasIndex: true,
-			Reason: "it is listed as signed by this key and is not",
-		}
-	}
-	return l, nil
-}
-
-// entry reads one entry.
 func (r *reading) entry(ctx context.Context, cp *log.Checkpoint, index uint64) (leaf, error) {
 	for e, err := range r.log.Entries(ctx, cp, index, index+1) {
 		if err != nil {

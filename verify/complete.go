@@ -108,6 +108,14 @@ func (r *reading) doubtf(format string, args ...any) {
 	}
 }
 
+// unread notes that an answer leaves out the newest n entries.
+func (r *reading) unread(n uint64) {
+	r.proofs.unread = max(r.proofs.unread, n)
+	if n > r.ref.Tail {
+		r.doubtf("the answers of log %s lack its newest %s; the policy lets %d stay unread", r.Name, entries(n), r.ref.Tail)
+	}
+}
+
 // vouch holds a checkpoint that vouches for a revision against the index policy.
 func (r *reading) vouch(note []byte) {
 	p := &r.proofs
@@ -215,15 +223,13 @@ func (r *reading) completeness() Complete {
 // policy and by the evidence of today.
 func (r *reading) rememberedProofs() proofs {
 	kept := r.proofs
-	r.proofs = proofs{lookups: 1, reached: r.mem.size, unread: r.cp.Size - min(r.mem.size, r.cp.Size)}
+	r.proofs = proofs{lookups: 1, reached: r.mem.size}
+	r.unread(r.cp.Size - min(r.mem.size, r.cp.Size))
 	if len(r.mem.vouched) == 0 {
 		r.proofs.unproven = 1
 	}
 	for _, note := range r.mem.vouched {
 		r.vouch(note)
-	}
-	if r.proofs.unread > r.ref.Tail {
-		r.doubtf("the answers remembered of log %s lack its newest %s; the policy lets %d stay unread", r.Name, entries(r.proofs.unread), r.ref.Tail)
 	}
 	out := r.proofs
 	r.proofs = kept

@@ -145,6 +145,8 @@ func TestARevisionThatIsTooOldIsNotComplete(t *testing.T) {
 	says(t, w.verify(pol, helloSubject(t)), p.incomplete, BasisNone)
 	p.incomplete = ""
 	w.expect(pol, helloSubject(t), Trusted, "")
+	p.lag, p.unread = 1, true // nor does a reader that leaves out more than it may
+	w.expect(pol, helloSubject(t), Inconclusive, "the answers of log log0 lack its newest entry; the policy lets 0 stay unread")
 }
 
 func TestTheTailMayStayUnreadAsFarAsThePolicySays(t *testing.T) {
@@ -281,7 +283,7 @@ func TestAListThatDoesNotBeginAsRememberedIsAskedForAnew(t *testing.T) {
 // list that is asked for anew as well.
 func TestWhatTheIndexHidesOfWhatWasSeenIsNotComplete(t *testing.T) {
 	for _, changed := range []bool{false, true} {
-		w, p := audited(t, "", "x", "y")
+		w, p := audited(t, "max-age 1h", "x", "y")
 		ps := w.people("a b")
 		ps["b"].builds("hello", "hello")
 		s := w.sign(ps["a"].build, buildOf(t, "hello", "evil"), nil)
@@ -295,6 +297,9 @@ func TestWhatTheIndexHidesOfWhatWasSeenIsNotComplete(t *testing.T) {
 		for range 2 {
 			w.expect(pol, helloSubject(t), Inconclusive, fmt.Sprintf("the index of log log0 hides entry %d from %s", at, helloSubject(t).keys()[0]))
 		}
+		down(w.logs[0], true) // nor do such answers count as proven later
+		w.expect(pol, helloSubject(t), Inconclusive, "completeness not proven by log log0")
+		down(w.logs[0], false)
 		p.hide = nil
 		w.expect(pol, helloSubject(t), Trusted, "")
 	}
@@ -351,7 +356,7 @@ func TestRememberedAnswersLackNoMoreThanThePolicySays(t *testing.T) {
 	down(w.logs[0], true)
 	w.expect(pol, helloSubject(t), Trusted, "")
 	w.lines = []string{"index ix max-age 1h"}
-	w.expect(w.policy(ps, "completeness proven", "group g 1 a"), helloSubject(t), Inconclusive, "the answers remembered of log log0 lack its newest entry; the policy lets 0 stay unread")
+	w.expect(w.policy(ps, "completeness proven", "group g 1 a"), helloSubject(t), Inconclusive, "the answers of log log0 lack its newest entry; the policy lets 0 stay unread")
 }
 
 func TestStateFilesOfAnotherVersionAreDropped(t *testing.T) {

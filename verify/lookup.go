@@ -101,7 +101,7 @@ func (r *reading) lookup(ctx context.Context, keys []string, signers []statement
 	}
 	a.read, a.heads = p.Read, p.Heads
 	r.proofs.add(keys, p.Read)
-	r.proofs.unread = max(r.proofs.unread, p.Checkpoint.Size-min(p.Read, p.Checkpoint.Size))
+	r.unread(p.Checkpoint.Size - min(p.Read, p.Checkpoint.Size))
 	if len(p.Vouched) == 0 {
 		r.proofs.unproven++
 	}

@@ -7,8 +7,12 @@ import (
 	"github.com/firn-log/firn/log/policy"
 )
 
-// parseTail reads the value of the log option `tail`.
-func (ref *LogRef) parseTail(value string) string {
+// setIndex reads the value of the log options `index` and `tail`.
+func (ref *LogRef) setIndex(option, value string) string {
+	if option == "index" {
+		ref.IndexFile = value
+		return ""
+	}
 	n, err := strconv.ParseUint(value, 10, 32)
 	if err != nil || strconv.FormatUint(n, 10) != value {
 		return fmt.Sprintf("%q is not a number of entries; write for instance tail 1000", value)

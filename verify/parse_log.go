@@ -65,13 +65,10 @@ func (p *parser) logOptions(l line, ref *LogRef) bool {
 }
 
 func (ref *LogRef) set(option, value string) string {
-	switch option {
-	case "index":
-		ref.IndexFile = value
-		return ""
-	case "tail":
-		return ref.parseTail(value)
-	case "max-age":
+	if option == "index" || option == "tail" {
+		return ref.setIndex(option, value)
+	}
+	if option == "max-age" {
 		d, err := time.ParseDuration(value)
 		if err != nil || d <= 0 {
 			return fmt.Sprintf("%q is not an age; write for instance 24h or 30m", value)

@@ -28,6 +28,7 @@ type proving struct {
 	mu         sync.Mutex
 	lag        uint64          // entries that are not yet in the revision
 	hide       map[uint64]bool // entries that the lists leave out
+	unread     bool            // the tail is not read, whatever the policy says
 	incomplete string
 	changed    bool             // every list has another root than before
 	convicted  []string         // auditors that evidence is held against
@@ -104,7 +105,7 @@ func (p *proving) LookupProven(ctx context.Context, q log.Query) (*log.Proven, e
 		Checkpoint: a.Checkpoint, Lists: make(map[string][]log.Found), Heads: make(map[string]log.Known),
 		Read: a.Checkpoint.Size, Vouched: [][]byte{p.cosigned(a.Checkpoint.Note)}, Incomplete: p.incomplete,
 	}
-	if p.lag > 0 && p.lag <= q.Tail {
+	if p.lag > 0 && (p.lag <= q.Tail || p.unread) {
 		out.Read = mapped
 	}
 	for _, key := range a.Keys {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -285,6 +286,7 @@ func TestOtherOperatorsHaveOtherState(t *testing.T) {
 func sampleMemory(t testing.TB) *memory {
 	m := newMemory()
 	m.note, m.size = []byte("note\n"), 7
+	m.vouched = [][]byte{[]byte("vouched\n"), []byte("vouched again\n")}
 	m.signers = []statement.KeyID{{1}, {2}}
 	m.people["operator:x"] = remembered[leaf]{upTo: 7, entries: []leaf{{Index: 1, Leaf: []byte("leaf")}}}
 	s := subject(t, "hello", "hello")
@@ -293,6 +295,8 @@ func sampleMemory(t testing.TB) *memory {
 	m.claims[s.keys()[0]] = remembered[record]{upTo: 7, entries: []record{{
 		Index: 3, Signer: statement.KeyID{2}, ID: statement.ID{4}, Class: Built, Implementation: "nix", About: s.Fingerprint(),
 	}}}
+	m.people["key:x"] = remembered[leaf]{upTo: 7, head: log.Known{Head: index.Head{Count: 1 << 40, Root: index.Hash{1}}, Size: 6}}
+	m.claims["real:sha256:01!out"] = remembered[record]{upTo: 7, head: log.Known{Head: index.Head{Count: 1}, Size: 7}}
 	m.claims["real:sha256:00!out"] = remembered[record]{upTo: 5, entries: []record{{Signer: statement.KeyID{1}, Class: Signed, About: other}}}
 	return m
 }

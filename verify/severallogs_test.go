@@ -220,3 +220,17 @@ func TestAnEntryListedUnderAKeyThatDidNotSignItIsRefused(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// Who asks for everything to be read does not get what was remembered instead.
+func TestFullReadingUsesNoRememberedAnswers(t *testing.T) {
+	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1)))
+	w.lines = []string{"max-age 1h"}
+	ps := w.people("a")
+	ps["a"].builds("hello", "hello")
+	pol := w.policy(ps, "group g 1 a")
+	w.expect(pol, helloSubject(t), Trusted, "")
+	down(w.logs[0], true)
+	w.expect(pol, helloSubject(t), Trusted, "") // remembered
+	w.full = true
+	w.expect(pol, helloSubject(t), Inconclusive, "log log0 did not answer and nothing is remembered")
+}

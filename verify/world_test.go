@@ -235,9 +235,9 @@ func (w *world) parse(text string) *Policy {
 func (w *world) options() Options {
 	o := Options{StateDir: w.state, Full: w.full, Now: w.now}
 	if w.proving != nil {
-		plain := opener(&o)
+		mem := log.NewMemory(w.state)
 		o.Open = func(ref *LogRef) (Log, error) {
-			l, err := plain(ref)
+			l, err := log.NewClient(ref.URL, ref.Policy, log.Options{Memory: mem, Now: w.now})
 			if p := w.proving[ref.Origin]; p != nil {
 				p.Log = l
 				return p, err

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -18,11 +19,13 @@ func newEvidenceCmd(a *app) *cobra.Command {
 		Use:   "evidence",
 		Short: "Verify, keep and spread evidence against logs and witnesses",
 		Long: `Evidence is two checkpoints signed by one key for one origin that no single tree
-can hold: a log, or a witness, has shown two histories. The file convicts by
-itself, whoever hands it over.
+can hold: a log, or a witness, has shown two histories. Or it shows that a log has
+committed to an index that its own entries contradict. The file convicts by itself,
+whoever hands it over.
 
 As long as evidence is held against a log, nothing of that log is believed; see
-firn log forget. A witness that evidence is held against does not count.
+firn log forget. A witness that evidence is held against does not count. Evidence
+against the index of a log ends trust in the index alone.
 
   firn evidence verify fork.firn-evidence --log-policy main.policy`,
 		Args: cobra.ArbitraryArgs,
@@ -58,7 +61,7 @@ type named struct {
 	*policy.Policy
 }
 
-// logPolicies returns the policy in a file, or those of firn.policy.
+// logPolicies returns the policy in a file, or the log and index policies of firn.policy.
 func (a *app) logPolicies(file string) ([]named, error) {
 	if file != "" {
 		pol, err := readLogPolicy(file)
@@ -71,6 +74,9 @@ func (a *app) logPolicies(file string) ([]named, error) {
 	var all []named
 	for _, l := range pol.Logs {
 		all = append(all, named{l.File, l.Policy})
+		if l.IndexPolicy != nil { // auditors cosign as witnesses do
+			all = append(all, named{l.IndexFile, l.IndexPolicy})
+		}
 	}
 	return all, nil
 }
@@ -95,24 +101,41 @@ func readEvidence(path string) (*evidence.Evidence, error) {
 // the key, or an error of status 3.
 func convicts(path string, e *evidence.Evidence, policies []named) (evidence.Verdict, named, error) {
 	for _, p := range policies {
-		v, err := e.Verify(p.Policy)
+		v, err := fraud.Verify(e, p.Policy)
 		switch {
 		case err == nil:
 			return v, p, nil
 		case !errors.Is(err, evidence.ErrUnknownKey):
-			return v, p, failf(exitUntrusted, "nobody is convicted by it", "%s: %w", path, err)
+			return v, p, innocentFailure(path, err)
 		}
 	}
 	return evidence.Verdict{}, named{}, strangerFailure(path, e)
 }
 
+// innocentFailure says that evidence convicts nobody.
+func innocentFailure(path string, err error) error {
+	hint := "nobody is convicted by it"
+	if errors.Is(err, evidence.ErrReserved) {
+		hint = "nobody is convicted by it as far as this firn can tell; a newer one may be able to"
+	}
+	return failf(exitUntrusted, hint, "%s: %w", path, err)
+}
+
 // strangerFailure says that evidence is against nobody who matters here.
 func strangerFailure(path string, e *evidence.Evidence) error {
-	if _, err := e.VerifySelf(); err != nil {
-		return failf(exitUntrusted, "nobody is convicted by it", "%s: %w", path, err)
+	if _, err := fraud.VerifySelf(e); err != nil {
+		return innocentFailure(path, err)
 	}
 	return failf(exitUntrusted, "anybody can make a key and convict it; name the policy that has this key with --log-policy, or the key with --vkey",
-		"%s is against the %s key %s, which is in no policy of yours", path, e.Kind, e.Key)
+		"%s is against the %s key %s, which is in no policy of yours", path, role(e.Kind), e.Key)
+}
+
+// role is what the holder of a key is that evidence of a kind convicts.
+func role(k evidence.Kind) evidence.Kind {
+	if k == evidence.KindIndex {
+		return evidence.KindLog
+	}
+	return k
 }
 
 func newEvidenceVerifyCmd(a *app) *cobra.Command {
@@ -120,8 +143,8 @@ func newEvidenceVerifyCmd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Say whom evidence convicts, without asking anybody",
-		Long: `Verify reads a file of evidence and says whom of a log policy it convicts: a log or
-a witness. With --vkey it is the holder of one key. It uses no network and looks
+		Long: `Verify reads a file of evidence and says whom of a log policy it convicts: a log, a
+witness, or the index of a log. With --vkey it is the holder of one key. It uses no network and looks
 at nothing that is remembered. Exit status 0 means that it convicts, 3 that it
 convicts nobody, or somebody whom you do not name.`,
 		Example: `  firn evidence verify fork.firn-evidence --vkey log.example/3f9a01bc+40e54cdc+AfJM...`,
@@ -165,18 +188,22 @@ func (a *app) judge(f *judgeFlags, path string, e *evidence.Evidence) (evidence.
 	if err != nil {
 		return evidence.Verdict{}, failf(exitUsage, "a vkey is NAME+ID+KEY, as the log's or the witness's operator publishes it", "--vkey: %w", err)
 	}
-	v, err := e.VerifyKey(k)
+	v, err := fraud.VerifyKey(e, k)
 	switch {
 	case errors.Is(err, evidence.ErrUnknownKey):
 		return v, strangerFailure(path, e)
 	case err != nil:
-		return v, failf(exitUntrusted, "nobody is convicted by it", "%s: %w", path, err)
+		return v, innocentFailure(path, err)
 	}
 	return v, nil
 }
 
-// sizes returns the sizes of the two checkpoints of verified evidence.
-func sizes(e *evidence.Evidence) (small, large uint64) {
+// sizes returns the sizes of the two checkpoints of verified evidence, or twice
+// that of the revision.
+func sizes(e *evidence.Evidence, v evidence.Verdict) (small, large uint64) {
+	if v.Kind == evidence.KindIndex {
+		return v.Size, v.Size
+	}
 	return noteSize(e.Small), noteSize(e.Large)
 }
 
@@ -193,16 +220,23 @@ func noteSize(note []byte) uint64 {
 }
 
 func evidenceJSON(e *evidence.Evidence, v evidence.Verdict) map[string]any {
-	small, large := sizes(e)
-	return map[string]any{
+	small, large := sizes(e, v)
+	out := map[string]any{
 		"kind": v.Kind, "origin": v.Origin, "key": v.Key.String(), "name": v.Name,
 		"sizes": []uint64{small, large}, "checkpoints": []string{string(e.Small), string(e.Large)},
 	}
+	if v.Kind == evidence.KindIndex {
+		out["map_version"], out["why"], out["checkpoints"] = v.MapVersion, v.Why, []string{}
+		if len(e.Index.Checkpoint) > 0 {
+			out["checkpoints"] = []string{string(e.Index.Checkpoint)}
+		}
+	}
+	return out
 }
 
 func evidenceWords(e *evidence.Evidence, v evidence.Verdict) string {
 	var b strings.Builder
-	small, large := sizes(e)
+	small, large := sizes(e, v)
 	what := fmt.Sprintf("two trees of size %d", small)
 	if small != large {
 		what = fmt.Sprintf("a tree of size %d and one of size %d that does not begin with it", small, large)
@@ -210,6 +244,8 @@ func evidenceWords(e *evidence.Evidence, v evidence.Verdict) string {
 	switch v.Kind {
 	case evidence.KindLog:
 		fmt.Fprintf(&b, "The log %s has signed two histories: %s.\n", v.Origin, what)
+	case evidence.KindIndex:
+		fmt.Fprintf(&b, "The log %s has committed to a wrong index, in its revision of size %d by map version %d: %s.\n", v.Origin, v.Size, v.MapVersion, v.Why)
 	default:
 		fmt.Fprintf(&b, "The witness %s has cosigned two histories of %s: %s.\n", v.Name, v.Origin, what)
 	}

@@ -16,7 +16,8 @@ func newEvidenceListCmd(a *app) *cobra.Command {
 		Use:   "list",
 		Short: "List the evidence that is held",
 		Long: `List prints a line for each file of evidence that is held: kind, origin, name of the
-key, the two sizes, and the file, separated by tabs. Whether it matters to you is
+key, the two sizes (of an index twice that of the revision), and the file, separated
+by tabs. Whether it matters to you is
 for your policies to say: firn evidence verify FILE.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -32,7 +33,7 @@ for your policies to say: firn evidence verify FILE.`,
 					all = append(all, j)
 					continue
 				}
-				small, large := sizes(h.Evidence)
+				small, large := sizes(h.Evidence, h.Verdict)
 				if _, err := fmt.Fprintf(a.Stdout, "%s\t%s\t%s\t%d\t%d\t%s\n", h.Verdict.Kind, h.Verdict.Origin, h.Verdict.Key.Name, small, large, h.Path); err != nil {
 					return err
 				}
@@ -55,7 +56,8 @@ func newEvidenceAddCmd(a *app) *cobra.Command {
 		Short: "Keep evidence that somebody else found",
 		Long: `Add verifies evidence as firn evidence verify does and keeps it in the state folder,
 from where it takes effect: nothing of a log that it convicts is believed any
-more, and a witness that it convicts does not count. It prints the file.`,
+more, a witness that it convicts does not count, and no answer is complete on the
+word of an index that it convicts. It prints the file.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			e, err := readEvidence(args[0])

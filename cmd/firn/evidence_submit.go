@@ -104,7 +104,7 @@ func sendEvidence(ctx context.Context, f *evidenceSubmitFlags, ref *verify.LogRe
 		sent.Status, sent.Reason = status, why.Error()
 		return sent
 	}
-	if v.Kind == evidence.KindLog && v.Origin == ref.Origin {
+	if v.Kind != evidence.KindWitness && v.Origin == ref.Origin {
 		return failed("convicted", errors.New("it is against this log"))
 	}
 	c, err := log.NewClient(ref.URL, ref.Policy, log.Options{Memory: mem})

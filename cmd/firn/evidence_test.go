@@ -140,7 +140,36 @@ func TestEvidenceSubmit(t *testing.T) {
 	if out := submit(exitFailed, "accept-log-one-size"); !strings.Contains(out, `"failed"`) || third.Size() != 2 {
 		t.Errorf("%s, size %d", out, third.Size())
 	}
+	if out := submit(exitFailed, "index/accept-two-revisions"); !strings.Contains(out, `"convicted"`) || third.Size() != 3 {
+		t.Errorf("%s, size %d", out, third.Size())
+	}
 	submit(exitUntrusted, "reject-innocent-smaller")
 	submit(exitUntrusted, "reject-unknown-key-log")
 	submit(exitUntrusted, "reject-malformed-index-of-checkpoints")
+}
+
+// Evidence against the index of a log is verified, kept and spread like any
+// other, and the log goes on being asked.
+func TestEvidenceAgainstAnIndex(t *testing.T) {
+	w := newLogWorld(t)
+	files, err := filepath.Glob(evidenceVector("index/*"))
+	if err != nil || len(files) < 60 {
+		t.Fatal(len(files), err)
+	}
+	for _, f := range files {
+		want := exitUntrusted
+		if strings.HasPrefix(filepath.Base(f), "accept-") {
+			want = exitOK
+		}
+		evidenceStatus(t, w, want, "evidence", "verify", f)
+	}
+	evidenceStatus(t, w, exitUntrusted, "evidence", "add", evidenceVector("index/reject-innocent-present"))
+	evidenceStatus(t, w, exitUntrusted, "evidence", "add", evidenceVector("index/reject-reserved-kind"))
+	evidenceStatus(t, w, exitOK, "evidence", "add", evidenceVector("index/accept-absent"))
+	evidenceStatus(t, w, exitUntrusted, "log", "forget", w.Origin(), "--evidence", evidenceVector("index/accept-absent"))
+	w.want(t, exitOK, "size    300\n", "log", "checkpoint")
+	code, out, errs := w.bare("evidence", "list")
+	if fields := strings.Split(out, "\t"); code != exitOK || len(fields) != 6 || fields[0] != "index" || fields[1] != w.Origin() || fields[3] != "20" {
+		t.Errorf("%d\n%s%s", code, out, errs)
+	}
 }

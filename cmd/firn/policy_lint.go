@@ -105,6 +105,8 @@ func (a *app) lint(f *lintFlags, path string) error {
 			if err := add(l.Name, l.IndexFile, l.IndexPolicy, auditorsJSON); err != nil {
 				return err
 			}
+			auditors := &all[len(all)-1]
+			auditors.Warnings = append(auditors.Warnings, alsoWitnesses(l)...)
 		}
 	}
 	return a.showLint(f, all, pols)

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"slices"
 
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/verify"
 )
 
 // auditorsJSON is the lint of an index policy. Its numbers are those of any
@@ -62,4 +64,17 @@ func writeAuditorLint(w io.Writer, j linted) error {
 	}
 	_, err := fmt.Fprintln(w, words)
 	return err
+}
+
+// alsoWitnesses warns of auditors that have the key of a witness of the log
+// policy: if it is a plain witness it says nothing about the index.
+func alsoWitnesses(l *verify.LogRef) (warnings []string) {
+	for _, a := range l.IndexPolicy.Witnesses {
+		for _, w := range l.Policy.Witnesses {
+			if bytes.Equal(a.Key.Public, w.Key.Public) {
+				warnings = append(warnings, fmt.Sprintf("the auditor %s is the witness %s of %s; a plain witness says nothing about an index", a.Name, w.Name, l.File))
+			}
+		}
+	}
+	return warnings
 }

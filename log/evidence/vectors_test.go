@@ -56,6 +56,22 @@ func eachVector(t testing.TB, f func(name string, b []byte)) {
 	}
 }
 
+// seeds calls f with every vector, those of evidence against an index included.
+func seeds(t testing.TB, f func(b []byte)) {
+	eachVector(t, func(_ string, b []byte) { f(b) })
+	paths, err := filepath.Glob(filepath.Join(vectorDir, "index", "*"+evidence.Suffix))
+	if err != nil || len(paths) < 20 {
+		t.Fatalf("%d vectors, %v", len(paths), err)
+	}
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(b)
+	}
+}
+
 func TestVectors(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(vectorDir, "log.policy"))
 	if err != nil {

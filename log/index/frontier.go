@@ -38,7 +38,7 @@ func NewFrontier(count uint64, hashes []Hash) (Frontier, error) {
 func (f *Frontier) Append(it Item) {
 	h, left := ItemHash(it), f.top
 	for c := f.count; c&1 == 1; c >>= 1 {
-		h, left = listNodeHash(left.hash, h), left.left
+		h, left = ListNodeHash(left.hash, h), left.left
 	}
 	f.top = &peak{h, left}
 	f.count++
@@ -54,7 +54,7 @@ func (f Frontier) Root() Head {
 	}
 	h := f.top.hash
 	for p := f.top.left; p != nil; p = p.left {
-		h = listNodeHash(p.hash, h)
+		h = ListNodeHash(p.hash, h)
 	}
 	return Head{f.count, h}
 }

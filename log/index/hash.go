@@ -70,7 +70,8 @@ func ItemHash(it Item) Hash {
 	return sha256.Sum256(b[:])
 }
 
-func listNodeHash(l, r Hash) Hash {
+// ListNodeHash returns the hash of a node of a list, over its left and right part.
+func ListNodeHash(l, r Hash) Hash {
 	var b [1 + 32 + 32]byte
 	b[0] = domainListNode
 	copy(b[1:], l[:])

@@ -32,11 +32,11 @@ func CheckItem(h Head, position uint64, it Item, path []Hash) error {
 			return fmt.Errorf("%w: a path of %d hashes is too long", ErrMismatch, len(path))
 		}
 		if position&1 == 1 || position == last {
-			sum = listNodeHash(p, sum)
+			sum = ListNodeHash(p, sum)
 			for ; position&1 == 0 && position != 0; position, last = position>>1, last>>1 {
 			}
 		} else {
-			sum = listNodeHash(sum, p)
+			sum = ListNodeHash(sum, p)
 		}
 		position, last = position>>1, last>>1
 	}

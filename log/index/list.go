@@ -96,14 +96,11 @@ func (l List) Check(h Head, size uint64) error {
 // the last to the first, the head of each part but the last is the prefix of the
 // next one, whose Root is checked by then.
 func CheckList(h Head, prefix Frontier, items []Item) error {
-	if have := prefix.count + uint64(len(items)); have != h.Count {
-		return fmt.Errorf("%w: %d items of %d", ErrMismatch, have, h.Count)
-	}
 	for _, it := range items {
 		prefix.Append(it)
 	}
-	if prefix.Root() != h {
-		return fmt.Errorf("%w: another root over %d items", ErrMismatch, h.Count)
+	if have := prefix.Root(); have != h {
+		return fmt.Errorf("%w: %d items with root %s instead of %d with root %s", ErrMismatch, have.Count, have.Root, h.Count, h.Root)
 	}
 	if h.Count == 0 {
 		return fmt.Errorf("%w: an empty list", ErrShape)

@@ -410,4 +410,10 @@ func TestPlacesInLists(t *testing.T) {
 			}
 		}
 	}
+	// A head that says one item over a root of two: the path is too long for it.
+	two := randomItems(r, 2)
+	h := index.Head{Count: 1, Root: index.ListHead(two).Root}
+	if index.CheckItem(h, 0, two[1], []index.Hash{index.ItemHash(two[0])}) == nil {
+		t.Error("a path that is too long is accepted")
+	}
 }

@@ -98,6 +98,8 @@ func acceptVectors(t testing.TB) map[string]vector {
 	for _, name := range []string{"log-one-size", "log-two-sizes", "witness-two-sizes"} {
 		sign("evidence-"+name, "the file accept-"+name+" of spec/vectors/evidence", ed, sampleEvidence(t, "accept-"+name), "", nil)
 	}
+	sign("evidence-index", "the file index/accept-two-revisions of spec/vectors/evidence", ed, sampleEvidence(t, "index/accept-two-revisions"), "", nil)
+	sign("evidence-index-form", "the file index/reject-innocent-two-sizes there: the form alone is looked at, a log refuses it", ed, sampleEvidence(t, "index/reject-innocent-two-sizes"), "", nil)
 	sign("evidence-sshsig", "by a key that nobody has registered", edSSHSIG(t), sampleEvidence(t, "accept-log-one-size"), "", nil)
 	acceptIndex(t, sign)
 	return out

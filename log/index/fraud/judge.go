@@ -42,9 +42,7 @@ func judgeMap(key policy.Key, x *evidence.Index) (*statement.Revision, string, e
 	case len(x.Items) > 0:
 		why, err = judgeList(rev, x)
 	default:
-		if why = pathFault(rev, &x.Path); why == "" {
-			err = innocent("the map has the shape of one")
-		}
+		why, err = judgePath(rev, &x.Path)
 	}
 	return rev, why, err
 }
@@ -100,30 +98,29 @@ func leads(steps []evidence.Step, kh index.Hash) bool {
 	return true
 }
 
-// pathFault says what no map has about a path by itself, "" if there is nothing.
-// A branch that is not deeper than the one above it is the last of its path,
-// which ends at a stub: so the fault has one form.
-func pathFault(rev *statement.Revision, p *evidence.Path) string {
+// judgePath says what no map has about a path by itself. A branch that is not
+// deeper than the one above it is the last of its path, which ends at a stub: so
+// the fault has one form.
+func judgePath(rev *statement.Revision, p *evidence.Path) (string, error) {
 	n := len(p.Steps)
-	if !deepens(p.Steps, 0) {
-		if p.End.Kind != evidence.EndStub || !deepens(p.Steps, 1) {
-			return ""
-		}
-		return fmt.Sprintf("a branch of depth %d is below one of depth %d", p.Steps[n-1].Depth, p.Steps[n-2].Depth)
-	}
 	switch {
+	case !deepens(p.Steps, 0):
+		if p.End.Kind != evidence.EndStub || !deepens(p.Steps, 1) {
+			return "", malformed("a way down ends below the first branch that is not deeper than the one before")
+		}
+		return fmt.Sprintf("a branch of depth %d is below one of depth %d", p.Steps[n-1].Depth, p.Steps[n-2].Depth), nil
 	case p.End.Kind == evidence.EndEmpty && n > 0:
-		return "there is nothing below a branch"
+		return "there is nothing below a branch", nil
 	case p.End.Kind != evidence.EndLeaf:
-		return ""
+		return "", innocent("the map has the shape of one")
 	case !leads(p.Steps, p.End.Key):
-		return fmt.Sprintf("the leaf of %s is where its key does not lead", p.End.Key)
+		return fmt.Sprintf("the leaf of %s is where its key does not lead", p.End.Key), nil
 	case p.End.Count == 0:
-		return fmt.Sprintf("the list of %s is empty", p.End.Key)
+		return fmt.Sprintf("the list of %s is empty", p.End.Key), nil
 	case p.End.Count > rev.Size:
-		return fmt.Sprintf("the list of %s has %d items of %d entries", p.End.Key, p.End.Count, rev.Size)
+		return fmt.Sprintf("the list of %s has %d items of %d entries", p.End.Key, p.End.Count, rev.Size), nil
 	}
-	return ""
+	return "", innocent("the map has the shape of one")
 }
 
 // sound reports whether a path shows no fault by itself; then it may show one

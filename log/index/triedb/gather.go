@@ -2,8 +2,10 @@ package triedb
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"slices"
+	"sync"
 
 	"github.com/firn-log/firn/log/index"
 )
@@ -43,19 +45,22 @@ func (p *prefix) has(kh *index.Hash) bool {
 	return index.CommonBits(p.bits, *kh) >= p.depth
 }
 
-// A segment is where one run holds items of one key hash: the records lo to hi−1, at least one.
+// A segment is where one run holds items of one key hash: the records lo to hi−1, at
+// least one. It has no pointers, because there are very many.
 type segment struct {
-	kh     *index.Hash // in the run
-	r      *run
-	age    int // of the run: the oldest is 0
-	lo, hi int
+	key    uint64 // first bytes of the key hash
+	run    uint32 // place in the set: the oldest is 0
+	lo, hi uint32
 }
 
 // A list is where the items of a key hash are, oldest first.
-type list []segment
+type list struct {
+	set      *runSet
+	segments []segment
+}
 
 func (l list) count() (n uint64) {
-	for _, s := range l {
+	for _, s := range l.segments {
 		n += uint64(s.hi - s.lo)
 	}
 	return n
@@ -64,23 +69,37 @@ func (l list) count() (n uint64) {
 // items calls f with the items at the positions from to to−1.
 func (l list) items(from, to uint64, f func(index.Item)) {
 	at := uint64(0)
-	for _, s := range l {
-		n := uint64(s.hi - s.lo)
+	for _, s := range l.segments {
+		n, r := uint64(s.hi-s.lo), l.set.runs[s.run]
 		for i := max(from, at); i < min(to, at+n); i++ {
-			f(s.r.item(s.lo + int(i-at)))
+			f(r.item(int(s.lo) + int(i-at)))
 		}
 		at += n
 	}
 }
 
 // A reader reads one state from a set of runs: the items with an index below
-// size. It is for one goroutine, and what it returns is valid until the next call.
+// size. It is for one goroutine, and what it returns is valid until the next call or done.
 type reader struct {
 	set      *runSet
 	size     uint64
 	hot      *hotKeys
 	segments []segment
 	leaves   []leaf
+}
+
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// newReader returns a reader, with the memory of one that is done if possible.
+func newReader(set *runSet, size uint64, hot *hotKeys) *reader {
+	rd := readers.Get().(*reader)
+	rd.set, rd.size, rd.hot = set, size, hot
+	return rd
+}
+
+func (rd *reader) done() {
+	rd.set, rd.hot = nil, nil
+	readers.Put(rd)
 }
 
 // A leaf of the trie.
@@ -93,7 +112,7 @@ type leaf struct {
 // list returns where the items of one key hash are.
 func (rd *reader) list(kh index.Hash) list {
 	rd.segments = rd.segments[:0]
-	for age, r := range rd.set.runs {
+	for place, r := range rd.set.runs {
 		if r.n == 0 || r.from >= rd.size {
 			continue
 		}
@@ -102,16 +121,23 @@ func (rd *reader) list(kh index.Hash) list {
 			continue
 		}
 		if hi := r.below(i, r.end(i), rd.size); hi > i {
-			rd.segments = append(rd.segments, segment{r.key(i), r, age, i, hi})
+			rd.segments = append(rd.segments, newSegment(r, place, i, hi))
 		}
 	}
-	return rd.segments
+	return list{rd.set, rd.segments}
 }
+
+func newSegment(r *run, place, lo, hi int) segment {
+	return segment{binary.BigEndian.Uint64(r.key(lo)[:]), uint32(place), uint32(lo), uint32(hi)}
+}
+
+func (rd *reader) key(s segment) *index.Hash { return rd.set.runs[s.run].key(int(s.lo)) }
 
 func (rd *reader) head(kh *index.Hash, l list) index.Head {
 	n := l.count()
 	if n == 1 {
-		return index.Head{Count: 1, Root: index.ItemHash(l[0].r.item(l[0].lo))}
+		s := l.segments[0]
+		return index.Head{Count: 1, Root: index.ItemHash(rd.set.runs[s.run].item(int(s.lo)))}
 	}
 	return rd.hot.frontier(kh, l, n).Root()
 }
@@ -120,40 +146,45 @@ func (rd *reader) head(kh *index.Hash, l list) index.Head {
 // limit of them if there are more.
 func (rd *reader) gather(p prefix, limit int) []leaf {
 	rd.segments, rd.leaves = rd.segments[:0], rd.leaves[:0]
-	for age, r := range rd.set.runs {
+	for place, r := range rd.set.runs {
 		if r.n == 0 || r.from >= rd.size {
 			continue
 		}
 		keys := 0
 		for i := r.seek(&p.bits); i < r.n && keys < limit; {
-			kh := r.key(i)
-			if !p.has(kh) {
+			if !p.has(r.key(i)) {
 				break
 			}
 			end := r.end(i)
 			if hi := r.below(i, end, rd.size); hi > i {
-				rd.segments = append(rd.segments, segment{kh, r, age, i, hi})
+				rd.segments = append(rd.segments, newSegment(r, place, i, hi))
 				keys++
 			}
 			i = end
 		}
 	}
-	slices.SortFunc(rd.segments, func(a, b segment) int {
-		if c := bytes.Compare(a.kh[:], b.kh[:]); c != 0 {
-			return c
-		}
-		return a.age - b.age
-	})
+	slices.SortFunc(rd.segments, rd.compare)
 	for s := rd.segments; len(s) > 0 && len(rd.leaves) < limit; {
-		n := 1
-		for n < len(s) && *s[n].kh == *s[0].kh {
+		kh, n := rd.key(s[0]), 1
+		for n < len(s) && s[n].key == s[0].key && *rd.key(s[n]) == *kh {
 			n++
 		}
-		h := rd.head(s[0].kh, s[:n])
-		rd.leaves = append(rd.leaves, leaf{*s[0].kh, h, index.LeafHash(*s[0].kh, h)})
+		h := rd.head(kh, list{rd.set, s[:n]})
+		rd.leaves = append(rd.leaves, leaf{*kh, h, index.LeafHash(*kh, h)})
 		s = s[n:]
 	}
 	return rd.leaves
+}
+
+// compare orders segments by key hash, then by age.
+func (rd *reader) compare(a, b segment) int {
+	if a.key != b.key {
+		return cmp.Compare(a.key, b.key)
+	}
+	if c := bytes.Compare(rd.key(a)[8:], rd.key(b)[8:]); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.run, b.run)
 }
 
 // fork says at which bit the first leaves differ from the others, and how many they

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -115,14 +114,12 @@ func progress(report func(done, total int)) func(total int) {
 		return func(int) {}
 	}
 	var mu sync.Mutex
-	var done atomic.Int64
+	done := 0
 	return func(total int) {
-		n := int(done.Add(1))
-		if n%max(total/100, 1) != 0 {
-			return
-		}
 		mu.Lock()
 		defer mu.Unlock()
-		report(n, total)
+		if done++; done%max(total/100, 1) == 0 || done == total {
+			report(done, total)
+		}
 	}
 }

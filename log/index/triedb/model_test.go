@@ -317,7 +317,7 @@ func TestKeysWithALongCommonPrefix(t *testing.T) {
 
 func TestReadersWhileItGrows(t *testing.T) {
 	db := open(t, t.TempDir(), tiny())
-	const total = 3000
+	const total = 1800
 	done := make(chan struct{})
 	errs := make(chan error, 4)
 	for w := range cap(errs) {

@@ -38,16 +38,13 @@ type builder struct {
 	set      *runSet
 	size     uint64
 	helpers  chan struct{} // a place for each further goroutine
-	readers  sync.Pool
-	made     atomic.Int64 // nodes
+	made     atomic.Int64  // nodes
 	progress func(total int)
 }
 
 // newBuilder makes one that uses up to procs cores.
 func newBuilder(db *DB, set *runSet, size uint64, procs int) *builder {
-	b := &builder{db: db, set: set, size: size, helpers: make(chan struct{}, procs-1), progress: func(int) {}}
-	b.readers.New = func() any { return &reader{set: set, size: size, hot: &db.hot} }
-	return b
+	return &builder{db: db, set: set, size: size, helpers: make(chan struct{}, procs-1), progress: func(int) {}}
 }
 
 func cores() int { return runtime.GOMAXPROCS(0) }
@@ -71,9 +68,9 @@ func (b *builder) both(f func(bit int)) {
 }
 
 func (b *builder) gather(p prefix, use func(leaves []leaf)) {
-	rd := b.readers.Get().(*reader)
+	rd := newReader(b.set, b.size, &b.db.hot)
 	use(rd.gather(p, math.MaxInt))
-	b.readers.Put(rd)
+	rd.done()
 }
 
 func (b *builder) node(h index.Hash, l, r *node) *node {

@@ -10,7 +10,8 @@
 // was appended is durable when it is flushed, now and then, and after a crash
 // the caller appends again from Size on. Files that are not what was written are
 // refused with ErrDamaged when they are opened; they are removed with [Remove]
-// and everything is appended again.
+// and everything is appended again. They are mapped into memory: whoever shortens one
+// that is open ends the process.
 //
 // Inside: items are in sorted runs, each of an adjacent range of leaves: the
 // newest in memory, older ones in files that are merged in the background

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,6 +164,20 @@ func TestRecentStatesAreKeptWithinTheirBound(t *testing.T) {
 	}
 }
 
+func TestProgressOfOpening(t *testing.T) {
+	dir := fill(t, origin, 2000, Options{Logger: quiet()})
+	last, of := 0, 0
+	open(t, dir, Options{Logger: quiet(), Progress: func(done, total int) {
+		if done <= last || done > total || of != 0 && total != of {
+			t.Errorf("%d of %d after %d of %d", done, total, last, of)
+		}
+		last, of = done, total
+	}})
+	if last == 0 || last != of {
+		t.Errorf("at the end %d of %d", last, of)
+	}
+}
+
 func TestBoundsOfQuestions(t *testing.T) {
 	db := open(t, t.TempDir(), tiny())
 	v := view(t, db, 0)
@@ -177,6 +192,15 @@ func TestBoundsOfQuestions(t *testing.T) {
 		if f() == nil {
 			t.Error("a question out of bounds is answered")
 		}
+	}
+	if err := db.Append(testRows(0, 20)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := view(t, db, 20).Prefix(0, index.Hash{}, math.MaxInt); err != nil || len(all) == 0 {
+		t.Errorf("without a limit: %d keys, %v", len(all), err)
 	}
 	p := pending{}
 	if err := p.add(maxIndex+1, Row{}); err == nil {

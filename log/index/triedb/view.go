@@ -3,6 +3,7 @@ package triedb
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/firn-log/firn/log/index"
 )
@@ -130,7 +131,8 @@ func (v *View) reader() (rd *reader, release func(), err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("index at size %d: %w", v.size, err)
 	}
-	return &reader{set: set, size: v.size, hot: &v.db.hot}, func() { v.db.release(set) }, nil
+	rd = newReader(set, v.size, &v.db.hot)
+	return rd, func() { rd.done(); v.db.release(set) }, nil
 }
 
 // Head returns the head of the list of a key hash, and whether it has one.
@@ -141,7 +143,7 @@ func (v *View) Head(kh index.Hash) (index.Head, bool, error) {
 	}
 	defer release()
 	l := rd.list(kh)
-	if len(l) == 0 {
+	if len(l.segments) == 0 {
 		return index.Head{}, false, nil
 	}
 	return rd.head(&kh, l), true, nil
@@ -177,6 +179,7 @@ func (v *View) Prefix(bits int, prefix index.Hash, limit int) ([]index.KeyHead, 
 		return nil, err
 	}
 	defer release()
+	limit = min(limit, math.MaxInt-1)
 	leaves := rd.gather(newPrefix(prefix, bits), limit+1)
 	if len(leaves) > limit {
 		return nil, fmt.Errorf("keys with this prefix of %d bits: %w: above %d", bits, ErrTooMany, limit)
