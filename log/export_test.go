@@ -39,7 +39,7 @@ func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) (*Answe
 		return nil, err
 	}
 	l := newLooking(c, Query{Keys: keys})
-	return l.a, l.take(cp, l.queue, answer)
+	return l.a, l.take(context.Background(), cp, l.queue, answer)
 }
 
 // Shrink makes lookups of at most batch keys.

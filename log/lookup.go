@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 
 	"github.com/firn-log/firn/log/index"
@@ -68,9 +69,12 @@ type Known struct {
 // Answers are what a log holds under a set of keys, proven to be whole as far as
 // the revisions of its index are right (spec/proofs.md#lookup).
 type Answers struct {
-	Checkpoint *Checkpoint // the tree that holds everything below
+	// Checkpoint is the tree that holds everything below: that of the oldest answer,
+	// if there were several requests.
+	Checkpoint *Checkpoint
 	Keys       []string    // as asked, each once
-	// Heads are those of all keys, each as of the revision that answered it.
+	// Heads are those of all keys, each as of the revision that answered it; the zero
+	// Known of one that has no list, or whose head is about a larger tree than Checkpoint.
 	Heads map[string]Known
 	// Read says how far the lists are whole: everything below this size is in
 	// them. It is the size of the checkpoint unless the tail was not read.
@@ -124,13 +128,14 @@ func (c *Client) Lookup(ctx context.Context, q Query) (*Answers, error) {
 			return nil, err
 		}
 	}
-	return l.a, l.readTail(ctx)
+	l.trim()
+	return l.a, nil
 }
 
 func newLooking(c *Client, q Query) *looking {
 	l := &looking{
-		c: c, q: &q, a: &Answers{lists: make(map[string][]Found), Heads: make(map[string]Known)},
-		wanted: make(map[statement.KeyID]bool), sizes: make(map[string]uint64),
+		c: c, q: &q, a: &Answers{lists: make(map[string][]Found), Heads: make(map[string]Known), Read: math.MaxUint64},
+		wanted: make(map[statement.KeyID]bool),
 	}
 	for _, s := range q.Signers {
 		l.wanted[s] = true
@@ -153,11 +158,6 @@ type looking struct {
 	a      *Answers
 	wanted map[statement.KeyID]bool
 	queue  []question
-
-	sizes  map[string]uint64 // of the revision that answered a key
-	tail   *lookup.Tail      // of the last answer
-	oldest uint64            // size of the oldest revision
-	newest uint64            // and of the newest
 }
 
 // question is a part of a list that is still to be asked for.
@@ -200,44 +200,60 @@ func (l *looking) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return l.take(cp, asked, answer)
+	return l.take(ctx, cp, asked, answer)
 }
 
-// readTail reads what came after the oldest revision, and adds it to the lists
-// that do not hold it.
-func (l *looking) readTail(ctx context.Context) error {
-	a := l.a
-	a.Read = a.Checkpoint.Size
-	gap := a.Checkpoint.Size - l.oldest
+// trim cuts every list at the size of the oldest answer, so that all are about
+// one tree. A head that counts what is cut off is not known afterwards.
+func (l *looking) trim() {
+	for key, head := range l.a.Heads {
+		if head.Size > l.a.Checkpoint.Size {
+			l.a.Heads[key] = Known{}
+		}
+	}
+	for key, list := range l.a.lists {
+		n := len(list)
+		for n > 0 && list[n-1].Index >= l.a.Checkpoint.Size {
+			n--
+		}
+		l.a.lists[key] = list[:n]
+	}
+	l.a.Read = min(l.a.Read, l.a.Checkpoint.Size)
+}
+
+// readTail reads what came after the revision of an answer, and adds it to the
+// lists of keys, which that answer is about.
+func (l *looking) readTail(ctx context.Context, cp *Checkpoint, rev *statement.Revision, t *lookup.Tail, keys map[string]bool) error {
+	gap := cp.Size - rev.Size
 	switch {
 	case gap <= l.q.Tail:
-		a.Read = l.oldest
+		l.a.Read = min(l.a.Read, rev.Size)
 		return nil
 	case gap > maxTail:
-		a.Incomplete = fmt.Sprintf("the newest revision of the index of log %s is %d entries behind its checkpoint", l.c.origin, gap)
+		l.a.Incomplete = fmt.Sprintf("the newest revision of the index of log %s is %d entries behind its checkpoint", l.c.origin, gap)
 		return nil
 	}
-	if l.tail != nil && l.oldest == l.newest {
-		for i, leaf := range l.tail.Leaves {
-			if err := l.addTail(l.oldest+uint64(i), leaf); err != nil {
+	if t != nil {
+		for i, leaf := range t.Leaves {
+			if err := l.addTail(rev.Size+uint64(i), leaf, keys); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	for e, err := range l.c.Entries(ctx, a.Checkpoint, l.oldest, a.Checkpoint.Size) {
+	for e, err := range l.c.Entries(ctx, cp, rev.Size, cp.Size) {
 		if err != nil {
 			return fmt.Errorf("reading what %s added after the revision of its index: %w", l.c.origin, err)
 		}
-		if err := l.addTail(e.Index, e.Leaf); err != nil {
+		if err := l.addTail(e.Index, e.Leaf, keys); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// addTail adds an entry of the tail to the lists of its keys.
-func (l *looking) addTail(at uint64, leaf []byte) error {
+// addTail adds an entry of a tail to the lists of those of its keys that are asked for.
+func (l *looking) addTail(at uint64, leaf []byte, keys map[string]bool) error {
 	st, err := statement.Parse(leaf)
 	if err != nil {
 		return nil // it is under no key
@@ -246,8 +262,7 @@ func (l *looking) addTail(at uint64, leaf []byte) error {
 		l.a.Incomplete = fmt.Sprintf("log %s has taken its index back at entry %d and has not stated a new one yet", l.c.origin, at)
 	}
 	for _, key := range index.StatementKeys(st) {
-		size, ok := l.sizes[key]
-		if !ok || at < size {
+		if !keys[key] {
 			continue
 		}
 		f := Found{Index: at, Signer: st.Signer}
@@ -255,8 +270,11 @@ func (l *looking) addTail(at uint64, leaf []byte) error {
 			f.Leaf = &Leaf{Index: at, Bytes: leaf, Statement: st}
 		}
 		l.a.lists[key] = append(l.a.lists[key], f)
+		if err := l.count(1); err != nil {
+			return err
+		}
 	}
-	return l.count(1)
+	return nil
 }
 
 func (l *looking) count(n int) error {

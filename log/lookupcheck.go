@@ -1,6 +1,7 @@
 package log
 
 import (
+	"context"
 	"fmt"
 	"math/bits"
 	"runtime"
@@ -33,7 +34,7 @@ func (l *looking) badErr(key, reason string, err error) error {
 
 // take verifies an answer to what was asked, adds it to the answers, and takes
 // from the queue what it holds.
-func (l *looking) take(cp *Checkpoint, asked []question, answer *lookup.Answer) error {
+func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, answer *lookup.Answer) error {
 	if len(answer.Lists) > len(asked) {
 		return l.bad("", "%d lists for %d keys", len(answer.Lists), len(asked))
 	}
@@ -46,7 +47,9 @@ func (l *looking) take(cp *Checkpoint, asked []question, answer *lookup.Answer) 
 	}
 	leaves := l.checkLeaves(cp, answer.Bodies)
 	var rests []question
+	whole := make(map[string]bool) // keys whose lists end here, not pages before
 	for i, list := range answer.Lists {
+		whole[asked[i].Key] = asked[i].To == 0
 		rest, err := l.takeList(rev, answer.Trie, asked[i], list, leaves)
 		if err != nil {
 			return err
@@ -59,25 +62,20 @@ func (l *looking) take(cp *Checkpoint, asked []question, answer *lookup.Answer) 
 		}
 	}
 	l.queue = append(rests, l.queue[len(answer.Lists):]...)
-	l.noteAnswer(cp, rev, answer)
-	return nil
+	l.noteAnswer(cp, answer)
+	return l.readTail(ctx, cp, rev, answer.Tail, whole)
 }
 
 // noteAnswer keeps of an answer what concerns all of them.
-func (l *looking) noteAnswer(cp *Checkpoint, rev *statement.Revision, answer *lookup.Answer) {
-	a := l.a
-	if a.Checkpoint == nil || cp.Size >= a.Checkpoint.Size {
-		a.Checkpoint, l.tail = cp, answer.Tail
+func (l *looking) noteAnswer(cp *Checkpoint, answer *lookup.Answer) {
+	if l.a.Checkpoint == nil || cp.Size < l.a.Checkpoint.Size {
+		l.a.Checkpoint = cp
 	}
 	vouched := answer.Vouched
 	if vouched == nil {
 		vouched = answer.Note
 	}
-	if len(a.Vouched) == 0 {
-		l.oldest = rev.Size
-	}
-	a.Vouched = append(a.Vouched, vouched)
-	l.oldest, l.newest = min(l.oldest, rev.Size), max(l.newest, rev.Size)
+	l.a.Vouched = append(l.a.Vouched, vouched)
 }
 
 // checkRevision verifies the revision that an answer rests on: that the log stated it
@@ -194,7 +192,7 @@ func (l *looking) takeList(rev *statement.Revision, trie *index.Node, q question
 		if present != list.Present {
 			return nil, l.bad(q.Key, "the proof says whether it has entries, and the answer says otherwise")
 		}
-		l.a.Heads[q.Key], l.sizes[q.Key] = Known{head, rev.Size}, rev.Size
+		l.a.Heads[q.Key] = Known{head, rev.Size}
 		if !present {
 			if q.From > 0 {
 				return nil, &PrefixError{l.c.origin, q.Key}
