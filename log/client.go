@@ -56,7 +56,8 @@ type Client struct {
 	onTrouble func(error)
 	patience  time.Duration // see mirrorPatience
 
-	batch int // keys of one lookup
+	batch   int  // keys of one lookup
+	offline bool // the source is a bundle
 }
 
 // NewClient returns a client for the log at a URL: http://, https://, or file://
@@ -78,13 +79,17 @@ func NewClient(logURL string, pol *policy.Policy, o Options) (*Client, error) {
 		pol: pol, origin: origin, mem: o.Memory, src: places[0].source, places: places, tiles: newTileCache(o.CacheDir, origin), now: o.Now,
 		onTrouble: o.OnTrouble, patience: mirrorPatience, batch: lookupBatch,
 	}
+	c.defaults()
+	return c, nil
+}
+
+func (c *Client) defaults() {
 	if c.mem == nil {
 		c.mem = NewMemory("")
 	}
 	if c.now == nil {
 		c.now = time.Now
 	}
-	return c, nil
 }
 
 func chooseOrigin(pol *policy.Policy, want string) (string, error) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/lookup"
@@ -72,7 +73,7 @@ type Answers struct {
 	// Checkpoint is the tree that holds everything below: that of the oldest answer,
 	// if there were several requests.
 	Checkpoint *Checkpoint
-	Keys       []string    // as asked, each once
+	Keys       []string // as asked, each once
 	// Heads are those of all keys, each as of the revision that answered it; the zero
 	// Known of one that has no list, or whose head is about a larger tree than Checkpoint.
 	Heads map[string]Known
@@ -115,9 +116,12 @@ func (e *PrefixError) Error() string {
 // Errors: ErrUnreachable, a *RequestError, a *ProofError that names the key and
 // the index, a *PrefixError, and those of [Client.Checkpoint].
 func (c *Client) Lookup(ctx context.Context, q Query) (*Answers, error) {
-	l := newLooking(c, q)
+	return newLooking(c, q).run(ctx)
+}
+
+func (l *looking) run(ctx context.Context) (*Answers, error) {
 	if len(l.a.Keys) == 0 {
-		cp, err := c.Checkpoint(ctx)
+		cp, err := l.c.Checkpoint(ctx)
 		if err == nil {
 			l.a.Checkpoint, l.a.Read = cp, cp.Size
 		}
@@ -158,6 +162,8 @@ type looking struct {
 	a      *Answers
 	wanted map[statement.KeyID]bool
 	queue  []question
+	// record, if not nil, is called with every answer that was verified.
+	record func(asked []question, answer *lookup.Answer, raw []byte) error
 }
 
 // question is a part of a list that is still to be asked for.
@@ -200,7 +206,11 @@ func (l *looking) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return l.take(ctx, cp, asked, answer)
+	asked = slices.Clone(asked)
+	if err := l.take(ctx, cp, asked, answer); err != nil || l.record == nil {
+		return err
+	}
+	return l.record(asked, answer, b)
 }
 
 // trim cuts every list at the size of the oldest answer, so that all are about

@@ -146,6 +146,9 @@ func (m *Memory) swap(origin string, old, note []byte) (bool, error) {
 // remembered one, and remembers it if it is newer. The caller has asked whether
 // the log is convicted.
 func (m *Memory) admit(ctx context.Context, c *Client, cp *Checkpoint) error {
+	if c.offline {
+		return m.compare(ctx, c, cp)
+	}
 	for {
 		note, err := m.read(c.origin)
 		if err != nil {
