@@ -49,12 +49,24 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 		Logs          []pageLog
 		Targets       []TargetStatus
 		Evidence      []Evidence
+		Submitted     []SubmissionStatus
+		Operators     []OperatorStatus
+		OperatorLogs  []OperatorLog
 	}{Name: s.Name, Version: s.Version, Now: s.Hub.o.Now().UTC(), Evidence: held}
 	for _, o := range s.Hub.origins {
 		data.Logs = append(data.Logs, s.pageLog(o))
 	}
 	if s.Poller != nil {
 		data.Targets = s.Poller.Status()
+	}
+	if s.Operators != nil {
+		data.Operators, data.OperatorLogs = s.Operators.Status(), s.Operators.Logs()
+	}
+	if s.Submitter != nil && len(held) > 0 {
+		if data.Submitted, err = s.Submitter.Status(); err != nil {
+			s.failed(w, "status page", err)
+			return
+		}
 	}
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, data); err != nil {
