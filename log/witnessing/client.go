@@ -44,8 +44,9 @@ const (
 // concurrently; requests are made one after the other.
 type Client struct {
 	url, monitoring string
-	guessed         bool // the monitoring prefix
-	witnesses       []policy.Witness
+	guessed         bool             // the monitoring prefix
+	witnesses       []policy.Witness // with Ed25519 keys
+	carry           []policy.Witness // with ML-DSA keys: their lines are carried, and count for nothing
 	o               Options
 	http            *http.Client
 	turn            chan struct{} // holds a token while a request is made
@@ -58,12 +59,20 @@ type Client struct {
 }
 
 // NewClient returns a client for witnesses that share the submission prefix
-// rawURL.
+// rawURL. Of those with ML-DSA keys lines are only carried.
 func NewClient(rawURL string, witnesses []policy.Witness, o Options) (*Client, error) {
 	o = withDefaults(o)
 	c := &Client{
-		witnesses: slices.Clone(witnesses), o: o, turn: make(chan struct{}, 1),
+		o: o, turn: make(chan struct{}, 1),
 		refused: make(map[string]*backoff), sizes: make(map[string]uint64),
+	}
+	for _, w := range witnesses {
+		switch w.Key.Type {
+		case policy.TypeCosignature:
+			c.witnesses = append(c.witnesses, w)
+		case policy.TypeMLDSA:
+			c.carry = append(c.carry, w)
+		}
 	}
 	var err error
 	if c.url, err = prefix(rawURL); err != nil {
@@ -107,7 +116,7 @@ func prefix(s string) (string, error) {
 // URL returns the submission prefix, with a slash at its end.
 func (c *Client) URL() string { return c.url }
 
-// Witnesses returns the witnesses behind the URL.
+// Witnesses returns the witnesses behind the URL whose cosignatures count.
 func (c *Client) Witnesses() []policy.Witness { return slices.Clone(c.witnesses) }
 
 // Guessed reports whether the monitoring prefix is only the submission prefix,
@@ -155,6 +164,9 @@ type Cosignature struct {
 	Witness string // its name in the policy
 	Time    time.Time
 	Line    policy.Signature
+	// Carried are lines by ML-DSA keys of the same URL that came with it, by the policy's
+	// names of these. Nobody has verified them. The first of an answer has them.
+	Carried map[string]policy.Signature
 }
 
 // Add asks for cosignatures of cp and returns those that verify, at least one.

@@ -3,6 +3,7 @@ package witnessing
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -42,7 +43,8 @@ func (c *Collector) advance(now time.Time) {
 		return
 	}
 	c.rounds++
-	next := &round{number: c.rounds, cosigned: &cosigned{cp: c.newest, text: text, lines: make(map[string]policy.Signature)}, fresh: make(map[string]bool), began: now}
+	next := &round{number: c.rounds, cosigned: newCosigned(text), fresh: make(map[string]bool), began: now}
+	next.cp = c.newest
 	if p := c.public; p != nil && p.text == text {
 		next.cosigned, next.again = p, true
 	}
@@ -195,6 +197,7 @@ func (c *Collector) merge(r *round, cosigs []Cosignature, now time.Time) {
 			continue // ignored since it was asked
 		}
 		r.fresh[s.Witness] = true
+		maps.Copy(r.carry, s.Carried)
 		for i := range c.pol.Witnesses {
 			if w := &c.pol.Witnesses[i]; w.Name == s.Witness {
 				r.keep(w, s)
