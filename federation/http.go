@@ -18,9 +18,10 @@ type Server struct {
 	Hub     *Hub
 	Poller  *Poller   // for the status page; may be nil
 	Mirrors []*Mirror // at most one of a log
-	// For the status page; either may be nil.
+	// For the status page; each may be nil.
 	Operators *Operators
 	Submitter *Submitter
+	Gossip    func() *Gossip
 	Metrics   http.Handler
 	Name      string // of the peer, for people
 	Version   string

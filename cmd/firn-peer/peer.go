@@ -167,6 +167,9 @@ func (p *peer) handler() http.Handler {
 		Hub: p.hub, Poller: p.poller, Mirrors: p.mirrors, Operators: p.operators, Submitter: p.submitter, Name: p.config.Name, Version: version(),
 		Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}),
 	}
+	if p.node != nil {
+		s.Gossip = p.node.Status
+	}
 	return s.Handler()
 }
 
