@@ -7,8 +7,8 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
-// maxOperatorPeers bounds how many peers of one operator are followed: the newest.
-const maxOperatorPeers = 16
+// MaxOperatorPeers bounds how many peers of one operator are followed: the newest.
+const MaxOperatorPeers = 16
 
 // said is a statement about people and a place where a log holds it.
 type said struct {
@@ -109,7 +109,7 @@ func (c *chain) add(parent *link, s said) {
 }
 
 // peers returns the peers that the operator says it runs, the newest first, at most
-// maxOperatorPeers, and how many more it names. Of each the newest statement decides: one that is
+// MaxOperatorPeers, and how many more it names. Of each the newest statement decides: one that is
 // retracted, or signed by a key that is no identity key any more, names nobody.
 func (c *chain) peers() (peers []*statement.Peer, more int) {
 	end := c.root
@@ -128,7 +128,7 @@ func (c *chain) peers() (peers []*statement.Peer, more int) {
 		if c.retract[n.id] || c.revoked[n.Signer] || !slices.Contains(end.identity, n.Signer) {
 			continue
 		}
-		if len(peers) == maxOperatorPeers {
+		if len(peers) == MaxOperatorPeers {
 			more++
 			continue
 		}

@@ -238,6 +238,26 @@ func TestStatementsThatNameNobody(t *testing.T) {
 	}
 }
 
+// Only an identity key can make a fork, behind which nothing counts.
+func TestABuildKeyMakesNoFork(t *testing.T) {
+	l := logtest.New(t)
+	op := registered("alice", l)
+	a, b := peerID(t), peerID(t)
+	first := runs(op, a)
+	say([][]byte{first}, l)
+	say([][]byte{
+		signed(t, op.Build, &statement.Peer{OperatorID: op.ID, PeerID: peerID(t)}, idOf(t, first)),
+		signed(t, sample.Signer("mallory"), &statement.Peer{OperatorID: op.ID, PeerID: peerID(t)}, idOf(t, first)),
+		runs(op, b),
+	}, l)
+	o := multi(t, l).follow(10, op.ID)
+	o.Refresh(t.Context())
+	wantNamed(t, "after both", o, a+" ", b+" ")
+	if o.Status()[0].Forked {
+		t.Error("they have made a fork")
+	}
+}
+
 // A revocation counts in whichever log it is, and what was once read cannot be hidden.
 func TestARevocationInAnotherLogCounts(t *testing.T) {
 	home, other := logtest.New(t), logtest.New(t, logtest.Origin("other.example/1"))
@@ -255,14 +275,18 @@ func TestARevocationInAnotherLogCounts(t *testing.T) {
 	say([][]byte{add, revoke}, home)
 	o.Refresh(t.Context())
 	wantNamed(t, "revoked in the home log", o)
+	next := peerID(t)
+	say([][]byte{runs(op, next)}, home) // the thief makes no fork, behind which this would not count
+	o.Refresh(t.Context())
+	wantNamed(t, "what the operator says after it", o, next+" ")
 	home.Lie(func(lies *logtest.Lies) { lies.Omit = map[string]bool{"operator:" + op.ID.String(): true} })
 	o.Refresh(t.Context())
-	wantNamed(t, "the home log hides it", o)
+	wantNamed(t, "the home log hides it", o, next+" ")
 	home.Lie(func(lies *logtest.Lies) { lies.Down = true })
 	p.restart()
 	o = p.follow(10, op.ID)
 	o.Refresh(t.Context())
-	wantNamed(t, "after a restart", o)
+	wantNamed(t, "after a restart", o, next+" ")
 }
 
 // What a log answers counts only under a checkpoint of the history that everybody sees.

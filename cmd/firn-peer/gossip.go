@@ -163,8 +163,6 @@ func (p *peer) gossip(dir string) (*p2p.Options, error) {
 		}
 		o.Peers = append(o.Peers, x)
 	}
-	if len(p.config.P2P.Operators) > 0 {
-		o.Room = p2p.MaxPeers - len(o.Peers)
-	}
+	o.Room = min(p2p.MaxPeers-len(o.Peers), len(p.config.P2P.Operators)*federation.MaxOperatorPeers)
 	return o, nil
 }
