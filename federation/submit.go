@@ -116,13 +116,10 @@ func (s *Submitter) Submit(ctx context.Context, name string) time.Duration {
 		return jitter(s.o.BackoffMax)
 	}
 	if s.o.Hub.Convicted(name) {
-		return idle // nothing of it is believed, and it takes nothing
+		return idle // nothing of it is believed, and it takes nothing, least of all against itself
 	}
 	next := s.o.Hub.o.Now().Add(idle)
 	for _, e := range all {
-		if e.Kind == evidence.KindLog && e.Origin == name {
-			continue
-		}
 		if at, waits := s.due(name, e.Hash); waits && at.After(s.o.Hub.o.Now()) {
 			next = earlier(next, at)
 			continue
