@@ -71,6 +71,7 @@ type Server struct {
 	tree      *store.Tree
 	db        *indexdb.DB
 	registry  *admission.Registry
+	now       func() time.Time // the clock; what is measured follows its monotonic reading
 	budget    *admission.Budget
 	limits    *limits
 	signer    *checkpointSigner
@@ -166,6 +167,7 @@ func prepare(o Options) (*Server, error) {
 	tag := sha256.Sum256([]byte(s.key.vkey))
 	s.tileTag = hex.EncodeToString(tag[:8])
 	s.registry = admission.NewRegistry(s.config.Origin, s.key.statement.PublicKey())
+	s.now = o.now
 	s.budget = admission.NewBudget(o.now)
 	s.limits = newLimits(s.config.Limits, o.now)
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)

@@ -31,6 +31,10 @@ type Options struct {
 	// each time and is between half of that and that; 0 are DefaultBackoffMin
 	// and DefaultBackoffMax.
 	BackoffMin, BackoffMax time.Duration
+	// Now is the clock; nil is time.Now. Pauses, budgets and rounds follow its
+	// monotonic reading, so that they do not notice when it is set; what witnesses
+	// sign is held against its time of day.
+	Now func() time.Time
 }
 
 // Defaults of Options.
@@ -102,6 +106,9 @@ func withDefaults(o Options) Options {
 	if o.BackoffMax == 0 {
 		o.BackoffMax = DefaultBackoffMax
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return o
 }
 
@@ -136,7 +143,7 @@ func (c *Client) Knows(origin string, size uint64) {
 func (c *Client) Wait(ctx context.Context, origin string) error {
 	for {
 		c.mu.Lock()
-		now := time.Now()
+		now := c.o.Now()
 		until := c.down.until
 		if b := c.refused[origin]; b != nil && b.until.After(until) {
 			until = b.until
@@ -251,7 +258,7 @@ func (c *Client) size(origin string) uint64 {
 func (c *Client) spend(ctx context.Context) error {
 	for {
 		c.mu.Lock()
-		now := time.Now()
+		now := c.o.Now()
 		ok, at := c.budget.take(now), c.budget.ready(now)
 		c.mu.Unlock()
 		if ok {
@@ -285,14 +292,14 @@ func (c *Client) settle(origin string, err error) {
 		c.down = backoff{}
 		delete(c.refused, origin)
 	case errors.As(err, &e) && (e.Outcome == Unreachable || e.Outcome == TimedOut || e.Status == http.StatusTooManyRequests || e.Status >= 500):
-		c.down.fail(time.Now(), c.o, e.retryAfter)
+		c.down.fail(c.o.Now(), c.o, e.retryAfter)
 	default:
 		b := c.refused[origin]
 		if b == nil {
 			b = new(backoff)
 			c.refused[origin] = b
 		}
-		b.fail(time.Now(), c.o, 0)
+		b.fail(c.o.Now(), c.o, 0)
 	}
 }
 

@@ -95,6 +95,7 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Client = withDefaults(o.Client)
 	c := &Collector{o: o, pol: o.Policy, wake: make(chan struct{}), status: make(map[string]*Status)}
 	var urls []string
 	at := make(map[string][]policy.Witness)
@@ -178,7 +179,7 @@ func (c *Collector) Policy() *policy.Policy {
 // policy.
 func (c *Collector) Restore(note []byte) error {
 	pol := c.Policy()
-	if _, err := pol.Verify(note, time.Now()); err != nil {
+	if _, err := pol.Verify(note, c.o.Client.Now()); err != nil {
 		return err
 	}
 	cp, err := NewCheckpoint(note)
