@@ -128,6 +128,9 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 			s.failed(w, "status page", err)
 			return
 		}
+		data.Submitted = slices.DeleteFunc(data.Submitted, func(x SubmissionStatus) bool {
+			return x == SubmissionStatus{Origin: x.Origin} // it is the one that is convicted
+		})
 	}
 	var b bytes.Buffer
 	if err := pageTemplate.Execute(&b, data); err != nil {
