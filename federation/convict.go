@@ -43,7 +43,7 @@ func (h *Hub) fork(ctx context.Context, o *origin, a, b *signed, rel relation, f
 		return out, errors.Join(err, also)
 	}
 	o.mu.Lock()
-	o.settled(b.text)
+	b = o.settled(b, h.o.Now())
 	o.mu.Unlock()
 	if err := h.againstWitnesses(ctx, o, b); err != nil && !errors.Is(err, ErrConvicted) {
 		h.o.Logger.Warn("not all witnesses of a fork were compared", "origin", o.Origin, "error", err)
@@ -57,7 +57,7 @@ func (h *Hub) keep(o *origin, all []*evidence.Evidence, from string) (*ForkError
 	for _, e := range all {
 		held, added, err := h.o.Evidence.Add(e, o.Policy)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, h.judge()) // what is held counts
 		}
 		h.held(held, added, from)
 		fork.Held = append(fork.Held, held)
@@ -90,6 +90,8 @@ func (h *Hub) EvidenceChanged() <-chan struct{} {
 // judge applies the evidence that is held: convicted logs, and witnesses that do
 // not count any more.
 func (h *Hub) judge() error {
+	h.judging.Lock()
+	defer h.judging.Unlock()
 	for _, o := range h.origins {
 		against, err := h.o.Evidence.AgainstLog(o.Policy, o.Origin)
 		if err != nil {

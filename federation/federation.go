@@ -32,6 +32,9 @@ type Log struct {
 	// is worth serving: see [Hub.Best].
 	Policy *policy.Policy
 	Origin string // a log of Policy
+	// URL is where the log itself is: look-ups are asked and statements submitted
+	// there. "" does neither.
+	URL string
 	// URLs are where its tiles are read, in this order: the log itself, mirrors,
 	// mirrors of other peers, each an http, https or file URL.
 	URLs []string

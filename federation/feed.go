@@ -29,7 +29,7 @@ func NewFeeder(hub *Hub, budget uint64) (*Feeder, error) {
 	var urls []string
 	for _, pol := range hub.policies() {
 		for _, w := range pol.Witnesses {
-			if w.URL == "" || w.Key.Type != policy.TypeCosignature || hasWitness(byURL[w.URL], w) {
+			if w.URL == "" || w.Key.Type != policy.TypeCosignature && w.Key.Type != policy.TypeMLDSA || hasWitness(byURL[w.URL], w) {
 				continue
 			}
 			if byURL[w.URL] == nil {
@@ -160,6 +160,9 @@ func (f *Feeder) show(ctx context.Context, c *witnessing.Client, o *origin, s *s
 	n := policy.Note{Text: s.text, Signatures: append([]policy.Signature(nil), s.log...)}
 	for _, x := range cosigned {
 		n.Signatures = append(n.Signatures, x.Line)
+		for _, line := range x.Carried {
+			n.Signatures = append(n.Signatures, line)
+		}
 	}
 	if _, err := f.hub.Offer(ctx, n.Marshal(), "witness at "+c.URL()); err != nil && !errors.Is(err, ErrConvicted) {
 		return fmt.Errorf("offering what the witness at %s cosigned: %w", c.URL(), err)

@@ -18,9 +18,13 @@ type Server struct {
 	Hub     *Hub
 	Poller  *Poller   // for the status page; may be nil
 	Mirrors []*Mirror // at most one of a log
-	Metrics http.Handler
-	Name    string // of the peer, for people
-	Version string
+	// For the status page; each may be nil.
+	Operators *Operators
+	Submitter *Submitter
+	Gossip    func() *Gossip
+	Metrics   http.Handler
+	Name      string // of the peer, for people
+	Version   string
 }
 
 // Handler returns the HTTP interface. Everything is GET; nothing changes anything.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,39 @@ func TestDistributorServesTheBestCheckpoint(t *testing.T) {
 	if resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %d", resp.StatusCode)
 	}
+}
+
+func TestStatusPageShowsGossipAndWitnesses(t *testing.T) {
+	a, b := fork(t, 10, logtest.Witnesses(3, 1))
+	p := newPeer(t, a.Policy(), a.URL(), b.URL())
+	p.wants(federation.Larger, only(t, a.Publish(), "w2"))
+	p.wants(federation.Larger, only(t, grow(a, 10, 20, "a"), "w1"))
+	s := &federation.Server{Hub: p.Hub, Name: "<peer>"}
+	page := func() string {
+		rec := httptest.NewRecorder()
+		s.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/", nil))
+		if csp := rec.Header().Get("Content-Security-Policy"); !strings.HasPrefix(csp, "default-src 'none'; style-src") || strings.Contains(rec.Body.String(), "<script") {
+			t.Errorf("policy %q", csp)
+		}
+		return rec.Body.String()
+	}
+	shows := func(page string, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if !strings.Contains(page, w) {
+				t.Errorf("the page does not say %q:\n%s", w, page)
+			}
+		}
+	}
+	shows(page(), "does not gossip", "10 entries behind", "never", "&lt;peer&gt;")
+	s.Gossip = func() *federation.Gossip {
+		return &federation.Gossip{ID: "self", Accepted: 5, Ignored: 6, Rejected: 7, Published: 8, Peers: []federation.GossipPeer{
+			{ID: "one", Connected: true}, {ID: "two", ShutOut: true}, {ID: "three", Connected: true, Bad: true},
+		}}
+	}
+	p.wants(federation.Forked, only(t, grow(b, 10, 20, "b"), "w1"))
+	shows(page(), "Connected with 2 of 3 peers", "1 shut out", "5 passed on, 6 ignored", "7 rejected", "8 of its own", "sent bad messages",
+		"Somebody showed two histories.", "cosigned two histories: does not count")
 }
 
 func TestEvidenceIsServedAndShown(t *testing.T) {

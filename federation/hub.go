@@ -26,6 +26,8 @@ type Hub struct {
 	origins []*origin
 	byName  map[string]*origin
 
+	judging sync.Mutex // held from reading evidence until what follows from it is set
+
 	mu       sync.Mutex
 	evidence chan struct{} // closed when new evidence is held
 }
@@ -183,7 +185,9 @@ func (h *Hub) read(note []byte) (*origin, *signed, *policy.Verified, error) {
 	return o, s, v, err
 }
 
-// Offer implements [Sink]. from says who had the note, for people. The error is
+// Offer implements [Sink]. It waits for tiles, and for another comparison of the
+// same log, twice the Timeout each at most; what was not compared by then is
+// Unproven and compared by Retry. from says who had the note, for people. The error is
 // nil for every outcome but Refused, Unproven (matching log.ErrUnproven) and
 // Forked (a [*ForkError]); nothing that the note claims is an error of the hub.
 func (h *Hub) Offer(ctx context.Context, note []byte, from string) (Outcome, error) {
@@ -206,27 +210,33 @@ func (h *Hub) offer(ctx context.Context, o *origin, s *signed, from string) (Out
 		// Two roots of one size need no tile: nobody who is slow delays this.
 		return h.fork(ctx, o, other, s, relation{}, from)
 	}
+	patience, cancel := context.WithTimeout(ctx, h.patience())
+	defer cancel()
 	select {
 	case o.turn <- struct{}{}:
 		defer func() { <-o.turn }()
-	case <-ctx.Done():
-		return Refused, ctx.Err()
+	case <-patience.Done():
+		if ctx.Err() != nil {
+			return Refused, ctx.Err()
+		}
+		return h.unproven(o, s, from, fmt.Errorf("%w: another checkpoint of %s is being compared all the time", log.ErrUnproven, o.Origin))
 	}
 	now := h.o.Now()
 	o.mu.Lock()
 	convicted, latest := o.convicted, o.latest
 	known, news := o.absorb(s, now)
+	compared := convicted && o.compared(s, now)
 	o.mu.Unlock()
-	if known {
-		if !news {
-			return Known, nil
-		}
+	switch {
+	case known && !news:
+		return Known, nil
+	case known:
 		return Merged, h.commit(o)
-	}
-	if convicted {
+	case compared:
+		return Refused, fmt.Errorf("%s: %w", o.Origin, ErrConvicted)
+	case convicted:
 		return Refused, h.againstWitnesses(ctx, o, s)
-	}
-	if latest == nil {
+	case latest == nil:
 		o.mu.Lock()
 		o.proven(s, now)
 		o.mu.Unlock()
@@ -236,9 +246,15 @@ func (h *Hub) offer(ctx context.Context, o *origin, s *signed, from string) (Out
 	return h.compare(ctx, o, s, latest, from)
 }
 
+// patience bounds how long a comparison keeps those waiting who have something
+// else to do: a log whose tiles are slow on purpose delays only itself.
+func (h *Hub) patience() time.Duration { return 2 * h.o.Timeout }
+
 // compare holds s against the largest tree. The caller has the turn.
 func (h *Hub) compare(ctx context.Context, o *origin, s, latest *signed, from string) (Outcome, error) {
-	rel, err := o.src.relate(ctx, latest, s, h.wrongTile(o))
+	patience, cancel := context.WithTimeout(ctx, h.patience())
+	defer cancel()
+	rel, err := o.src.relate(patience, latest, s, h.wrongTile(o))
 	if ctx.Err() != nil {
 		return Refused, ctx.Err()
 	}
@@ -249,11 +265,13 @@ func (h *Hub) compare(ctx context.Context, o *origin, s, latest *signed, from st
 		return h.fork(ctx, o, latest, s, rel, from)
 	}
 	o.mu.Lock()
-	o.proven(s, h.o.Now())
-	o.settled(s.text)
+	s, proven := o.decided(s, h.o.Now())
 	larger := o.latest == s
 	pending := slices.Clone(o.pending)
 	o.mu.Unlock()
+	if !proven {
+		return Refused, fmt.Errorf("%s: %w", o.Origin, ErrConvicted)
+	}
 	if err := h.commit(o); err != nil {
 		return Refused, err
 	}
@@ -261,8 +279,10 @@ func (h *Hub) compare(ctx context.Context, o *origin, s, latest *signed, from st
 		return Stale, nil
 	}
 	// What nobody could prove against the tree before may be decided by this one.
+	patience, stop := context.WithTimeout(ctx, h.patience())
+	defer stop()
 	for _, p := range pending {
-		if _, err := h.again(ctx, o, p); err != nil && !errors.Is(err, log.ErrUnproven) {
+		if _, err := h.again(patience, o, p); err != nil && !errors.Is(err, log.ErrUnproven) && patience.Err() == nil {
 			return Larger, err
 		}
 	}
@@ -270,8 +290,13 @@ func (h *Hub) compare(ctx context.Context, o *origin, s, latest *signed, from st
 }
 
 func (h *Hub) unproven(o *origin, s *signed, from string, err error) (Outcome, error) {
+	if !errors.Is(err, log.ErrUnproven) {
+		err = fmt.Errorf("%w: %w", log.ErrUnproven, err) // it took too long
+	}
 	o.mu.Lock()
-	o.postpone(s, h.o.Now())
+	if known, _ := o.absorb(s, h.o.Now()); !known {
+		o.postpone(s, h.o.Now())
+	}
 	o.mu.Unlock()
 	h.o.Logger.Warn("checkpoint is not proven", "origin", o.Origin, "size", s.head.Size, "from", from, "error", err)
 	return Unproven, errors.Join(err, h.commit(o))
@@ -297,11 +322,13 @@ func (h *Hub) again(ctx context.Context, o *origin, p *signed) (Outcome, error) 
 		return h.fork(ctx, o, latest, p, rel, "before")
 	}
 	o.mu.Lock()
-	o.settled(p.text)
-	o.proven(p, h.o.Now())
+	p, proven := o.decided(p, h.o.Now())
 	larger := o.latest == p
 	o.mu.Unlock()
 	out := Stale
+	if !proven {
+		return Known, nil
+	}
 	if larger {
 		out = Larger
 	}
@@ -313,15 +340,22 @@ func (h *Hub) again(ctx context.Context, o *origin, p *signed) (Outcome, error) 
 func (h *Hub) Retry(ctx context.Context) error {
 	var errs []error
 	for _, o := range h.origins {
+		errs = append(errs, h.retry(ctx, o))
+	}
+	return errors.Join(errs...)
+}
+
+// retry is Retry for one log. Between two of them others have their turn.
+func (h *Hub) retry(ctx context.Context, o *origin) error {
+	var errs []error
+	for _, p := range o.some() {
 		select {
 		case o.turn <- struct{}{}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		for _, p := range o.some() {
-			if _, err := h.again(ctx, o, p); err != nil && !errors.Is(err, log.ErrUnproven) {
-				errs = append(errs, err)
-			}
+		if _, err := h.again(ctx, o, p); err != nil && !errors.Is(err, log.ErrUnproven) {
+			errs = append(errs, err)
 		}
 		<-o.turn
 	}

@@ -8,16 +8,19 @@ import (
 
 // Metrics count what a peer sees. Names begin with firn_peer_.
 type Metrics struct {
-	offers   *prometheus.CounterVec
-	wrong    *prometheus.CounterVec
-	clocks   *prometheus.CounterVec
-	found    *prometheus.CounterVec
-	polls    *prometheus.CounterVec
-	feeds    *prometheus.CounterVec
-	mirrored *prometheus.GaugeVec
-	latest   *prometheus.GaugeVec
-	best     *prometheus.GaugeVec
-	pending  *prometheus.GaugeVec
+	offers        *prometheus.CounterVec
+	wrong         *prometheus.CounterVec
+	clocks        *prometheus.CounterVec
+	found         *prometheus.CounterVec
+	polls         *prometheus.CounterVec
+	feeds         *prometheus.CounterVec
+	operatorReads *prometheus.CounterVec
+	operatorPeers *prometheus.GaugeVec
+	submissions   *prometheus.CounterVec
+	mirrored      *prometheus.GaugeVec
+	latest        *prometheus.GaugeVec
+	best          *prometheus.GaugeVec
+	pending       *prometheus.GaugeVec
 }
 
 // NewMetrics registers the metrics; with a nil Registerer they are only counted.
@@ -29,19 +32,22 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "firn_peer_" + name, Help: help}, []string{"origin"})
 	}
 	m := &Metrics{
-		offers:   counter("offers_total", "Checkpoints that were offered, by what they meant.", "outcome"),
-		wrong:    counter("wrong_tiles_total", "Times that a source served tiles that do not hash to the checkpoint.", "origin"),
-		clocks:   counter("clock_ahead_total", "Cosignatures more than a minute ahead of this clock.", "witness"),
-		found:    counter("evidence_total", "New evidence, by kind and whom it convicts.", "kind", "against"),
-		polls:    counter("polls_total", "Questions to logs, witnesses and peers, by what came of them.", "target", "outcome"),
-		feeds:    counter("feeds_total", "Checkpoints shown to witnesses, by what came of it.", "witness", "outcome"),
-		mirrored: gauge("mirrored_size", "Entries that the mirror of a log has."),
-		latest:   gauge("latest_size", "Size of the largest verified tree."),
-		best:     gauge("best_size", "Size of the best cosigned checkpoint."),
-		pending:  gauge("unproven", "Checkpoints that wait for tiles that prove them."),
+		offers:        counter("offers_total", "Checkpoints that were offered, by what they meant.", "outcome"),
+		wrong:         counter("wrong_tiles_total", "Times that a source served tiles that do not hash to the checkpoint.", "origin"),
+		clocks:        counter("clock_ahead_total", "Cosignatures more than a minute ahead of this clock.", "witness"),
+		found:         counter("evidence_total", "New evidence, by kind and whom it convicts.", "kind", "against"),
+		polls:         counter("polls_total", "Questions to logs, witnesses and peers, by what came of them.", "target", "outcome"),
+		feeds:         counter("feeds_total", "Checkpoints shown to witnesses, by what came of it.", "witness", "outcome"),
+		operatorReads: counter("operator_reads_total", "Times that a log was asked for the peers of operators, by what came of it.", "origin", "outcome"),
+		operatorPeers: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "firn_peer_operator_peers", Help: "Peers that an operator says it runs and that are followed."}, []string{"operator"}),
+		submissions:   counter("submissions_total", "Evidence that was sent to a log, by what came of it.", "origin", "outcome"),
+		mirrored:      gauge("mirrored_size", "Entries that the mirror of a log has."),
+		latest:        gauge("latest_size", "Size of the largest verified tree."),
+		best:          gauge("best_size", "Size of the best cosigned checkpoint."),
+		pending:       gauge("unproven", "Checkpoints that wait for tiles that prove them."),
 	}
 	if r != nil {
-		r.MustRegister(m.offers, m.wrong, m.clocks, m.found, m.polls, m.feeds, m.mirrored, m.latest, m.best, m.pending)
+		r.MustRegister(m.operatorReads, m.operatorPeers, m.submissions, m.offers, m.wrong, m.clocks, m.found, m.polls, m.feeds, m.mirrored, m.latest, m.best, m.pending)
 	}
 	return m
 }

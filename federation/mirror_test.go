@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log"
@@ -138,7 +139,10 @@ func TestMirrorRefusesEveryWrongFileAndNamesIt(t *testing.T) {
 					return status, change(bytes.Clone(body))
 				}
 			})
-			m := newMirror(t, newPeer(t, l.Policy(), l.FileURL()), l.URL())
+			p := newPeer(t, l.Policy(), l.FileURL())
+			p.o.Timeout = time.Minute // the huge ones take a busy machine a while
+			p.restart()
+			m := newMirror(t, p, l.URL())
 			m.wants(federation.Larger, l.Publish())
 			err := m.Pull(t.Context())
 			var wrong *federation.WrongTileError

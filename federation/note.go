@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -24,12 +25,16 @@ type signed struct {
 	log  []policy.Signature // in the order of the policy's keys
 	// cosigned is by the name of the witness in the policy.
 	cosigned map[string]policy.Signature
-	note     []byte // all of it
+	// carried are lines of ML-DSA keys of the policy, by the name of the witness. Nobody
+	// has verified them, and they count for nothing. One without a signature but a time
+	// stands for two that contradict each other.
+	carried map[string]policy.Signature
+	note    []byte // all of it
 }
 
 // readSigned verifies a note by a policy, and drops every line that is not by a
-// key of it: an unknown line could be anything, and an ML-DSA line cannot be
-// checked here, so that somebody else's reader would refuse what we pass on.
+// key of it: an unknown line could be anything. Lines of ML-DSA keys of the policy
+// are carried as far as merge says (spec/federation.md#lines-of-ml-dsa-keys).
 func readSigned(pol *policy.Policy, note []byte, now time.Time) (*signed, *policy.Verified, error) {
 	v, err := pol.VerifyLog(note)
 	if err != nil {
@@ -39,7 +44,7 @@ func readSigned(pol *policy.Policy, note []byte, now time.Time) (*signed, *polic
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &signed{text: n.Text, head: v.Head, cosigned: make(map[string]policy.Signature)}
+	s := &signed{text: n.Text, head: v.Head, cosigned: make(map[string]policy.Signature), carried: make(map[string]policy.Signature)}
 	for _, k := range v.LogKeys {
 		for _, line := range n.Signatures {
 			if !has(s.log, k) && line.Name == k.Name && line.ID == k.ID {
@@ -48,12 +53,13 @@ func readSigned(pol *policy.Policy, note []byte, now time.Time) (*signed, *polic
 		}
 	}
 	for _, w := range pol.Witnesses {
-		if w.Key.Type != policy.TypeCosignature {
-			continue
-		}
 		for _, line := range n.Signatures {
-			if line.Name == w.Key.Name && line.ID == w.Key.ID {
+			switch {
+			case line.Name != w.Key.Name || line.ID != w.Key.ID:
+			case w.Key.Type == policy.TypeCosignature:
 				s.cosigned[w.Name] = better(s.cosigned[w.Name], line, now)
+			case mayCarry(w.Key, line, now):
+				s.carry(w.Name, line)
 			}
 		}
 	}
@@ -97,10 +103,31 @@ func better(a, b policy.Signature, now time.Time) policy.Signature {
 	return a
 }
 
+// mayCarry reports whether a line can be one of an ML-DSA key, and is not from the
+// future.
+func mayCarry(k policy.Key, line policy.Signature, now time.Time) bool {
+	at, ok := k.Carried(line.Sig)
+	return ok && !at.After(now.Add(maxAhead))
+}
+
+// carry keeps the newer of two ML-DSA lines of one key; of two of one time, which one is
+// right cannot be known, neither.
+func (s *signed) carry(name string, line policy.Signature) {
+	old, held := s.carried[name]
+	switch {
+	case !held || cosignedAt(line).After(cosignedAt(old)):
+		s.carried[name] = line
+	case cosignedAt(line).Equal(cosignedAt(old)) && !bytes.Equal(line.Sig, old.Sig):
+		s.carried[name] = policy.Signature{Name: line.Name, ID: line.ID, Sig: line.Sig[:8]}
+	}
+}
+
 // merge returns s with the signatures of b under the same text added, and
-// whether that changed anything.
+// whether that changed anything. Nobody can verify an ML-DSA line here, so that one
+// that is held is only replaced together with a line that verifies: nobody who can
+// sign nothing moves anything.
 func (s *signed) merge(pol *policy.Policy, b *signed, now time.Time) (*signed, bool) {
-	m := &signed{text: s.text, head: s.head, cosigned: make(map[string]policy.Signature)}
+	m := &signed{text: s.text, head: s.head, cosigned: maps.Clone(s.cosigned), carried: maps.Clone(s.carried)}
 	for _, l := range pol.Logs {
 		for _, line := range append(s.log[:len(s.log):len(s.log)], b.log...) {
 			if !has(m.log, l.Key) && line.Name == l.Key.Name && line.ID == l.Key.ID {
@@ -108,11 +135,15 @@ func (s *signed) merge(pol *policy.Policy, b *signed, now time.Time) (*signed, b
 			}
 		}
 	}
-	for name, line := range s.cosigned {
-		m.cosigned[name] = line
-	}
+	news := len(m.log) > len(s.log)
 	for name, line := range b.cosigned {
 		m.cosigned[name] = better(m.cosigned[name], line, now)
+		news = news || !bytes.Equal(m.cosigned[name].Sig, s.cosigned[name].Sig)
+	}
+	for name, line := range b.carried {
+		if _, held := s.carried[name]; news || !held {
+			m.carry(name, line)
+		}
 	}
 	m.note = m.marshal(pol)
 	if bytes.Equal(m.note, s.note) {
@@ -123,12 +154,16 @@ func (s *signed) merge(pol *policy.Policy, b *signed, now time.Time) (*signed, b
 
 func (s *signed) marshal(pol *policy.Policy) []byte {
 	n := policy.Note{Text: s.text, Signatures: append([]policy.Signature(nil), s.log...)}
+	var carried []policy.Signature
 	for _, w := range pol.Witnesses {
 		if line, ok := s.cosigned[w.Name]; ok {
 			n.Signatures = append(n.Signatures, line)
 		}
+		if line, ok := s.carried[w.Name]; ok && len(line.Sig) > 8 {
+			carried = append(carried, line)
+		}
 	}
-	return n.Marshal()
+	return policy.AppendCarried(n.Marshal(), carried)
 }
 
 // witnesses returns who cosigned, by the names of the policy.

@@ -16,6 +16,12 @@ const (
 	maxRecent  = 64   // proven checkpoints between the best cosigned and the largest
 	maxPending = 64   // checkpoints that nobody could prove yet
 	maxOlder   = 4096 // hashes of texts that were found to be of this history
+	// maxBytes bounds the notes of either list, because all are written whenever
+	// one changes. A note may have 128 KiB, an honest one has about one.
+	maxBytes = 1 << 20
+	// compareAgain is after what time a checkpoint of a convicted log is held once
+	// more against what its witnesses cosigned.
+	compareAgain = 10 * time.Minute
 )
 
 // An origin is what a hub knows of one log.
@@ -25,16 +31,19 @@ type origin struct {
 	src  *sources
 	turn chan struct{} // holds a token while a checkpoint is compared
 
+	saving sync.Mutex // held while the state is read and written: the file is never older than what was written before
+
 	mu        sync.Mutex     // guards what follows; nobody waits while it is held
 	counted   *policy.Policy // Policy without convicted witnesses
 	convicted bool
 	latest    *signed
-	best      *signed            // satisfies counted
-	recent    []*signed          // by size; holds latest and best
-	pending   []*signed          // by size
-	byWitness map[string]*signed // the largest that each witness cosigned, proven or not
-	older     map[[32]byte]bool  // texts of this history that are not in recent
-	changed   chan struct{}      // closed at the next change
+	best      *signed                // satisfies counted
+	recent    []*signed              // by size; holds latest and best
+	pending   []*signed              // by size
+	byWitness map[string]*signed     // the largest that each witness cosigned, proven or not
+	older     map[[32]byte]bool      // texts of this history that are not in recent
+	against   map[[32]byte]time.Time // notes that were held against the witnesses, if convicted
+	changed   chan struct{}          // closed at the next change
 }
 
 // OriginHash returns the name of an origin in paths: the SHA-256 in lower-case
@@ -47,7 +56,8 @@ func OriginHash(origin string) string {
 func newOrigin(l Log, src *sources) *origin {
 	return &origin{
 		Log: l, hash: OriginHash(l.Origin), src: src, turn: make(chan struct{}, 1), counted: l.Policy,
-		byWitness: make(map[string]*signed), older: make(map[[32]byte]bool), changed: make(chan struct{}),
+		byWitness: make(map[string]*signed), older: make(map[[32]byte]bool),
+		against: make(map[[32]byte]time.Time), changed: make(chan struct{}),
 	}
 }
 
@@ -153,15 +163,26 @@ func (o *origin) chooseBest() {
 		}
 	}
 	keep := o.recent[:0:0]
+	bytes := size(o.recent)
 	for i, s := range o.recent {
 		small := o.best != nil && s.head.Size < o.best.head.Size
-		if s != o.best && s != o.latest && (small || len(o.recent)-i > maxRecent) {
+		if s != o.best && s != o.latest && (small || len(o.recent)-i > maxRecent || bytes > maxBytes) {
 			o.remember(s)
+			bytes -= len(s.note)
 			continue
 		}
 		keep = append(keep, s)
 	}
 	o.recent = keep
+}
+
+// size returns how many bytes the notes of a list have.
+func size(list []*signed) int {
+	n := 0
+	for _, s := range list {
+		n += len(s.note)
+	}
+	return n
 }
 
 // enough reports whether the witnesses of s that count make up the quorum. The
@@ -179,14 +200,46 @@ func (o *origin) postpone(s *signed, now time.Time) {
 	}
 	o.pending = append(o.pending, s)
 	slices.SortStableFunc(o.pending, bySize)
-	if len(o.pending) > maxPending {
-		o.pending = slices.Delete(o.pending, maxPending/2, maxPending/2+1)
+	for n := len(o.pending); n > maxPending || size(o.pending) > maxBytes; n-- {
+		o.pending = slices.Delete(o.pending, n/2, n/2+1)
 	}
 }
 
-// settled removes a checkpoint from those that wait. The caller holds mu.
-func (o *origin) settled(text string) {
-	o.pending = slices.DeleteFunc(o.pending, func(s *signed) bool { return s.text == text })
+// settled removes a checkpoint from those that wait, and returns it with the
+// cosignatures that came while it waited. The caller holds mu.
+func (o *origin) settled(s *signed, now time.Time) *signed {
+	if i, waits := find(o.pending, s.text); waits {
+		s, _ = s.merge(o.Policy, o.pending[i], now)
+		o.pending = slices.Delete(o.pending, i, i+1)
+	}
+	return s
+}
+
+// decided takes a checkpoint that was found to be of the history of latest, and
+// returns it with what is known of it, unless the log was convicted meanwhile:
+// of such a log nothing more is believed. The caller holds mu.
+func (o *origin) decided(s *signed, now time.Time) (*signed, bool) {
+	if o.convicted {
+		return s, false
+	}
+	s = o.settled(s, now)
+	o.proven(s, now)
+	return s, true
+}
+
+// compared reports whether a note was held against what the witnesses of this
+// convicted log cosigned, not long ago, and notes that it is now. The caller
+// holds mu.
+func (o *origin) compared(s *signed, now time.Time) bool {
+	sum := sha256.Sum256(s.note)
+	if at, ok := o.against[sum]; ok && now.Sub(at) < compareAgain {
+		return true
+	}
+	if len(o.against) >= maxOlder {
+		clear(o.against)
+	}
+	o.against[sum] = now
+	return false
 }
 
 // announce wakes who waits for a change. The caller holds mu.

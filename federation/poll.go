@@ -86,7 +86,9 @@ func (p *Poller) Run(ctx context.Context) {
 	for _, t := range p.o.Targets {
 		wg.Go(func() { p.follow(ctx, t) })
 	}
-	wg.Go(func() { p.retry(ctx) })
+	for _, o := range p.o.Hub.origins {
+		wg.Go(func() { p.retry(ctx, o) })
+	}
 	wg.Wait()
 }
 
@@ -106,11 +108,11 @@ func (p *Poller) follow(ctx context.Context, t Target) {
 	}
 }
 
-// retry compares what nobody could prove before.
-func (p *Poller) retry(ctx context.Context) {
+// retry compares what nobody could prove before of one log.
+func (p *Poller) retry(ctx context.Context, o *origin) {
 	for sleep(ctx, jitter(p.o.Interval)) == nil {
-		if err := p.o.Hub.Retry(ctx); err != nil && ctx.Err() == nil {
-			p.o.Hub.o.Logger.Error("comparing checkpoints that waited", "error", err)
+		if err := p.o.Hub.retry(ctx, o); err != nil && ctx.Err() == nil {
+			p.o.Hub.o.Logger.Error("comparing checkpoints that waited", "origin", o.Origin, "error", err)
 		}
 	}
 }
@@ -141,6 +143,12 @@ func (p *Poller) Poll(ctx context.Context, t Target, seen map[string][32]byte, u
 			errs = append(errs, err)
 		}
 	}
+	if t.Kind == TargetPeer {
+		// First, because a log whose tiles are slow may delay what follows.
+		if err := p.pullEvidence(ctx, base, t.Name, useless); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if t.Kind == TargetLog {
 		ask(t.Origin, base+"/checkpoint", true)
 	} else {
@@ -149,11 +157,6 @@ func (p *Poller) Poll(ctx context.Context, t Target, seen map[string][32]byte, u
 			if t.Kind == TargetPeer {
 				ask(origin, base+"/"+OriginHash(origin)+"/latest", false)
 			}
-		}
-	}
-	if t.Kind == TargetPeer {
-		if err := p.pullEvidence(ctx, base, t.Name, useless); err != nil {
-			errs = append(errs, err)
 		}
 	}
 	err := errors.Join(errs...)

@@ -31,6 +31,8 @@ func (h *Hub) save(o *origin) error {
 	if h.o.Dir == "" {
 		return nil
 	}
+	o.saving.Lock()
+	defer o.saving.Unlock()
 	o.mu.Lock()
 	st := fileState{Schema: 1, Origin: o.Origin, Recent: notes(o.recent), Pending: notes(o.pending)}
 	if o.latest != nil {

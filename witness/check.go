@@ -85,6 +85,9 @@ func (l *knownLog) verify(n *policy.Note) ([]policy.Signature, error) {
 			if len(s.Sig) != mldsaSignature {
 				return nil, &policy.SignatureError{Name: s.Name, ID: s.ID}
 			}
+			if slices.ContainsFunc(lines, func(t policy.Signature) bool { return t.Name == s.Name && t.ID == s.ID }) {
+				continue // nobody can say which is right: the first
+			}
 		}
 		lines = append(lines, s)
 	}

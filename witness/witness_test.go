@@ -363,6 +363,18 @@ func TestMLDSALinesOfTheLogAreCarriedAndNeverCounted(t *testing.T) {
 	w.must(403, sample.Body(0, nil, (&policy.Note{Text: text, Signatures: []policy.Signature{short, w.log.Sign(text)}}).Marshal()))
 	w.cosigned(sample.Body(0, nil, (&policy.Note{Text: text, Signatures: []policy.Signature{line, w.log.Sign(text)}}).Marshal()))
 	contains(t, w.latest(), line.String())
+	// A key has one line, however many somebody has added.
+	text = w.log.Text(6)
+	more := policy.Note{Text: text, Signatures: []policy.Signature{line, w.log.Sign(text)}}
+	for i := range byte(10) {
+		sig := slices.Clone(line.Sig)
+		sig[100] = i + 1
+		more.Signatures = append(more.Signatures, policy.Signature{Name: pq.Name, ID: pq.ID, Sig: sig})
+	}
+	w.cosigned(sample.Body(5, w.log.Proof(5, 6), more.Marshal()))
+	if n := strings.Count(w.latest(), line.String()[:30]); n != 1 {
+		t.Errorf("%d lines of one ML-DSA key", n)
+	}
 }
 
 func TestExtensionLinesAreCosignedAndTheLogGoesOn(t *testing.T) {

@@ -36,6 +36,7 @@ type config struct {
 	Policies []string `toml:"policies" comment:"Files in C2SP tlog-policy form. Every log in them is followed, and read at the URL that is there."`
 
 	Feed      feedConfig          `toml:"feed" comment:"Showing new checkpoints to the witnesses that the policies give a URL for."`
+	Submit    submitConfig        `toml:"submit" comment:"Putting evidence into every log of the policies but the one that it convicts."`
 	Logs      []logConfig         `toml:"log" comment:"What is special about one log: more places where its tiles are, and whether it is mirrored."`
 	Witnesses []witnessConfig     `toml:"witness" comment:"Witnesses that show what they cosigned (monitoring prefix of C2SP tlog-witness)."`
 	Peers     []peerConfig        `toml:"peer" comment:"Other peers: their checkpoints, evidence and mirrors are used."`
@@ -48,6 +49,13 @@ type feedConfig struct {
 	Enabled bool `toml:"enabled"`
 	// QueriesPerDay is how often one witness is asked a day at most; 0 is no limit.
 	QueriesPerDay uint64 `toml:"queries-per-day" comment:"How often one witness is asked a day at most; 0 is no limit."`
+}
+
+// submitConfig says whether evidence is submitted to logs.
+type submitConfig struct {
+	Enabled bool `toml:"enabled"`
+	// Key is the file of the key that signs what is submitted.
+	Key string `toml:"key" comment:"Ed25519 key that signs the statements. It conveys no authority: evidence convicts by itself."`
 }
 
 // logConfig is what is special about one log of the policies.
@@ -88,7 +96,7 @@ func defaultConfig() *config {
 	}
 	return &config{
 		Name: name, Listen: "127.0.0.1:8490", Interval: duration{federation.DefaultInterval},
-		Policies: []string{}, Feed: feedConfig{Enabled: true}, Logs: []logConfig{}, Witnesses: []witnessConfig{}, Peers: []peerConfig{}, P2P: defaultGossip(),
+		Policies: []string{}, Feed: feedConfig{Enabled: true}, Submit: submitConfig{Enabled: true, Key: submitKey}, Logs: []logConfig{}, Witnesses: []witnessConfig{}, Peers: []peerConfig{}, P2P: defaultGossip(),
 	}
 }
 
@@ -145,6 +153,9 @@ func (c *config) check(dir string) ([]federation.Log, error) {
 		name("peer", p.Name, p.URL)
 	}
 	c.P2P.check(bad)
+	if c.Submit.Enabled && c.Submit.Key == "" {
+		bad("submit: key: the file is not named")
+	}
 	logs := c.readPolicies(dir, bad)
 	known := map[string]bool{}
 	for _, l := range logs {

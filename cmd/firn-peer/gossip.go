@@ -6,10 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/federation/p2p"
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // gossipKey is the default name of the key file in a peer's directory.
@@ -24,12 +27,19 @@ type gossipConfig struct {
 	Key string `toml:"key" comment:"Key by which others know this peer; it signs nothing but handshakes. Its id: firn-peer id DIR"`
 	// Peers are those who may connect, and are dialled if an address is given.
 	Peers []string `toml:"peers" comment:"Who may connect: a peer id, or /dns/peer.example/tcp/8491/p2p/ID, which is dialled too. Nobody else is let in."`
+	// Operators are ids of operators whose peer statements are followed.
+	Operators []string `toml:"operators" comment:"Operator ids: the peers that these say they run, in the logs of the policies, may connect and are dialled too."`
+	// OperatorsInterval is between two readings of what they say.
+	OperatorsInterval duration `toml:"operators-interval" comment:"How often the logs are asked for what these operators say, give or take a quarter."`
 	// AntiEntropy is how often two random peers are asked what they know.
 	AntiEntropy duration `toml:"anti-entropy" comment:"How often two peers at random are asked for what they know."`
 }
 
 func defaultGossip() gossipConfig {
-	return gossipConfig{Listen: []string{}, Key: gossipKey, Peers: []string{}, AntiEntropy: duration{p2p.DefaultAntiEntropy}}
+	return gossipConfig{
+		Listen: []string{}, Key: gossipKey, Peers: []string{}, Operators: []string{},
+		OperatorsInterval: duration{federation.DefaultOperatorsInterval}, AntiEntropy: duration{p2p.DefaultAntiEntropy},
+	}
 }
 
 // check returns the peers.
@@ -59,26 +69,59 @@ func (g *gossipConfig) check(bad func(string, ...any)) []p2p.Peer {
 	if d := g.AntiEntropy.Duration; d < time.Second || d > time.Hour {
 		bad("p2p: anti-entropy: %v is not between 1s and 1h", d)
 	}
+	if d := g.OperatorsInterval.Duration; d < time.Second || d > 24*time.Hour {
+		bad("p2p: operators-interval: %v is not between 1s and 24h", d)
+	}
+	g.operators(bad)
 	if g.Enabled && g.Key == "" {
 		bad("p2p: key: the file is not named")
 	}
 	return all
 }
 
-// readGossipKey reads the key of the peer in dir.
-func readGossipKey(dir, file string) (*p2p.Key, error) {
+// operators returns the ids of the operators that are followed.
+func (g *gossipConfig) operators(bad func(string, ...any)) []statement.ID {
+	var all []statement.ID
+	for _, s := range g.Operators {
+		id, err := statement.ParseID(s)
+		switch {
+		case err != nil:
+			bad("p2p: operators: %q is not an operator id, which has 64 hexadecimal digits", s)
+		case slices.Contains(all, id):
+			bad("p2p: operators: %s is named twice", s)
+		default:
+			all = append(all, id)
+		}
+	}
+	if len(all) > federation.MaxOperators {
+		bad("p2p: operators: %d are too many; at most %d are followed", len(all), federation.MaxOperators)
+	}
+	return all
+}
+
+// privateFile returns the path of a file with a key in dir, which nobody else may read.
+func privateFile(dir, file string) (string, error) {
 	if !filepath.IsAbs(file) {
 		file = filepath.Join(dir, file)
 	}
 	st, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w; make one with: openssl genpkey -algorithm ed25519", err)
+		return "", fmt.Errorf("%w; make one with: openssl genpkey -algorithm ed25519", err)
 	}
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s may be read by others; chmod 600 it", file)
+		return "", fmt.Errorf("%s may be read by others; chmod 600 it", file)
+	}
+	return file, nil
+}
+
+// readGossipKey reads the key of the peer in dir.
+func readGossipKey(dir, file string) (*p2p.Key, error) {
+	file, err := privateFile(dir, file)
+	if err != nil {
+		return nil, err
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -120,5 +163,6 @@ func (p *peer) gossip(dir string) (*p2p.Options, error) {
 		}
 		o.Peers = append(o.Peers, x)
 	}
+	o.Room = min(p2p.MaxPeers-len(o.Peers), len(p.config.P2P.Operators)*federation.MaxOperatorPeers)
 	return o, nil
 }

@@ -21,6 +21,7 @@ type initFlags struct {
 	mirror       bool
 	p2pListen    []string
 	p2pPeers     []string
+	p2pOperators []string
 }
 
 func newInitCmd(a *app) *cobra.Command {
@@ -32,7 +33,9 @@ func newInitCmd(a *app) *cobra.Command {
 
 The policies are copied into it. DIR/firn-peer.toml holds every setting with a
 comment. A peer can sign nothing that anybody believes: DIR/peer.key is only how
-others know it when it gossips. The peer id, which others let in, is printed.`,
+others know it when it gossips, and DIR/submit.key signs the statements that carry
+evidence into logs, which anybody may do. The peer id, which others let in, is
+printed.`,
 		Example: `  firn-peer init --policy demo.policy --mirror --peer https://peer.example /var/lib/firn-peer
   firn-peer init --policy demo.policy --p2p-listen /ip4/0.0.0.0/tcp/8491 --p2p-peer /dns/peer.example/tcp/8491/p2p/ID /var/lib/firn-peer`,
 		Args: cobra.ExactArgs(1),
@@ -46,6 +49,7 @@ others know it when it gossips. The peer id, which others let in, is printed.`,
 	fl.StringArrayVar(&f.witnesses, "witness", nil, "monitoring prefix of a witness (may be repeated)")
 	fl.StringArrayVar(&f.p2pListen, "p2p-listen", nil, "gossip, and listen on this multiaddr (may be repeated)")
 	fl.StringArrayVar(&f.p2pPeers, "p2p-peer", nil, "gossip, and let in this peer id or multiaddr that ends in one (may be repeated)")
+	fl.StringArrayVar(&f.p2pOperators, "p2p-operator", nil, "gossip, and let in the peers that the operator with this id says it runs (may be repeated)")
 	fl.BoolVar(&f.mirror, "mirror", false, "mirror every log")
 	return cmd
 }
@@ -75,9 +79,10 @@ func initPeer(a *app, f *initFlags, dir string) error {
 	for _, u := range f.witnesses {
 		c.Witnesses = append(c.Witnesses, witnessConfig{Name: nameOf(u), Monitoring: u})
 	}
-	c.P2P.Enabled = len(f.p2pListen)+len(f.p2pPeers) > 0
+	c.P2P.Enabled = len(f.p2pListen)+len(f.p2pPeers)+len(f.p2pOperators) > 0
 	c.P2P.Listen = append(c.P2P.Listen, f.p2pListen...)
 	c.P2P.Peers = append(c.P2P.Peers, f.p2pPeers...)
+	c.P2P.Operators = append(c.P2P.Operators, f.p2pOperators...)
 	// The policies are read where they are, before anything is written.
 	c.Policies = nil
 	for _, p := range f.policies {
@@ -105,7 +110,7 @@ func initPeer(a *app, f *initFlags, dir string) error {
 	return nil
 }
 
-// writePeer copies the policies, makes the key, whose id it returns, and writes the
+// writePeer copies the policies, makes the keys, returns the peer id, and writes the
 // configuration last.
 func writePeer(c *config, dir string) (id string, err error) {
 	if err := durable.MkdirAll(dir, 0o755); err != nil {
@@ -126,6 +131,9 @@ func writePeer(c *config, dir string) (id string, err error) {
 		c.Policies[i] = name
 	}
 	if id, err = makeGossipKey(dir); err != nil {
+		return "", err
+	}
+	if err := makeSubmitKey(dir); err != nil {
 		return "", err
 	}
 	b, err := c.marshal()

@@ -23,15 +23,18 @@ import (
 
 // peer is the parts of a running peer.
 type peer struct {
-	config   *config
-	logger   *slog.Logger
-	registry *prometheus.Registry
-	hooks    *evidence.Hooks
-	hub      *federation.Hub
-	poller   *federation.Poller
-	feeder   *federation.Feeder // nil if nobody is fed
-	mirrors  []*federation.Mirror
-	gossips  *p2p.Options // nil if it does not
+	config    *config
+	logger    *slog.Logger
+	registry  *prometheus.Registry
+	hooks     *evidence.Hooks
+	hub       *federation.Hub
+	poller    *federation.Poller
+	feeder    *federation.Feeder // nil if nobody is fed
+	mirrors   []*federation.Mirror
+	gossips   *p2p.Options          // nil if it does not
+	node      *p2p.Node             // made of gossips when it begins to serve
+	operators *federation.Operators // nil if none is followed
+	submitter *federation.Submitter // nil if nothing is submitted
 }
 
 // newPeer puts a peer together and reads its state. Nothing is asked yet.
@@ -49,6 +52,9 @@ func newPeer(ctx context.Context, dir string, c *config, logs []federation.Log, 
 	others := make(map[string][]string) // where tiles are, the own mirror aside
 	for i := range logs {
 		l := &logs[i]
+		if l.URL = l.Policy.LogURL(l.Origin); l.URL == "" && len(c.special(l.Origin).URLs) > 0 {
+			l.URL = c.special(l.Origin).URLs[0]
+		}
 		l.URLs = p.places(l)
 		others[l.Origin] = l.URLs
 		if c.special(l.Origin).Mirror {
@@ -81,6 +87,16 @@ func newPeer(ctx context.Context, dir string, c *config, logs []federation.Log, 
 	}
 	if c.P2P.Enabled {
 		if p.gossips, err = p.gossip(dir); err != nil {
+			return nil, err
+		}
+		if len(c.P2P.Operators) > 0 {
+			if p.operators, err = p.newOperators(dir); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if c.Submit.Enabled {
+		if p.submitter, err = p.newSubmitter(ctx, dir); err != nil {
 			return nil, err
 		}
 	}
@@ -134,6 +150,12 @@ func (p *peer) workers() []func(context.Context) {
 	if p.feeder != nil {
 		all = append(all, p.feeder.Run)
 	}
+	if p.operators != nil {
+		all = append(all, p.operators.Run)
+	}
+	if p.submitter != nil {
+		all = append(all, p.submitter.Run)
+	}
 	for _, m := range p.mirrors {
 		all = append(all, m.Run)
 	}
@@ -142,8 +164,11 @@ func (p *peer) workers() []func(context.Context) {
 
 func (p *peer) handler() http.Handler {
 	s := &federation.Server{
-		Hub: p.hub, Poller: p.poller, Mirrors: p.mirrors, Name: p.config.Name, Version: version(),
+		Hub: p.hub, Poller: p.poller, Mirrors: p.mirrors, Operators: p.operators, Submitter: p.submitter, Name: p.config.Name, Version: version(),
 		Metrics: promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{}),
+	}
+	if p.node != nil {
+		s.Gossip = p.node.Status
 	}
 	return s.Handler()
 }

@@ -98,9 +98,8 @@ func (p *peer) listenAndServe(ctx context.Context) error {
 	if err != nil {
 		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
 	}
-	var node *p2p.Node
 	if p.gossips != nil {
-		if node, err = p2p.New(*p.gossips); err != nil {
+		if p.node, err = p2p.New(*p.gossips); err != nil {
 			return fail(exitFailed, "", errors.Join(fmt.Errorf("starting gossip: %w", err), ln.Close()))
 		}
 	}
@@ -119,8 +118,8 @@ func (p *peer) listenAndServe(ctx context.Context) error {
 		wg.Go(func() { run(work) })
 	}
 	gossip := make(chan error, 1)
-	if node != nil {
-		wg.Go(func() { gossip <- node.Run(work) })
+	if p.node != nil {
+		wg.Go(func() { gossip <- p.node.Run(work) })
 	}
 	select {
 	case err = <-failed:

@@ -43,6 +43,7 @@ func (n *Node) announce(ctx context.Context, origin string, in *intake) {
 			}
 		} else {
 			n.o.Metrics.published.WithLabelValues(CheckpointTopic).Inc()
+			n.tally.published.Add(1)
 		}
 		if sleep(ctx, n.o.Pace) != nil {
 			return
@@ -90,6 +91,7 @@ func (n *Node) announceEvidence(ctx context.Context) {
 				continue
 			}
 			n.o.Metrics.published.WithLabelValues(EvidenceTopic).Inc()
+			n.tally.published.Add(1)
 		}
 		select {
 		case <-changed:

@@ -46,6 +46,17 @@ func (g *gate) shut(id peer.ID) bool {
 	return true
 }
 
+// admitted returns the peers that are admitted, and whether each is shut out.
+func (g *gate) admitted() map[peer.ID]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all := make(map[peer.ID]bool, len(g.allowed))
+	for id := range g.allowed {
+		all[id] = g.now().Before(g.until[id])
+	}
+	return all
+}
+
 func (g *gate) allows(id peer.ID) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -177,6 +177,14 @@ func (v verdict) word() string {
 
 func (n *Node) told(topic string, from peer.ID, v verdict) pubsub.ValidationResult {
 	n.o.Metrics.messages.WithLabelValues(topic, v.word(), v.why).Inc()
+	switch v.result {
+	case pubsub.ValidationAccept:
+		n.tally.accepted.Add(1)
+	case pubsub.ValidationReject:
+		n.tally.rejected.Add(1)
+	default:
+		n.tally.ignored.Add(1)
+	}
 	if v.result == pubsub.ValidationReject {
 		n.o.Logger.Warn("peer sent a bad message", "peer", from.String(), "topic", topic, "why", v.why)
 	}

@@ -254,6 +254,10 @@ func TestFloodOfBadMessagesIsGraylisted(t *testing.T) {
 			t.Errorf("an honest peer has score %v", got)
 		}
 	}
+	status := m.Status()
+	if status.ID != m.key.ID() || status.Connected() != 2 || status.ShutOut() != 1 || len(status.Peers) != 3 || status.Rejected < 3 || status.Accepted == 0 {
+		t.Errorf("status %+v", status)
+	}
 	if err := s.connect(t, m.Addrs()[0]); err == nil {
 		c.until("the flooder does not come back", func() bool { return len(m.Connected()) == 2 })
 	}

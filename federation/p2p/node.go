@@ -31,6 +31,7 @@ type Node struct {
 	intakes     map[string]*intake // by origin; not changed after New
 	asks        *asks
 	serving     chan struct{} // a token for each exchange that is answered
+	tally       tally
 
 	mu      sync.Mutex
 	served  map[peer.ID]int // exchanges of one peer that are answered now

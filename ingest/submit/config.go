@@ -63,6 +63,9 @@ type Config struct {
 	State string `toml:"state"`
 	// Evidence says what is run when the log is caught with two histories.
 	Evidence evidence.HookConfig `toml:"evidence"`
+	// KeepSent is how many sent statements stay in the spool with their proofs;
+	// 10000. Older ones are removed: they are in the log.
+	KeepSent int `toml:"keep-sent"`
 	// Interval is how often the spool is looked at; "5s".
 	Interval Duration `toml:"interval"`
 	// MaxPause bounds the pause between tries to reach the log; "5m".
@@ -160,6 +163,9 @@ func (c *Config) fill(getenv func(string) string) {
 	set(&c.Spool, string(hook.SpoolDir(getenv)))
 	set(&c.StoreDir, string(nix.DefaultStoreDir))
 	set(&c.StateDir, hook.StateDir(getenv))
+	if c.KeepSent == 0 {
+		c.KeepSent = defaultKeepSent
+	}
 	if c.Interval.Duration == 0 {
 		c.Interval = Duration{5 * time.Second}
 	}
@@ -192,6 +198,9 @@ func (c *Config) Check() error {
 	}
 	if _, _, err := parseBuilder(c.Builder); c.Builder != "" && err != nil {
 		bad("builder: %w", err)
+	}
+	if c.KeepSent < 1 {
+		bad("keep-sent: %d is not a number of statements to keep, 1 or more", c.KeepSent)
 	}
 	for _, from := range c.PublicFrom {
 		if _, err := readSource(from, nix.StoreDir(c.StoreDir)); err != nil {

@@ -73,7 +73,7 @@ func (s *Submitter) round(ctx context.Context, wait time.Duration) (Outcome, err
 		resolved = s.Resolve(ctx)
 	}
 	out, sent := s.Send(ctx, wait)
-	err := errors.Join(resolved, sent)
+	err := errors.Join(resolved, sent, s.spool.prune(s.conf.KeepSent))
 	why := errors.Join(err, out.Why, closures)
 	if ctx.Err() != nil && why != nil {
 		return out, err // stopped: what is missing is nobody's fault

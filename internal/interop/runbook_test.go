@@ -174,9 +174,63 @@ func (r *rehearsal) before(section string) {
 		vkey := strings.TrimSpace(run(r.t, ours(r.t, "firn-witness"), "vkey", filepath.Join(r.root, "var/lib/firn-witness")))
 		key := strings.TrimSuffix(strings.TrimPrefix(monitoringURL("/", vkey), "/"), "/checkpoint")
 		r.lose("firn-witness", "/witness/"+key+"/"+hash+"/checkpoint")
+	case "When evidence arrives":
+		r.bringEvidence()
+	case "The end":
+		r.heeds()
 	case "Move a log", "Disk growth of a log", "Move a witness", "Disk growth of a witness", "End a log":
 		// What was restored or moved goes on.
 		r.grow()
+	}
+}
+
+// bringEvidence leaves evidence against another log, which the witness has as well,
+// and the policy of that log, where the runbook finds them.
+func (r *rehearsal) bringEvidence() {
+	r.t.Helper()
+	other := initLog(r.t)
+	fork := &firnLog{dir: filepath.Join(other.home, "fork"), home: other.home, vkey: other.vkey}
+	run(r.t, "cp", "-a", other.dir, fork.dir)
+	config := filepath.Join(r.root, "var/lib/firn-witness/firn-witness.toml")
+	text, err := os.ReadFile(config)
+	if err == nil {
+		err = os.WriteFile(config, fmt.Appendf(text, "\n[[log]]\nvkey = '%s'\n", other.vkey), 0o644)
+	}
+	if err == nil {
+		err = r.systemctl([]string{"restart", "firn-witness"})
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(r.root, "home/other.policy"), []byte("log "+other.vkey+"\nquorum none\n"), 0o644)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for i, l := range []*firnLog{other, fork} {
+		l.policy = filepath.Join(r.root, "home/other.policy")
+		l.process = start(r.t, ours(r.t, "firn-log"), "serve", "--no-witness-check", l.dir)
+		l.url = "http://" + l.hears(r.t, address)
+		l.home = r.t.TempDir() // who asks the one has seen nothing of the other
+		l.awaitCheckpoint(r.t)
+		l.register(r.t, fmt.Sprintf("operator-of-%d", i), "30s")
+	}
+	// One reader who asks both.
+	fork.home = other.home
+	if out, err := fork.firn(r.t, "log", "checkpoint"); err == nil {
+		r.t.Fatalf("two histories are no fork: %s", out)
+	}
+	found, err := files(filepath.Join(other.home, "state"), "evidence/*.firn-evidence")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	run(r.t, "cp", found[0], filepath.Join(r.root, "home/FILE.firn-evidence"))
+}
+
+// heeds checks that what the witness was given makes it refuse the log for good.
+func (r *rehearsal) heeds() {
+	r.t.Helper()
+	b, err := get("http://" + r.addresses["firn-witness"] + "/metrics")
+	if err != nil || !strings.Contains(string(b), "firn_witness_refused_logs 1\n") {
+		r.t.Fatalf("the witness does not heed the evidence: %v\n%s", err, b)
 	}
 }
 
@@ -189,12 +243,12 @@ func (r *rehearsal) script(text string) (script string, blocks int) {
 		"https://log.example", r.url, "https://peer.example", "http://"+r.addresses["firn-peer"],
 		"127.0.0.1:8470", r.addresses["firn-log"], "127.0.0.1:8480", r.addresses["firn-witness"],
 	)
-	parts := regexp.MustCompile("(?ms)^### ([^\n]+)$|^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1)
+	parts := regexp.MustCompile("(?ms)^##+ ([^\n]+)$|^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1)
 	var b strings.Builder
 	b.WriteString("set -euo pipefail\n")
 	for _, p := range parts {
 		if p[1] != "" {
-			fmt.Fprintf(&b, "hook %s\n", p[1])
+			fmt.Fprintf(&b, "hook '%s'\n", p[1])
 			continue
 		}
 		blocks++

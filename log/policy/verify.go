@@ -192,6 +192,36 @@ func (k Key) VerifyCosignature(text string, sig []byte) (at time.Time, ok bool) 
 	return time.Unix(t, 0), ok
 }
 
+// mldsaSignatureSize is the size of an ML-DSA-44 signature in bytes.
+const mldsaSignatureSize = 2420
+
+// MaxCarried is how many ML-DSA lines a note is given at most by those who pass it on.
+const MaxCarried = 16
+
+// Carried returns the time in a signature (the Sig of a signature line) by an ML-DSA
+// key. Nobody verifies it here: it says only that the line has the form of one, and may be
+// passed on to those who can. ok is false for keys of other types.
+func (k Key) Carried(sig []byte) (at time.Time, ok bool) {
+	if k.Type != TypeMLDSA || len(sig) != 8+mldsaSignatureSize {
+		return time.Time{}, false
+	}
+	t := binary.BigEndian.Uint64(sig)
+	return time.Unix(int64(min(t, maxTime)), 0), t <= maxTime
+}
+
+// AppendCarried appends ML-DSA lines to a signed note, as many as fit: it stays
+// within [MaxNote], and they are at most [MaxCarried].
+func AppendCarried(note []byte, lines []Signature) []byte {
+	for i, l := range lines {
+		text := l.String()
+		if i == MaxCarried || len(note)+len(text) > MaxNote {
+			break
+		}
+		note = append(note, text...)
+	}
+	return note
+}
+
 // CosignatureMessage returns the bytes that an Ed25519 cosigner signs for the
 // text of a checkpoint at a time in unix seconds.
 func CosignatureMessage(text string, t uint64) []byte {

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -30,6 +32,17 @@ func stranger(t testing.TB) statement.Signer {
 	return want(statement.OpenSigner(t.Context(), "file:"+path, statement.SignerOptions{}))(t)
 }
 
+// carrier is a new Ed25519 key, as firn-peer has one.
+func carrier(t testing.TB) statement.Signer {
+	t.Helper()
+	der := want(x509.MarshalPKCS8PrivateKey(sample.Key("carrier")))(t)
+	path := filepath.Join(t.TempDir(), "submit.key")
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return want(statement.OpenSigner(t.Context(), path, statement.SignerOptions{CarryKey: true}))(t)
+}
+
 func TestAnybodySubmitsEvidence(t *testing.T) {
 	t.Parallel()
 	l := newQuickLog(t, func(c *Config) { c.Admission.ClaimsPerSubject = 2 })
@@ -47,6 +60,7 @@ func TestAnybodySubmitsEvidence(t *testing.T) {
 		code string
 	}{
 		{"a stranger whose key is in the leaf", stranger(t), "accept-log-one-size", ""},
+		{"a stranger with an Ed25519 key in the leaf", carrier(t), "accept-log-one-size", ""},
 		{"a build key", alice.Build, "accept-log-one-size", ""},
 		{"an identity key", alice.Identity, "accept-log-one-size", ""},
 		{"more against one key", alice.Build, "accept-log-two-sizes", ""},
@@ -63,8 +77,8 @@ func TestAnybodySubmitsEvidence(t *testing.T) {
 	l.must(alice.Builds(0, 1)...) // and wait for a checkpoint over all of it
 	key := index.Key(evidenceBody(t, "accept-log-one-size").Convicted().ID())
 	_, got := l.lookupNow(fmt.Sprintf(`{"keys":[%q],"signers":null}`, key), false)
-	if n := len(got.Answers[0].Entries); n != 4 {
-		t.Errorf("%d entries under the convicted key, want 4", n)
+	if n := len(got.Answers[0].Entries); n != 5 {
+		t.Errorf("%d entries under the convicted key, want 5", n)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -71,6 +72,7 @@ type Server struct {
 	tree      *store.Tree
 	db        *indexdb.DB
 	registry  *admission.Registry
+	now       func() time.Time // the clock; what is measured follows its monotonic reading
 	budget    *admission.Budget
 	limits    *limits
 	signer    *checkpointSigner
@@ -135,12 +137,15 @@ func Check(o Options) error {
 	if err != nil {
 		return err
 	}
+	rec, recErr := s.checkRecord(o.NoWitnessCheck)
 	for _, name := range []string{"", treeName, publicName} {
-		if err := unix.Access(s.path(name), unix.W_OK|unix.X_OK); err != nil {
+		err := unix.Access(s.path(name), unix.W_OK|unix.X_OK)
+		made := name == publicName || name == treeName && rec.head.Size == 0 // at start, if it is missing
+		if err != nil && !(made && errors.Is(err, os.ErrNotExist)) {
 			return fmt.Errorf("writing to %s: %w", s.path(name), err)
 		}
 	}
-	if _, err = s.checkRecord(o.NoWitnessCheck); err == nil && s.doubt != "" {
+	if err = recErr; err == nil && s.doubt != "" {
 		s.log.Warn("this may be an older copy of the log: nothing will be signed or taken until all witnesses have answered", "why", s.doubt)
 	}
 	return err
@@ -167,6 +172,7 @@ func prepare(o Options) (*Server, error) {
 	tag := sha256.Sum256([]byte(s.key.vkey))
 	s.tileTag = hex.EncodeToString(tag[:8])
 	s.registry = admission.NewRegistry(s.config.Origin, s.key.statement.PublicKey())
+	s.now = o.now
 	s.budget = admission.NewBudget(o.now)
 	s.limits = newLimits(s.config.Limits, o.now)
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)

@@ -62,14 +62,18 @@ func (s *Server) checkRecord(override bool) (record, error) {
 		return record{}, &RollbackError{Why: fmt.Sprintf("the record is of the log %q, not of %q", rec.head.Origin, s.config.Origin)}
 	}
 	if what := rec.place.Differs(here); what != "" {
+		why, hint := what+" changed since this log signed last", "only if you moved it here yourself and the original will never sign again: serve --no-witness-check"
+		if rec.place == nowhere {
+			why, hint = "this log was restored from a mirror", "only if you know that it never signed anything newer: serve --no-witness-check"
+		}
 		if !override && s.canAsk() {
-			s.doubt = what + " changed since this log signed last"
+			s.doubt = why
 			return *rec, nil
 		}
 		if !override {
 			return record{}, &RollbackError{
-				Why:         fmt.Sprintf("%s changed since this log signed last, so it may be an older copy", what),
-				Hint:        "only if you moved it here yourself and the original will never sign again: serve --no-witness-check",
+				Why:         why + ", so it may be an older copy",
+				Hint:        hint,
 				Overridable: true,
 			}
 		}

@@ -115,7 +115,7 @@ func (s *Server) openWitnesses(o Options) error {
 	}
 	client := witnessing.Options{
 		Transport: o.witnessTransport, Timeout: c.Timeout.Duration, UserAgent: "firn-log " + s.config.Origin,
-		QueriesPerDay: s.config.queriesPerDay(),
+		QueriesPerDay: s.config.queriesPerDay(), Now: s.now,
 	}
 	s.witnesses, err = witnessing.NewCollector(witnessing.CollectorOptions{
 		Origin: s.config.Origin, Policy: pol, Prove: s.consistency, Client: client,
@@ -157,7 +157,7 @@ func (s *Server) asked(witness string, cp witnessing.Checkpoint, cosig *witnessi
 	}
 	s.vouching.add(cp, cosig)
 	// A request that was on its way for so long was begun after the start.
-	if off := time.Since(cosig.Time); off.Abs() > witnessing.ClockLimit+s.config.Witnessing.Timeout.Duration {
+	if off := s.now().Sub(cosig.Time); off.Abs() > witnessing.ClockLimit+s.config.Witnessing.Timeout.Duration {
 		s.gate.doubtful(witness, fmt.Sprintf("its cosignature is of %s: a clock is wrong, or it is an old one", cosig.Time.UTC().Format(time.RFC3339)))
 		return
 	}

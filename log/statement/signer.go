@@ -38,6 +38,9 @@ type SignerOptions struct {
 	// Passphrase is asked for the passphrase of an encrypted key file; nil
 	// means that there is nobody to ask.
 	Passphrase func(path string) ([]byte, error)
+	// CarryKey makes SSHSIG statements with an Ed25519 key too: they carry the key,
+	// so that a log can verify them where nobody has registered it.
+	CarryKey bool
 	// UseLoginKey allows keys that also log in (spec/statement.md#login-keys).
 	UseLoginKey bool
 	AgentSocket string    // SSH_AUTH_SOCK
@@ -67,6 +70,9 @@ func OpenSigner(ctx context.Context, spec string, opts SignerOptions) (Signer, e
 	if err != nil {
 		return nil, fmt.Errorf("opening the key %s: %w", spec, err)
 	}
+	if opts.CarryKey {
+		return k.carrying()
+	}
 	return k, nil
 }
 
@@ -79,6 +85,25 @@ type keySigner struct {
 	raw func(ctx context.Context, msg []byte) ([]byte, error)
 	// sshsig returns an SSHSIG over msg; used if raw is nil.
 	sshsig func(ctx context.Context, namespace string, msg []byte) ([]byte, error)
+}
+
+// carrying returns the signer that makes SSHSIG statements with the same key.
+func (k *keySigner) carrying() (Signer, error) {
+	switch {
+	case k.raw == nil:
+		return k, nil
+	case k.pub.typ != Ed25519:
+		return nil, fmt.Errorf("a key of the type %s makes statements that do not carry it; an Ed25519 or RSA key does", k.pub.typ)
+	}
+	c := &keySigner{pub: k.pub, nixName: k.nixName}
+	c.sshsig = func(ctx context.Context, namespace string, msg []byte) ([]byte, error) {
+		sig, err := k.raw(ctx, sshsigMessage(namespace, msg))
+		if err != nil {
+			return nil, err
+		}
+		return sshsigBlob(k.pub, namespace, appendSSHString(appendSSHString(nil, sshEd25519), sig)), nil
+	}
+	return c, nil
 }
 
 func (k *keySigner) PublicKey() PublicKey { return k.pub }

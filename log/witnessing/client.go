@@ -31,6 +31,10 @@ type Options struct {
 	// each time and is between half of that and that; 0 are DefaultBackoffMin
 	// and DefaultBackoffMax.
 	BackoffMin, BackoffMax time.Duration
+	// Now is the clock; nil is time.Now. Pauses, budgets and rounds follow its
+	// monotonic reading, so that they do not notice when it is set; what witnesses
+	// sign is held against its time of day.
+	Now func() time.Time
 }
 
 // Defaults of Options.
@@ -44,8 +48,9 @@ const (
 // concurrently; requests are made one after the other.
 type Client struct {
 	url, monitoring string
-	guessed         bool // the monitoring prefix
-	witnesses       []policy.Witness
+	guessed         bool             // the monitoring prefix
+	witnesses       []policy.Witness // with Ed25519 keys
+	carry           []policy.Witness // with ML-DSA keys: their lines are carried, and count for nothing
 	o               Options
 	http            *http.Client
 	turn            chan struct{} // holds a token while a request is made
@@ -58,12 +63,20 @@ type Client struct {
 }
 
 // NewClient returns a client for witnesses that share the submission prefix
-// rawURL.
+// rawURL. Of those with ML-DSA keys lines are only carried.
 func NewClient(rawURL string, witnesses []policy.Witness, o Options) (*Client, error) {
 	o = withDefaults(o)
 	c := &Client{
-		witnesses: slices.Clone(witnesses), o: o, turn: make(chan struct{}, 1),
+		o: o, turn: make(chan struct{}, 1),
 		refused: make(map[string]*backoff), sizes: make(map[string]uint64),
+	}
+	for _, w := range witnesses {
+		switch w.Key.Type {
+		case policy.TypeCosignature:
+			c.witnesses = append(c.witnesses, w)
+		case policy.TypeMLDSA:
+			c.carry = append(c.carry, w)
+		}
 	}
 	var err error
 	if c.url, err = prefix(rawURL); err != nil {
@@ -93,6 +106,9 @@ func withDefaults(o Options) Options {
 	if o.BackoffMax == 0 {
 		o.BackoffMax = DefaultBackoffMax
 	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	return o
 }
 
@@ -107,7 +123,7 @@ func prefix(s string) (string, error) {
 // URL returns the submission prefix, with a slash at its end.
 func (c *Client) URL() string { return c.url }
 
-// Witnesses returns the witnesses behind the URL.
+// Witnesses returns the witnesses behind the URL whose cosignatures count.
 func (c *Client) Witnesses() []policy.Witness { return slices.Clone(c.witnesses) }
 
 // Guessed reports whether the monitoring prefix is only the submission prefix,
@@ -127,7 +143,7 @@ func (c *Client) Knows(origin string, size uint64) {
 func (c *Client) Wait(ctx context.Context, origin string) error {
 	for {
 		c.mu.Lock()
-		now := time.Now()
+		now := c.o.Now()
 		until := c.down.until
 		if b := c.refused[origin]; b != nil && b.until.After(until) {
 			until = b.until
@@ -155,6 +171,9 @@ type Cosignature struct {
 	Witness string // its name in the policy
 	Time    time.Time
 	Line    policy.Signature
+	// Carried are lines by ML-DSA keys of the same URL that came with it, by the policy's
+	// names of these. Nobody has verified them. The first of an answer has them.
+	Carried map[string]policy.Signature
 }
 
 // Add asks for cosignatures of cp and returns those that verify, at least one.
@@ -239,7 +258,7 @@ func (c *Client) size(origin string) uint64 {
 func (c *Client) spend(ctx context.Context) error {
 	for {
 		c.mu.Lock()
-		now := time.Now()
+		now := c.o.Now()
 		ok, at := c.budget.take(now), c.budget.ready(now)
 		c.mu.Unlock()
 		if ok {
@@ -273,14 +292,14 @@ func (c *Client) settle(origin string, err error) {
 		c.down = backoff{}
 		delete(c.refused, origin)
 	case errors.As(err, &e) && (e.Outcome == Unreachable || e.Outcome == TimedOut || e.Status == http.StatusTooManyRequests || e.Status >= 500):
-		c.down.fail(time.Now(), c.o, e.retryAfter)
+		c.down.fail(c.o.Now(), c.o, e.retryAfter)
 	default:
 		b := c.refused[origin]
 		if b == nil {
 			b = new(backoff)
 			c.refused[origin] = b
 		}
-		b.fail(time.Now(), c.o, 0)
+		b.fail(c.o.Now(), c.o, 0)
 	}
 }
 

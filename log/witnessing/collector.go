@@ -60,6 +60,7 @@ type cosigned struct {
 	cp    Checkpoint
 	text  string
 	lines map[string]policy.Signature // by the policy's name of the witness
+	carry map[string]policy.Signature // ML-DSA lines, the same; they count for nothing
 }
 
 // round is one checkpoint before the witnesses.
@@ -94,21 +95,25 @@ func NewCollector(o CollectorOptions) (*Collector, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	o.Client = withDefaults(o.Client)
 	c := &Collector{o: o, pol: o.Policy, wake: make(chan struct{}), status: make(map[string]*Status)}
 	var urls []string
 	at := make(map[string][]policy.Witness)
 	for _, w := range o.Policy.Witnesses {
-		if w.URL == "" || w.Key.Type != policy.TypeCosignature || slices.Contains(o.Policy.Ignored(), w.Name) {
+		if w.URL == "" || w.Key.Type != policy.TypeCosignature && w.Key.Type != policy.TypeMLDSA || slices.Contains(o.Policy.Ignored(), w.Name) {
 			continue
 		}
 		u, err := prefix(w.URL)
 		if err != nil {
 			return nil, fmt.Errorf("witness %s: %w", w.Name, err)
 		}
+		at[u] = append(at[u], w)
+		if w.Key.Type == policy.TypeMLDSA {
+			continue
+		}
 		if !slices.Contains(urls, u) {
 			urls = append(urls, u)
 		}
-		at[u] = append(at[u], w)
 		c.status[w.Name] = &Status{Witness: w.Name, URL: u}
 	}
 	for _, u := range urls {
@@ -174,7 +179,7 @@ func (c *Collector) Policy() *policy.Policy {
 // policy.
 func (c *Collector) Restore(note []byte) error {
 	pol := c.Policy()
-	if _, err := pol.Verify(note, time.Now()); err != nil {
+	if _, err := pol.Verify(note, c.o.Client.Now()); err != nil {
 		return err
 	}
 	cp, err := NewCheckpoint(note)
@@ -186,11 +191,15 @@ func (c *Collector) Restore(note []byte) error {
 		return err
 	}
 	own := &policy.Note{Text: n.Text}
-	p := &cosigned{text: n.Text, lines: make(map[string]policy.Signature)}
+	p := newCosigned(n.Text)
 	for _, s := range n.Signatures {
 		switch w := witness(pol, s); {
 		case w != nil && slices.Contains(pol.Ignored(), w.Name):
 			// Nobody has verified it.
+		case w != nil && w.Key.Type == policy.TypeMLDSA:
+			if _, ok := w.Key.Carried(s.Sig); ok {
+				p.carry[w.Name] = s
+			}
 		case w != nil:
 			p.keep(w, Cosignature{Witness: w.Name, Line: s})
 		case s.Name == c.o.Origin:
@@ -213,11 +222,15 @@ func (c *Collector) Restore(note []byte) error {
 
 func witness(pol *policy.Policy, s policy.Signature) *policy.Witness {
 	for i := range pol.Witnesses {
-		if w := &pol.Witnesses[i]; w.Key.Name == s.Name && w.Key.ID == s.ID && w.Key.Type == policy.TypeCosignature {
+		if w := &pol.Witnesses[i]; w.Key.Name == s.Name && w.Key.ID == s.ID {
 			return w
 		}
 	}
 	return nil
+}
+
+func newCosigned(text string) *cosigned {
+	return &cosigned{text: text, lines: make(map[string]policy.Signature), carry: make(map[string]policy.Signature)}
 }
 
 // keep keeps the newer of two cosignatures of a witness.
@@ -233,15 +246,19 @@ func (p *cosigned) keep(w *policy.Witness, cosig Cosignature) {
 }
 
 // note returns the signed note: the log's line first, the witnesses' in the order
-// of the policy.
+// of the policy, then those of ML-DSA keys in that order.
 func (p *cosigned) note(pol *policy.Policy) []byte {
 	b := slices.Clone(p.cp.Note)
+	var carried []policy.Signature
 	for _, w := range pol.Witnesses {
 		if line, ok := p.lines[w.Name]; ok {
 			b = append(b, line.String()...)
 		}
+		if line, ok := p.carry[w.Name]; ok {
+			carried = append(carried, line)
+		}
 	}
-	return b
+	return policy.AppendCarried(b, carried)
 }
 
 // Public returns the checkpoint that the quorum cosigned last, with every

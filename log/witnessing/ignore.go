@@ -2,7 +2,6 @@ package witnessing
 
 import (
 	"slices"
-	"time"
 
 	"github.com/firn-log/firn/log/policy"
 )
@@ -27,7 +26,7 @@ func (c *Collector) Ignore(pol *policy.Policy) {
 		}
 	}
 	if c.public != nil {
-		if _, err := pol.Verify(c.public.note(pol), time.Now()); err != nil {
+		if _, err := pol.Verify(c.public.note(pol), c.o.Client.Now()); err != nil {
 			c.public = nil
 		} else {
 			c.version++
@@ -37,7 +36,7 @@ func (c *Collector) Ignore(pol *policy.Policy) {
 		c.o.Log.Error("without the witnesses that evidence is held against no quorum is left: nothing becomes public", "ignored", pol.Ignored(), "quorum", pol.Quorum)
 	}
 	c.round = nil // it may have counted them
-	c.advance(time.Now())
+	c.advance(c.o.Client.Now())
 	if c.o.Changed != nil {
 		c.o.Changed()
 	}

@@ -3,6 +3,7 @@ package witnessing
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ func (c *Collector) Offer(cp Checkpoint) {
 		return
 	}
 	c.newest = cp
-	c.advance(time.Now())
+	c.advance(c.o.Client.Now())
 }
 
 // advance begins the next round if it is time. The caller holds mu.
@@ -42,7 +43,8 @@ func (c *Collector) advance(now time.Time) {
 		return
 	}
 	c.rounds++
-	next := &round{number: c.rounds, cosigned: &cosigned{cp: c.newest, text: text, lines: make(map[string]policy.Signature)}, fresh: make(map[string]bool), began: now}
+	next := &round{number: c.rounds, cosigned: newCosigned(text), fresh: make(map[string]bool), began: now}
+	next.cp = c.newest
 	if p := c.public; p != nil && p.text == text {
 		next.cosigned, next.again = p, true
 	}
@@ -56,9 +58,18 @@ func (c *Collector) advance(now time.Time) {
 
 // satisfied notes that the round has its quorum. The caller holds mu.
 func (c *Collector) satisfied(r *round, now time.Time) {
-	r.done = now
 	c.publish(r.cosigned)
-	c.advance(now)
+	c.through(r, now)
+}
+
+// through goes on after a round that has its quorum. The caller holds mu.
+func (c *Collector) through(r *round, now time.Time) {
+	r.done = now
+	if c.advance(now); c.round == r {
+		// It is due again sooner than watch thought while it had no quorum.
+		close(c.wake)
+		c.wake = make(chan struct{})
+	}
 }
 
 // publish makes p public, or shows that it has more cosignatures. The caller
@@ -85,7 +96,7 @@ func (c *Collector) Run(ctx context.Context) {
 func (c *Collector) watch(ctx context.Context) {
 	for {
 		c.mu.Lock()
-		c.advance(time.Now())
+		c.advance(c.o.Client.Now())
 		wake, at := c.wake, c.due()
 		c.mu.Unlock()
 		t := time.NewTimer(max(time.Until(at), time.Millisecond))
@@ -102,7 +113,7 @@ func (c *Collector) watch(ctx context.Context) {
 
 // due returns when to look again. The caller holds mu.
 func (c *Collector) due() time.Time {
-	now := time.Now()
+	now := c.o.Client.Now()
 	r := c.round
 	switch {
 	case r == nil:
@@ -154,7 +165,7 @@ func (c *Collector) ask(ctx context.Context, client *Client) {
 
 // answered takes what a client brought.
 func (c *Collector) answered(client *Client, r *round, cosigs []Cosignature, err error) {
-	now := time.Now()
+	now := c.o.Client.Now()
 	c.mu.Lock()
 	var counted []policy.Witness
 	for _, w := range client.witnesses {
@@ -195,6 +206,7 @@ func (c *Collector) merge(r *round, cosigs []Cosignature, now time.Time) {
 			continue // ignored since it was asked
 		}
 		r.fresh[s.Witness] = true
+		maps.Copy(r.carry, s.Carried)
 		for i := range c.pol.Witnesses {
 			if w := &c.pol.Witnesses[i]; w.Name == s.Witness {
 				r.keep(w, s)
@@ -205,8 +217,7 @@ func (c *Collector) merge(r *round, cosigs []Cosignature, now time.Time) {
 	case c.public == r.cosigned:
 		c.publish(c.public) // late, or fresh
 		if c.round == r && r.done.IsZero() && c.meets(r.fresh) {
-			r.done = now
-			c.advance(now)
+			c.through(r, now)
 		}
 	case c.round == r && r.done.IsZero() && c.meets(r.fresh):
 		if _, err := c.pol.Verify(r.note(c.pol), now); err != nil {

@@ -165,5 +165,23 @@ func (c *Client) read(cp Checkpoint, b []byte) ([]Cosignature, error) {
 	if len(cosigs) == 0 {
 		return nil, &Error{URL: c.url, Outcome: NoCosignature, Status: http.StatusOK, Err: errors.New("status 200 without a cosignature by a key of the policy")}
 	}
+	cosigs[0].Carried = c.carried(n)
 	return cosigs, nil
+}
+
+// carried returns the lines of an answer by ML-DSA keys that the policy gives this URL,
+// the first of each.
+func (c *Client) carried(n *policy.Note) map[string]policy.Signature {
+	lines := make(map[string]policy.Signature)
+	for _, line := range n.Signatures {
+		for _, w := range c.carry {
+			if line.Name != w.Key.Name || line.ID != w.Key.ID {
+				continue
+			}
+			if _, ok := w.Key.Carried(line.Sig); ok && lines[w.Name].Sig == nil {
+				lines[w.Name] = line
+			}
+		}
+	}
+	return lines
 }
