@@ -99,3 +99,22 @@ func TestEvidenceThatConvictsNobodyIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// Parsing looks at the form of evidence against an index alone, so the log judges it.
+func TestEvidenceAgainstAnIndexIsJudged(t *testing.T) {
+	t.Parallel()
+	l := newQuickLog(t, nil)
+	alice := l.operator("alice")
+	for name, code := range map[string]string{
+		"index/accept-two-revisions":      "",
+		"index/accept-missing-between":    "",
+		"index/reject-innocent-present":   statement.CodeNotEvidence,
+		"index/reject-innocent-two-sizes": statement.CodeNotEvidence,
+		"index/reject-reserved-kind":      statement.CodeNotYet,
+	} {
+		leaf := want(statement.Sign(t.Context(), alice.Build, evidenceBody(t, name), "", nil))(t).Leaf()
+		if got := l.code(leaf); got != code {
+			t.Errorf("%s: %q, want %q", name, got, code)
+		}
+	}
+}

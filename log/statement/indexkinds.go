@@ -82,6 +82,6 @@ func (b *IndexReset) decode(raw []byte) error {
 	if err := decodeWire("index-reset", raw, &w); err != nil {
 		return err
 	}
-	*b = IndexReset{w.Origin, w.MapVersion, w.Size}
+	*b = IndexReset(w)
 	return nil
 }

@@ -63,16 +63,5 @@ func (t *tree) hash(lo, hi uint64) index.Hash {
 		return index.ListHead(t.items[lo-t.prefix : hi-t.prefix]).Root
 	}
 	mid := lo + split(hi-lo)
-	return above(t.hash(lo, mid), t.hash(mid, hi))
-}
-
-// above returns the root over two complete subtrees: that of three items, of
-// which the first two are below one peak.
-func above(l, r index.Hash) index.Hash {
-	var f index.Frontier
-	b := append(append([]byte{0, 0, 0, 0, 0, 0, 0, 3}, l[:]...), r[:]...)
-	if err := f.UnmarshalBinary(b); err != nil {
-		return index.Hash{} // never
-	}
-	return f.Root().Root
+	return index.ListNodeHash(t.hash(lo, mid), t.hash(mid, hi))
 }

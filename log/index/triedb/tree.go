@@ -177,14 +177,15 @@ func (b *builder) update(ctx context.Context, n *node, p prefix, changed []uint6
 const changedAtMost = 1 << 20
 
 // changedKeys returns the first 64 bits of the hashes of the keys with items from
-// index size on, in order, or that they are too many.
-func changedKeys(set *runSet, size uint64) (keys []uint64, all bool) {
+// index from to to−1, in order, or that they are too many.
+func changedKeys(set *runSet, from, to uint64) (keys []uint64, all bool) {
 	for _, r := range set.runs {
-		if r.to <= size {
+		if r.to <= from || r.from >= to {
 			continue
 		}
+		within := r.from >= from && r.to <= to
 		for i := range r.n {
-			if r.from < size && r.index(i) < size {
+			if at := r.index(i); !within && (at < from || at >= to) {
 				continue
 			}
 			k := binary.BigEndian.Uint64(r.key(i)[:])

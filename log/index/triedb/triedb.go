@@ -230,7 +230,7 @@ func (db *DB) commit(base *View, size uint64) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	changed, all := changedKeys(set, base.size)
+	changed, all := changedKeys(set, base.size, size)
 	b := newBuilder(db, set, size, cores())
 	root, err := b.rebase(context.Background(), base.root, changed, all)
 	db.release(set)

@@ -301,3 +301,19 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+func TestRunsOfAnotherLogOrLength(t *testing.T) {
+	var p pending
+	if err := p.add(0, testRow(0)); err != nil {
+		t.Fatal(err)
+	}
+	data := p.run(originHash(origin), 1).data
+	if _, err := parseRun(data, originHash("other.example/log")); err == nil {
+		t.Error("a run of another log is taken")
+	}
+	for _, b := range [][]byte{data[:len(data)-1], append(bytes.Clone(data), 0)} {
+		if _, err := parseRun(b, originHash(origin)); err == nil {
+			t.Errorf("a run of %d bytes is taken as one of %d", len(data), len(b))
+		}
+	}
+}

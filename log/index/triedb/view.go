@@ -46,8 +46,8 @@ func (db *DB) keep(v *View) {
 }
 
 // View returns the state below size. States that were committed lately are there at once (the
-// last two always); any older one is computed, one at a time, which takes as long as
-// a Commit of everything since, and the one computed last is kept. The error
+// last two always); any other one is computed, one at a time, which takes as long as
+// a Commit of what was added until the next one that is there, and the one computed last is kept. The error
 // is ErrFuture above the last Commit; ErrBusy if ctx ends while another one is being computed, so
 // that one that has ended already does not wait; and that of ctx if it ends later.
 func (db *DB) View(ctx context.Context, size uint64) (*View, error) {
@@ -112,7 +112,7 @@ func (db *DB) compute(ctx context.Context, size uint64) (*View, error) {
 		return nil, err
 	}
 	defer db.release(set)
-	changed, all := changedKeys(set, size)
+	changed, all := changedKeys(set, size, base.size)
 	b := newBuilder(db, set, size, 1)
 	root, err := b.rebase(ctx, base.root, changed, all)
 	if err != nil {
