@@ -155,7 +155,7 @@ func (p *Operators) read(ctx context.Context, o *origin) ([]said, error) {
 	for _, id := range p.o.IDs {
 		keys = append(keys, "operator:"+id.String())
 	}
-	answers, err := c.Lookup(ctx, keys, nil, 0)
+	answers, err := c.Lookup(ctx, log.Query{Keys: keys})
 	if err != nil {
 		return nil, err
 	}

@@ -215,7 +215,7 @@ func (s *Submitter) send(ctx context.Context, o *origin, e Evidence) (submitOutc
 // If it does not say, or says something wrong, it is sent.
 func (s *Submitter) present(ctx context.Context, o *origin, c *log.Client, e Evidence) bool {
 	key := "digest:sha256:" + e.Hash
-	answers, err := c.Lookup(ctx, []string{key}, nil, 0)
+	answers, err := c.Lookup(ctx, log.Query{Keys: []string{key}})
 	if err != nil || s.o.Hub.believe(ctx, o, answers.Checkpoint) != nil {
 		return false
 	}
