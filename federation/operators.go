@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
 
