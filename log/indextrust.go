@@ -26,8 +26,8 @@ type IndexTrust struct {
 type IndexFault struct {
 	File       string
 	MapVersion uint64
-	// What the index did, a clause that goes after "the index of log X": for
-	// instance "hides entry 17 from out:/nix/store/…".
+	// What is wrong with it, in a clause of its own that names the key and the entry
+	// if there are: "the list of out:/nix/store/… lacks the entry 17".
 	What string
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -50,7 +51,7 @@ func (r *reading) claims(ctx context.Context, keys []string, signers []statement
 func (r *reading) reached() {
 	p, m := &r.proofs, r.mem
 	vouched := p.vouched
-	if p.unproven > 0 || p.doubt != "" {
+	if p.doubt != "" {
 		vouched = nil
 	}
 	size := min(r.cp.Size, p.reached)
@@ -91,8 +92,8 @@ func containsAll(sorted, wanted []statement.KeyID) bool {
 	})
 }
 
-// askClaims brings the remembered claims under keys up to date. Keys are asked
-// from where they are known; signers that are new are asked from the start.
+// askClaims brings the remembered claims under keys up to date. Lists are asked for
+// from where they are known; for the sake of signers that are new, from the start.
 func (r *reading) askClaims(ctx context.Context, keys []string, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) error {
 	all := slices.Concat(r.mem.signers, signers)
 	slices.SortFunc(all, compareKeys)
@@ -114,21 +115,19 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 			}
 		}
 	}
-	upTo := func(k string) (uint64, log.Known) { return r.mem.claims[k].upTo, r.mem.claims[k].head }
-	for _, b := range r.batches(keys, upTo) {
-		if !b.fresh && len(added) > 0 {
-			a, err := r.lookup(ctx, b.keys, added, start{}, r.mem.heldClaims)
-			if err != nil {
-				return err
-			}
-			r.rememberClaims(a, added, known)
-		}
-		a, err := r.lookup(ctx, b.keys, all, b.start, r.mem.heldClaims)
+	from := heads(r.mem.claims, keys)
+	if len(from) > 0 && len(added) > 0 {
+		a, err := r.lookup(ctx, slices.Sorted(maps.Keys(from)), added, nil, r.mem.heldClaims)
 		if err != nil {
 			return err
 		}
-		r.rememberClaims(a, all, known)
+		r.rememberClaims(a, added, known)
 	}
+	a, err := r.lookup(ctx, keys, all, from, r.mem.heldClaims)
+	if err != nil {
+		return err
+	}
+	r.rememberClaims(a, all, known)
 	r.mem.changed = r.mem.changed || len(added) > 0
 	r.mem.signers = all
 	return nil
@@ -137,11 +136,11 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 // rememberClaims checks the signatures of an answer about signers, which are
 // sorted, on all processors, and adds what they claim. Nobody else's claims are
 // kept: of others it is not known that all were told.
-func (r *reading) rememberClaims(a *answer, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
+func (r *reading) rememberClaims(a *log.Answers, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	leaves := make(map[uint64]*checked)
 	var order []*checked
-	for _, key := range a.keys {
-		for _, f := range a.list(key) {
+	for _, key := range a.Keys {
+		for _, f := range a.Of(key) {
 			if f.Leaf == nil || leaves[f.Index] != nil || !containsAll(signers, []statement.KeyID{f.Leaf.Statement.Signer}) {
 				continue
 			}
@@ -151,20 +150,20 @@ func (r *reading) rememberClaims(a *answer, signers []statement.KeyID, known fun
 		}
 	}
 	r.check(order, known)
-	for _, key := range a.keys {
+	for _, key := range a.Keys {
 		got := r.mem.claims[key]
 		have := make(map[uint64]bool, len(got.entries))
 		for _, rec := range got.entries {
 			have[rec.Index] = true
 		}
-		for _, f := range a.list(key) {
+		for _, f := range a.Of(key) {
 			if c := leaves[f.Index]; c != nil && c.good && !have[f.Index] {
 				got.entries = append(got.entries, recordsUnder(key, c.statement, f.Index)...)
 			}
 		}
 		slices.SortStableFunc(got.entries, func(a, b record) int { return int(int64(a.Index) - int64(b.Index)) })
-		r.mem.changed = r.mem.changed || got.upTo < a.read || got.head != a.heads[key]
-		got.upTo, got.head = max(got.upTo, a.read), a.heads[key]
+		r.mem.changed = r.mem.changed || got.upTo < a.Read || got.head != a.Heads[key]
+		got.upTo, got.head = max(got.upTo, a.Read), a.Heads[key]
 		r.mem.claims[key] = got
 	}
 }

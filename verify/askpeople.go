@@ -49,28 +49,23 @@ func (r *reading) addPerson(p pool, l leaf) {
 
 // askPeople brings the remembered people statements under keys up to date.
 func (r *reading) askPeople(ctx context.Context, keys []string) error {
-	known := func(k string) (uint64, log.Known) { return r.mem.people[k].upTo, r.mem.people[k].head }
-	for _, b := range r.batches(keys, known) {
-		var operators, named []string
-		for _, k := range b.keys {
-			if strings.HasPrefix(k, "key:") {
-				named = append(named, k)
-			} else {
-				operators = append(operators, k)
-			}
+	var operators, named []string
+	for _, k := range keys {
+		if strings.HasPrefix(k, "key:") {
+			named = append(named, k)
+		} else {
+			operators = append(operators, k)
 		}
-		if len(operators) > 0 {
-			a, err := r.lookup(ctx, operators, nil, b.start, r.mem.heldPeople)
-			if err != nil {
-				return err
-			}
-			r.rememberPeople(a, a)
+	}
+	if len(operators) > 0 {
+		a, err := r.lookup(ctx, operators, nil, heads(r.mem.people, operators), r.mem.heldPeople)
+		if err != nil {
+			return err
 		}
-		if len(named) > 0 {
-			if err := r.askNamed(ctx, named, b.start); err != nil {
-				return err
-			}
-		}
+		r.rememberPeople(a, a)
+	}
+	if len(named) > 0 {
+		return r.askNamed(ctx, named)
 	}
 	return nil
 }
@@ -79,19 +74,20 @@ func (r *reading) askPeople(ctx context.Context, keys []string) error {
 // are mostly its own claims, which are not wanted here: so first only the
 // lists, then the bodies of everybody else, and the first of its own, which
 // shows whether it is an identity key.
-func (r *reading) askNamed(ctx context.Context, keys []string, from start) error {
+func (r *reading) askNamed(ctx context.Context, keys []string) error {
+	from := heads(r.mem.people, keys)
 	lists, err := r.lookup(ctx, keys, []statement.KeyID{}, from, r.mem.heldPeople)
 	if err != nil {
 		return err
 	}
 	var others []statement.KeyID
 	own := make(map[string]leaf)
-	for _, key := range lists.keys {
-		for _, f := range lists.list(key) {
+	for _, key := range lists.Keys {
+		for _, f := range lists.Of(key) {
 			if "key:"+f.Signer.String() != key {
 				others = append(others, f.Signer)
 			} else if _, have := own[key]; !have && len(r.mem.people[key].entries) == 0 {
-				l, err := r.entry(ctx, lists.checkpoint, f.Index)
+				l, err := r.entry(ctx, lists.Checkpoint, f.Index)
 				if err != nil {
 					return err
 				}
@@ -131,22 +127,22 @@ func (r *reading) entry(ctx context.Context, cp *log.Checkpoint, index uint64) (
 
 // rememberPeople keeps what people say in bodies. They are all who are in lists:
 // entries that came between the two answers are asked for the next time.
-func (r *reading) rememberPeople(bodies, lists *answer) {
-	for _, key := range bodies.keys {
+func (r *reading) rememberPeople(bodies, lists *log.Answers) {
+	for _, key := range bodies.Keys {
 		got := r.mem.people[key]
 		have := make(map[uint64]bool)
 		for _, l := range got.entries {
 			have[l.Index] = true
 		}
-		for _, f := range bodies.list(key) {
+		for _, f := range bodies.Of(key) {
 			if f.Leaf != nil && !have[f.Index] && f.Leaf.Statement.Kind.Class() == statement.People {
 				got.entries = append(got.entries, leaf{Index: f.Index, Leaf: f.Leaf.Bytes})
 			}
 		}
 		slices.SortFunc(got.entries, func(a, b leaf) int { return int(int64(a.Index) - int64(b.Index)) })
-		upTo := min(lists.read, bodies.read)
-		r.mem.changed = r.mem.changed || got.upTo != upTo || got.head != lists.heads[key]
-		got.upTo, got.head = upTo, lists.heads[key]
+		upTo := min(lists.Read, bodies.Read)
+		r.mem.changed = r.mem.changed || got.upTo != upTo || got.head != lists.Heads[key]
+		got.upTo, got.head = upTo, lists.Heads[key]
 		r.mem.people[key] = got
 	}
 }

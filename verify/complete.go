@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -35,7 +36,6 @@ type Complete struct {
 	Auditors []string
 	Unread   uint64 // newest entries that the policy's `tail` lets stay unread
 	Why      string // a clause that names the log, with BasisNone
-	unproven bool   // nothing is wrong; the log gave no proof
 }
 
 // Words is "complete according to auditors a, b", or why not.
@@ -77,7 +77,6 @@ func entries(n uint64) string {
 type proofs struct {
 	lookups  int             // that were answered
 	asked    map[string]bool // keys of these
-	unproven int             // of them, without a proof
 	doubt    string          // why answers are not complete, a clause that names the log; "" if they are
 	lacking  string          // likewise, for want of auditors: what is remembered may find them later
 	auditors map[string]bool // whose cosignatures made up the index quorum
@@ -122,7 +121,7 @@ func (r *reading) vouch(note []byte) {
 	if !slices.ContainsFunc(p.vouched, func(n []byte) bool { return string(n) == string(note) }) {
 		p.vouched = append(p.vouched, note)
 	}
-	if r.trust == nil || r.trust.Auditors == nil {
+	if r.trust.Auditors == nil {
 		return
 	}
 	v, err := r.trust.Auditors.Verify(note, r.now())
@@ -141,18 +140,15 @@ func (r *reading) vouch(note []byte) {
 }
 
 // trusts reads what is held against the index of the log and its auditors.
-func (r *reading) trusts() error {
-	if r.prover == nil {
-		return nil
-	}
-	trust, err := r.prover.IndexTrust(r.ref.IndexPolicy)
+func (r *reading) trusts(ctx context.Context) error {
+	trust, err := r.log.IndexTrust(ctx, r.ref.IndexPolicy)
 	if err != nil {
 		return fmt.Errorf("log %s: %w", r.Name, err)
 	}
 	if (trust.Auditors == nil) != (r.ref.IndexPolicy == nil) {
 		return fmt.Errorf("log %s: its index policy was lost", r.Name) // a mistake in this program must not drop a demand
 	}
-	r.trust = trust
+	r.trust, r.IndexFault = trust, nil
 	if len(trust.Faults) > 0 {
 		r.IndexFault = &trust.Faults[0]
 	}
@@ -161,13 +157,13 @@ func (r *reading) trusts() error {
 
 // faultWords is the sentence about evidence against the index of a log.
 func faultWords(name string, f *log.IndexFault) string {
-	return fmt.Sprintf("the index of log %s (map version %d) %s", name, f.MapVersion, f.What)
+	return fmt.Sprintf("the index of log %s (map version %d) is wrong: %s", name, f.MapVersion, f.What)
 }
 
 // settle decides on whose word the answers of the log are complete, after all
 // were given. If on nobody's, that is a gap.
-func (r *reading) settle(off bool) error {
-	if err := r.trusts(); err != nil { // again: asking may have brought evidence to light
+func (r *reading) settle(ctx context.Context, off bool) error {
+	if err := r.trusts(ctx); err != nil { // again: asking may have brought evidence to light
 		return err
 	}
 	c := r.completeness()
@@ -179,7 +175,7 @@ func (r *reading) settle(off bool) error {
 		if r.gap == "" {
 			r.gap = c.Why
 		}
-		if r.Problem == "" && !c.unproven {
+		if r.Problem == "" {
 			r.Problem = c.Why
 		}
 	}
@@ -203,8 +199,8 @@ func (r *reading) completeness() Complete {
 		return no(faultWords(r.Name, r.IndexFault) + "; the evidence is in " + r.IndexFault.File)
 	case p.doubt != "":
 		return no(p.doubt)
-	case p.lookups == 0 || p.unproven > 0:
-		return Complete{By: BasisNone, Why: "completeness not proven by log " + r.Name, unproven: true}
+	case p.lookups == 0:
+		return no("completeness not proven by log " + r.Name)
 	case p.lacking != "":
 		return no(p.lacking)
 	case r.ref.IndexPolicy == nil:
@@ -226,7 +222,7 @@ func (r *reading) rememberedProofs() proofs {
 	r.proofs = proofs{lookups: 1, reached: r.mem.size}
 	r.unread(r.cp.Size - min(r.mem.size, r.cp.Size))
 	if len(r.mem.vouched) == 0 {
-		r.proofs.unproven = 1
+		r.doubtf("completeness not proven by log %s when it last answered", r.Name)
 	}
 	for _, note := range r.mem.vouched {
 		r.vouch(note)

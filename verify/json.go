@@ -98,11 +98,9 @@ type jsonBasis struct {
 }
 
 type jsonIndexFlaw struct {
-	File       string  `json:"file"`
-	MapVersion uint64  `json:"map_version"`
-	What       string  `json:"what"`
-	Key        string  `json:"key,omitempty"`
-	Index      *uint64 `json:"index,omitempty"` // with key
+	File       string `json:"file"`
+	MapVersion uint64 `json:"map_version"`
+	What       string `json:"what"` // names the key and the entry
 }
 
 type jsonOperator struct {
@@ -193,10 +191,7 @@ func (l *LogReport) json() jsonLog {
 		Completeness: jsonBasis{By: string(l.Complete.By), Auditors: list(l.Complete.Auditors), Unread: l.Complete.Unread, Why: l.Complete.Why},
 	}
 	if f := l.IndexFault; f != nil {
-		out.IndexEvidence = &jsonIndexFlaw{File: f.File, MapVersion: f.MapVersion, What: f.What, Key: f.Key}
-		if f.Key != "" {
-			out.IndexEvidence.Index = &f.Leaf
-		}
+		out.IndexEvidence = &jsonIndexFlaw{File: f.File, MapVersion: f.MapVersion, What: f.What}
 	}
 	if l.Dated {
 		age := int64(l.Age.Seconds())

@@ -19,8 +19,11 @@ type Log interface {
 	Checkpoint(ctx context.Context) (*log.Checkpoint, error)
 	Accept(ctx context.Context, note []byte) (*log.Checkpoint, error)
 	Believed() (*policy.Policy, error)
-	Lookup(ctx context.Context, keys []string, signers []statement.KeyID, after uint64) (*log.Answers, error)
+	Lookup(ctx context.Context, q log.Query) (*log.Answers, error)
 	Entries(ctx context.Context, cp *log.Checkpoint, from, to uint64) iter.Seq2[log.Entry, error]
+	// IndexTrust says what is held for and against the index of the log; auditors is
+	// the index policy, nil for none.
+	IndexTrust(ctx context.Context, auditors *policy.Policy) (*log.IndexTrust, error)
 }
 
 // Answered says where the answers of a log come from.
@@ -74,12 +77,9 @@ func (e *RefusedError) Unwrap() error { return e.Err }
 // reading is the work with one log.
 type reading struct {
 	LogReport
-	ref *LogRef
-	log Log
-	// prover is log if it proves its answers, else nil; trust is what it holds
-	// against its index then.
-	prover Prover
-	trust  *log.IndexTrust
+	ref    *LogRef
+	log    Log
+	trust  *log.IndexTrust // what is held for and against its index
 	proofs proofs
 	now    func() time.Time
 	mem    *memory
@@ -98,9 +98,7 @@ type reading struct {
 }
 
 func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading {
-	prover, _ := l.(Prover)
 	return &reading{
-		prover:     prover,
 		LogReport:  LogReport{Name: ref.Name, Origin: ref.Origin, URL: ref.URL, Required: ref.Required, Answered: NotAtAll},
 		ref:        ref,
 		log:        l,
@@ -122,7 +120,7 @@ func (r *reading) open(ctx context.Context) error {
 		return fmt.Errorf("log %s: %w", r.Name, err)
 	}
 	r.believed = pol
-	if err := r.trusts(); err != nil {
+	if err := r.trusts(ctx); err != nil {
 		return err
 	}
 	for _, name := range pol.Ignored() {
@@ -226,7 +224,7 @@ func (r *reading) fail(ctx context.Context, err error) error {
 	case errors.As(err, &quorum):
 		r.gap = fmt.Sprintf("too few witnesses cosigned log %s", r.Name)
 		r.Problem = err.Error()
-	case r.trusts() == nil && r.IndexFault != nil:
+	case r.trusts(ctx) == nil && r.IndexFault != nil:
 		r.gap = faultWords(r.Name, r.IndexFault)
 		r.Problem = r.gap + ": " + err.Error()
 	case r.Required:
@@ -237,6 +235,10 @@ func (r *reading) fail(ctx context.Context, err error) error {
 	}
 	return nil
 }
+
+// codeNoRevision is the refusal of a log that has stated no revision of its index
+// (spec/log.md#errors).
+const codeNoRevision = "no-revision"
 
 // offline falls back to remembered answers, which count only as long as the
 // policy says and only if witnesses vouch for their age.
@@ -249,6 +251,11 @@ func (r *reading) offline(ctx context.Context, why error) {
 		r.Problem += fmt.Sprintf("; its mirror %s answers no lookups, but --full reads the whole log from it", r.Mirror)
 	}
 	lead := fmt.Sprintf("log %s did not answer", r.Name)
+	var refused *log.RequestError
+	if errors.As(why, &refused) && refused.Code == codeNoRevision {
+		lead = fmt.Sprintf("log %s has no index to answer from yet", r.Name)
+		r.Problem = fmt.Sprintf("%s: %v; --full reads the whole log instead", lead, why)
+	}
 	if r.mem.note == nil {
 		r.gap = lead + " and nothing is remembered"
 		return

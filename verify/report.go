@@ -97,17 +97,9 @@ func (r *Report) Completeness() string {
 // incomplete says which answers that every verdict needs are not complete, and
 // what to do.
 func (r *Report) incomplete() string {
-	unproven := func(l LogReport) bool { return answered(l) && l.Complete.unproven }
 	var parts []string
-	if slices.ContainsFunc(r.Logs, unproven) {
-		verb := " says"
-		if n := r.logNames(unproven); strings.HasPrefix(n, "logs ") {
-			verb = " say"
-		}
-		parts = append(parts, "only "+r.logNames(unproven)+verb+" that nothing was left out")
-	}
 	for _, l := range r.Logs {
-		if answered(l) && l.Complete.By == BasisNone && !l.Complete.unproven {
+		if answered(l) && l.Complete.By == BasisNone {
 			parts = append(parts, l.Complete.Why)
 		}
 	}
@@ -212,6 +204,15 @@ func (l *LogReport) State() string {
 		s += "; " + l.Problem
 	}
 	return s
+}
+
+// IndexWords is the sentence about evidence that is held against the log's index, ""
+// if there is none.
+func (l *LogReport) IndexWords() string {
+	if l.IndexFault == nil {
+		return ""
+	}
+	return faultWords(l.Name, l.IndexFault)
 }
 
 // Find returns the paths that what names: a store path, its base name, or its

@@ -236,7 +236,7 @@ func (v *verification) claims(ctx context.Context) error {
 		if err := r.claims(ctx, keys, signers, v.directory.known); err != nil {
 			return err
 		}
-		return r.settle(v.pol.CompletenessOff)
+		return r.settle(ctx, v.pol.CompletenessOff)
 	})
 }
 

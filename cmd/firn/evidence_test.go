@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/firn-log/firn/internal/testreq"
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
@@ -128,7 +129,7 @@ func TestEvidenceSubmit(t *testing.T) {
 		t.Fatal(err)
 	}
 	about := index.Key((&statement.Evidence{Bytes: b}).Convicted().ID())
-	answers, err := second.Client("").Lookup(t.Context(), []string{about}, nil, 0)
+	answers, err := second.Client("").Lookup(t.Context(), log.Query{Keys: []string{about}})
 	if err != nil || len(answers.Of(about)) != 1 {
 		t.Errorf("%+v, %v", answers, err)
 	}

@@ -133,6 +133,8 @@ func logFailure(doing string, err error) error {
 	switch {
 	case errors.As(err, &refused) && refused.Code == codeFrozen:
 		hint = hintFrozen
+	case errors.As(err, &refused) && refused.Code == codeNoRevision:
+		hint = "the log has stated no revision of its index yet, without which it answers no lookups; try again in a moment"
 	case errors.Is(err, log.ErrUnreachable):
 		hint = "see whether the log is up: its address with /healthz answers then"
 	case errors.Is(err, policy.ErrUnknownLog):

@@ -19,6 +19,9 @@ type history struct {
 	head       statement.ID        // the newest statement of the chain
 	forked     bool                // two statements follow one
 	checkpoint *log.Checkpoint
+	// Why statements may be missing, two clauses that are "" if there is no reason:
+	incomplete string // the answer was not whole
+	fault      string // evidence is held against the index that proves it whole
 }
 
 type operatorKey struct {
@@ -36,14 +39,25 @@ type historyEntry struct {
 	why    string
 }
 
+// codeNoRevision is the refusal of a log without an index (spec/log.md#errors).
+const codeNoRevision = "no-revision"
+
 // readHistory asks the log for an operator; nil if the log does not know it.
 func readHistory(ctx context.Context, client *log.Client, id statement.ID) (*history, error) {
 	key := "operator:" + id.String()
-	answers, err := client.Lookup(ctx, []string{key}, nil, 0)
+	answers, err := client.Lookup(ctx, log.Query{Keys: []string{key}})
 	if err != nil {
 		return nil, logFailure("asking the log about the operator", err)
 	}
-	h := &history{id: id, checkpoint: answers.Checkpoint}
+	h := &history{id: id, checkpoint: answers.Checkpoint, incomplete: answers.Incomplete}
+	trust, err := client.IndexTrust(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	if len(trust.Faults) > 0 {
+		f := trust.Faults[0]
+		h.fault = fmt.Sprintf("the index of log %s is wrong: %s; the evidence is in %s", client.Origin(), f.What, f.File)
+	}
 	after := make(map[statement.ID]bool) // statements that have a successor
 	for _, f := range answers.Of(key) {
 		if f.Leaf != nil {
@@ -144,7 +158,7 @@ func (h *history) keyOf(id statement.KeyID) *operatorKey {
 // operatorOfKey asks the log whose key this is; the zero id if nobody's.
 func operatorOfKey(ctx context.Context, client *log.Client, id statement.KeyID) (statement.ID, error) {
 	key := "key:" + id.String()
-	answers, err := client.Lookup(ctx, []string{key}, nil, 0)
+	answers, err := client.Lookup(ctx, log.Query{Keys: []string{key}})
 	if err != nil {
 		return statement.ID{}, logFailure("asking the log about the key "+id.String(), err)
 	}
@@ -197,6 +211,8 @@ func ownHistory(ctx context.Context, client *log.Client, identity statement.KeyI
 func (h *history) mayGoOn(identity statement.KeyID) error {
 	k := h.keyOf(identity)
 	switch {
+	case h.incomplete != "":
+		return failf(exitInconclusive, "a statement that does not follow your newest one forks your chain; try again later", "%s, so your newest statement is not known for certain", h.incomplete)
 	case h.forked:
 		return failf(exitFailed, "`firn operator show "+h.id.String()+"` shows where; if you did not sign both statements, your identity key is not yours alone", "two statements follow one in the operator's chain, so nothing can follow")
 	case k == nil || k.role != statement.RoleIdentity:

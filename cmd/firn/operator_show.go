@@ -19,7 +19,8 @@ func newOperatorShowCmd(a *app) *cobra.Command {
 		Short: "Print what a log tells about an operator",
 		Long: `Show prints the operator's name, contact and keys, and every statement that the
 log lists about it, with its signatures verified. ID is an operator id or the id
-of any of its keys. That the list is complete is the log's word.`,
+of any of its keys. That nothing is left out is proven against the log's index,
+for which only the log itself vouches here.`,
 		Example: `  firn operator show --log https://log.example --log-policy log.policy 9a0b...`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -89,10 +90,21 @@ func (a *app) showHistory(h *history, origin string) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if why := h.unsure(); why != "" {
+		fmt.Fprintf(a.Stderr, "firn: warning: statements may be missing: %s\n", why)
+	}
 	if h.forked {
 		fmt.Fprintln(a.Stderr, "firn: warning: two statements follow one in this operator's chain; from there on it does not count")
 	}
 	return nil
+}
+
+// unsure says why statements may be missing, "" if there is no reason.
+func (h *history) unsure() string {
+	if h.fault != "" {
+		return h.fault
+	}
+	return h.incomplete
 }
 
 func revocation(k *operatorKey) string {
@@ -118,6 +130,7 @@ type historyJSON struct {
 	Head       string           `json:"head"`
 	Forked     bool             `json:"forked"`
 	Keys       []historyKeyJSON `json:"keys"`
+	Incomplete string           `json:"incomplete,omitempty"` // why statements may be missing
 	Statements []historyStJSON  `json:"statements"`
 }
 
@@ -144,7 +157,7 @@ type historyStJSON struct {
 func (h *history) json(origin string) historyJSON {
 	out := historyJSON{
 		Schema: 1, Operator: h.id.String(), Log: origin, Size: h.checkpoint.Size, Name: h.profile.Name, Contact: h.profile.Contact,
-		URL: h.profile.URL, HomeLog: h.profile.HomeLog, Head: h.head.String(), Forked: h.forked,
+		URL: h.profile.URL, HomeLog: h.profile.HomeLog, Head: h.head.String(), Forked: h.forked, Incomplete: h.unsure(),
 	}
 	for _, k := range h.keys {
 		j := historyKeyJSON{ID: k.key.ID().String(), Role: string(k.role), Type: string(k.key.Type()), Public: k.key.Text()}

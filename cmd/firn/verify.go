@@ -197,7 +197,7 @@ func (a *app) showReport(f *verifyFlags, r *verify.Report) error {
 			fmt.Fprintf(a.Stderr, "firn: hint: keep that file and show it to others: it convicts the log by itself\n")
 		}
 		if f := l.IndexFault; f != nil {
-			fmt.Fprintf(a.Stderr, "firn: error: the index of log %s %s; the signed proof is in %s\n", l.Name, f.What, f.File)
+			fmt.Fprintf(a.Stderr, "firn: error: %s; the signed proof is in %s\n", l.IndexWords(), f.File)
 			fmt.Fprintf(a.Stderr, "firn: hint: keep that file and show it to others; --full reads the log without its index\n")
 		}
 	}

@@ -88,7 +88,7 @@ func (l *logSender) Closure(ctx context.Context, digest string) (*statement.Clos
 		return nil, err
 	}
 	key := "digest:sha256:" + digest
-	answers, err := c.Lookup(ctx, []string{key}, nil, 0)
+	answers, err := c.Lookup(ctx, log.Query{Keys: []string{key}})
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -32,6 +33,9 @@ type Lies struct {
 	Omit map[string]bool
 	// Hide leaves these keys out of the index that the log signs from now on.
 	Hide map[string]bool
+	// Index says what stands for an item of a key in the index that the log signs from
+	// now on; false leaves it out. Nil changes nothing.
+	Index func(key string, it index.Item) (index.Item, bool)
 	// Old answers lookups with the revision of this size, which the log has stated
 	// before; 0 with the newest.
 	Old uint64
@@ -41,6 +45,8 @@ type Lies struct {
 	NoTail bool
 	// NoAuditors leaves the cosignatures of auditors out from now on.
 	NoAuditors bool
+	// Absent are auditors, a1 and so on, that do not cosign from now on.
+	Absent map[string]bool
 	// Cut is how many entries an answer to a lookup has at most; 0 is any number.
 	// That is no lie, but an honest log with small answers.
 	Cut int

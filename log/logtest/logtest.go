@@ -324,7 +324,7 @@ func (l *Log) sign(head policy.Head) []byte {
 		cosign(l.witnessKey(i), w)
 	}
 	for i, a := range l.auditors {
-		if !l.lies.NoAuditors {
+		if !l.lies.NoAuditors && !l.lies.Absent[fmt.Sprintf("a%d", i+1)] {
 			cosign(l.auditorKey(i), a)
 		}
 	}

@@ -40,8 +40,12 @@ func (l *Log) revise() {
 			continue
 		}
 		for _, k := range index.StatementKeys(s) {
-			if !l.lies.Hide[k] {
-				m.index.Put(index.KeyHash(k), index.Item{Index: uint64(i), Signer: s.Signer})
+			it, there := index.Item{Index: uint64(i), Signer: s.Signer}, !l.lies.Hide[k]
+			if there && l.lies.Index != nil {
+				it, there = l.lies.Index(k, it)
+			}
+			if there {
+				m.index.Put(index.KeyHash(k), it)
 			}
 		}
 	}
@@ -54,7 +58,7 @@ func (l *Log) revise() {
 // news reports whether the last revision misses a published entry, or the index is to be
 // edited.
 func (l *Log) news() bool {
-	if len(l.maps) == 0 || l.lies.Hide != nil && l.maps[len(l.maps)-1].size < l.size {
+	if len(l.maps) == 0 || (l.lies.Hide != nil || l.lies.Index != nil) && l.maps[len(l.maps)-1].size < l.size {
 		return true
 	}
 	for _, leaf := range l.leaves[l.maps[len(l.maps)-1].size:l.size] {
