@@ -45,6 +45,7 @@ func TestFrozenLogHasNoAge(t *testing.T) {
 			}
 			ps := w.people("a")
 			ps["a"].builds("hello", "hello")
+			w.noRevision(true) // a log ends with its freeze statement
 			c.end(w, own)
 			pol := w.policy(ps, "group g 1 a")
 			w.expect(pol, helloSubject(t), Trusted, "1 found") // fresh, and remembered from now on

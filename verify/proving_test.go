@@ -1,170 +1,197 @@
 package verify
 
 import (
+	"bytes"
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/binary"
-	"fmt"
+	"encoding/json"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/firn-log/firn/log"
-	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
 )
 
-// proving is a log whose answers are proven whole. It is honest and has every
-// auditor's cosignature unless it is told otherwise.
-type proving struct {
-	Log
-	t        testing.TB
-	auditors []string // who cosign
-
-	mu         sync.Mutex
-	lag        uint64          // entries that are not yet in the revision
-	hide       map[uint64]bool // entries that the lists leave out
-	unread     bool            // the tail is not read, whatever the policy says
-	incomplete string
-	changed    bool             // every list has another root than before
-	convicted  []string         // auditors that evidence is held against
-	faults     []log.IndexFault // held against the index
-	found      []log.IndexFault // becomes held when the log is asked
-	err        error            // what asking ends with
-	queries    []log.Query
+// audited makes a world with one log and an index policy: 2 of a1, a2 and a3, of
+// whom some are absent.
+func audited(t testing.TB, options, absent string) *world {
+	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1), logtest.Auditors(3, 2)))
+	w.files = map[string]string{"ix": w.logs[0].IndexPolicyText()}
+	w.lines = []string{"index ix " + options}
+	w.absent(0, absent)
+	return w
 }
 
-// prove makes log n of the world prove its answers and returns it.
-func (w *world) prove(n int, auditors ...string) *proving {
-	if w.proving == nil {
-		w.proving = make(map[string]*proving)
+// absent makes the named auditors of log n cosign nothing from now on, and all others
+// its newest checkpoint.
+func (w *world) absent(n int, names string) {
+	w.logs[n].Lie(func(l *logtest.Lies) {
+		l.Absent = make(map[string]bool)
+		for _, name := range strings.Fields(names) {
+			l.Absent[name] = true
+		}
+	})
+	w.logs[n].Publish()
+}
+
+// noRevision makes log 0 state no revision of what comes, or all of them again.
+func (w *world) noRevision(yes bool) {
+	w.logs[0].Revise()
+	w.logs[0].Lie(func(l *logtest.Lies) { l.NoRevision = yes })
+}
+
+// reset takes the index of log 0 back, signed by its key.
+func (w *world) reset(size uint64) uint64 {
+	w.t.Helper()
+	s, err := statement.Parse(w.logs[0].State(&statement.IndexReset{Origin: w.logs[0].Origin(), MapVersion: 1, Size: size}))
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	p := &proving{t: w.t, auditors: auditors}
-	w.proving[w.logs[n].Origin()] = p
-	return p
+	return w.put(0, s)
 }
 
-func auditorKey(t testing.TB, name string) (ed25519.PrivateKey, policy.Key) {
-	seed := sha256.Sum256([]byte("firn test auditor " + name))
-	key := ed25519.NewKeyFromSeed(seed[:])
-	k, err := policy.NewKey("auditor.example/"+name, policy.TypeCosignature, key.Public().(ed25519.PublicKey))
+func indexPolicy(t testing.TB, l *logtest.Log) *policy.Policy {
+	t.Helper()
+	pol, err := policy.Parse([]byte(l.IndexPolicyText()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return key, k
+	return pol
 }
 
-// indexPolicy is an index policy for a log: k of the named auditors.
-func indexPolicy(t testing.TB, l *logtest.Log, k int, names string) string {
-	text := "log " + l.VKey() + "\n"
-	for _, n := range strings.Fields(names) {
-		_, key := auditorKey(t, n)
-		text += fmt.Sprintf("witness %s %s\n", n, key)
+// convictAuditors keeps evidence that auditors of log 0 vouched for two histories.
+func (w *world) convictAuditors(numbers ...int) {
+	w.t.Helper()
+	l := w.logs[0]
+	other := logtest.New(w.t, logtest.Witnesses(1, 1), logtest.Auditors(3, 2))
+	for range l.Size() {
+		other.Add([]byte("another history"))
 	}
-	return text + fmt.Sprintf("group quorum-of-auditors %d %s\nquorum quorum-of-auditors\n", k, names)
-}
-
-// audited makes a world with one log and an index policy: 2 of x, y and z.
-func audited(t testing.TB, options string, cosign ...string) (*world, *proving) {
-	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1)))
-	w.files = map[string]string{"ix": indexPolicy(t, w.logs[0], 2, "x y z")}
-	w.lines = []string{"index ix " + options}
-	return w, w.prove(0, cosign...)
-}
-
-func (p *proving) IndexTrust(auditors *policy.Policy) (*log.IndexTrust, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, name := range p.convicted {
-		if _, key := auditorKey(p.t, name); auditors != nil {
-			auditors = auditors.Ignoring(key)
+	w.absent(0, "")
+	pol := indexPolicy(w.t, l)
+	all, err := evidence.FromNotes(pol, l.Publish(), other.Publish(), [32]byte{}, nil)
+	if err != nil || len(all) != 4 {
+		w.t.Fatal(len(all), err)
+	}
+	for _, n := range numbers {
+		if _, _, err := log.NewMemory(w.state).Evidence().Add(all[n], pol); err != nil {
+			w.t.Fatal(err)
 		}
 	}
-	return &log.IndexTrust{Auditors: auditors, Faults: p.faults}, nil
 }
 
-func (p *proving) LookupProven(ctx context.Context, q log.Query) (*log.Proven, error) {
-	a, err := p.Lookup(ctx, q.Keys, q.Signers, 0)
+// edited has log n sign an index without a key, and returns the evidence that an
+// entry gives against it. The index is right again afterwards.
+func (w *world) edited(n int, key string, entry uint64) *evidence.Evidence {
+	w.t.Helper()
+	l := w.logs[n]
+	l.Lie(func(lies *logtest.Lies) { lies.Hide = map[string]bool{key: true} })
+	l.Revise()
+	a := ask(w.t, l, key)
+	l.Lie(func(lies *logtest.Lies) { lies.Hide = nil })
+	c := l.Client("")
+	cp, err := c.Accept(context.Background(), a.Note)
 	if err != nil {
-		return nil, err
+		w.t.Fatal(err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.queries = append(p.queries, q)
-	p.faults = append(p.faults, p.found...)
-	p.found = nil
-	if p.err != nil {
-		return nil, p.err
+	p, err := c.ProveInclusion(context.Background(), cp, entry)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	mapped := a.Checkpoint.Size - min(p.lag, a.Checkpoint.Size)
-	out := &log.Proven{
-		Checkpoint: a.Checkpoint, Lists: make(map[string][]log.Found), Heads: make(map[string]log.Known),
-		Read: a.Checkpoint.Size, Vouched: [][]byte{p.cosigned(a.Checkpoint.Note)}, Incomplete: p.incomplete,
+	in := evidence.Included{Index: entry, Proof: p.Hashes}
+	for e, err := range c.Entries(context.Background(), cp, entry, entry+1) {
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		in.Leaf = e.Leaf
 	}
-	if p.lag > 0 && (p.lag <= q.Tail || p.unread) {
-		out.Read = mapped
+	e, err := fraud.FromEntry(&fraud.Map{
+		Key: l.Policy().Logs[0].Key, Checkpoint: a.Note, Trie: a.Trie,
+		Revision: evidence.Included{Index: a.Revision.Index, Leaf: a.Revision.Leaf, Proof: a.Revision.Inclusion},
+	}, in)
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	for _, key := range a.Keys {
-		var items []index.Item
-		var tail []log.Found
-		list := slices.DeleteFunc(slices.Clone(a.Of(key)), func(f log.Found) bool { return p.hide[f.Index] })
-		for _, f := range list {
-			if f.Index < mapped {
-				items = append(items, index.Item{Index: f.Index, Signer: f.Signer})
-			} else if out.Read > mapped {
-				tail = append(tail, f)
+	l.Add([]byte("something new, so that the index is stated again"))
+	l.Publish()
+	return e
+}
+
+// ask returns what a log answers about a key, unverified.
+func ask(t testing.TB, l *logtest.Log, key string) *lookup.Answer {
+	t.Helper()
+	body, err := json.Marshal(lookup.Request{Keys: []lookup.Asked{{Key: key}}, Signers: &[]string{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Post(l.URL()+"/v1/lookup", "application/json", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := lookup.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// hold keeps evidence against a log of the world.
+func (w *world) hold(n int, e *evidence.Evidence) string {
+	w.t.Helper()
+	held, added, err := log.NewMemory(w.state).Evidence().Add(e, w.logs[n].Policy())
+	if err != nil || !added {
+		w.t.Fatal(added, err)
+	}
+	return held.Path
+}
+
+// asking records what a log is asked.
+type asking struct {
+	Log
+	mu      *sync.Mutex
+	queries *[]log.Query
+	after   func(*log.Answers) // changes answers; nil does not
+}
+
+func (a asking) Lookup(ctx context.Context, q log.Query) (*log.Answers, error) {
+	a.mu.Lock()
+	*a.queries = append(*a.queries, q)
+	a.mu.Unlock()
+	answers, err := a.Log.Lookup(ctx, q)
+	if err == nil && a.after != nil {
+		a.after(answers)
+	}
+	return answers, err
+}
+
+// record makes the world record what logs are asked. The function that it
+// returns gives the queries about a key since its last call.
+func (w *world) record() func(key string) []log.Query {
+	var mu sync.Mutex
+	var queries []log.Query
+	w.wrap = func(l Log) Log { return asking{Log: l, mu: &mu, queries: &queries} }
+	return func(key string) (qs []log.Query) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, q := range queries {
+			if slices.Contains(q.Keys, key) {
+				qs = append(qs, q)
 			}
 		}
-		known := q.Known[key]
-		if known.Count > uint64(len(items)) || known.Head != p.head(items[:known.Count]) {
-			return nil, &log.PrefixError{Origin: a.Checkpoint.Origin, Key: key}
-		}
-		out.Lists[key] = append(slices.Clone(list[known.Count:len(items)]), tail...)
-		out.Heads[key] = log.Known{Head: p.head(items), Size: mapped}
+		queries = nil
+		return qs
 	}
-	return out, nil
-}
-
-func (p *proving) head(items []index.Item) index.Head {
-	if len(items) == 0 {
-		return index.Head{}
-	}
-	h := index.ListHead(items)
-	if p.changed {
-		h.Root[0] ^= 1
-	}
-	return h
-}
-
-// cosigned adds the cosignatures of the auditors to a note.
-func (p *proving) cosigned(note []byte) []byte {
-	n, err := policy.ParseNote(note)
-	if err != nil {
-		p.t.Error(err)
-		return nil
-	}
-	for _, name := range p.auditors {
-		key, k := auditorKey(p.t, name)
-		at := uint64(time.Now().Unix())
-		sig := append(binary.BigEndian.AppendUint64(nil, at), ed25519.Sign(key, policy.CosignatureMessage(n.Text, at))...)
-		n.Signatures = append(n.Signatures, policy.Signature{Name: k.Name, ID: k.ID, Sig: sig})
-	}
-	return n.Marshal()
-}
-
-// asked is the queries about a key since the last call.
-func (p *proving) asked(key string) (qs []log.Query) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, q := range p.queries {
-		if slices.Contains(q.Keys, key) {
-			qs = append(qs, q)
-		}
-	}
-	p.queries = nil
-	return qs
 }

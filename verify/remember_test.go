@@ -3,7 +3,6 @@ package verify
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -32,11 +32,10 @@ func watch(l *logtest.Log) *lookups {
 	l.Lie(func(lies *logtest.Lies) {
 		lies.Edit = func(path string, status int, body []byte) (int, []byte) {
 			if path == "v1/lookup" {
-				var a struct{ Leaves map[string]any }
-				if json.Unmarshal(body, &a) == nil {
+				if a, err := lookup.Parse(body); err == nil {
 					seen.mu.Lock()
 					seen.n++
-					seen.bodies += len(a.Leaves)
+					seen.bodies += len(a.Bodies)
 					seen.mu.Unlock()
 				}
 			}
@@ -59,6 +58,7 @@ func TestASecondRunAsksOnlyForWhatIsNew(t *testing.T) {
 	w := newWorld(t)
 	ps := w.people("a b")
 	ps["a"].builds("hello", "hello")
+	w.logs[0].Revise()
 	pol := w.policy(ps, "group g all a b")
 	seen := watch(w.logs[0])
 	w.expect(pol, helloSubject(t), Untrusted, "1 found")
@@ -178,6 +178,16 @@ func TestRememberedAnswersNeedEveryKeyOfTheOperators(t *testing.T) {
 	w.expect(w.policy(ps, "group g 1 a b"), helloSubject(t), Inconclusive, "log log0 did not answer and nothing is remembered")
 }
 
+// silent is a log that is gone when it is asked about paths.
+type silent struct{ Log }
+
+func (s silent) Lookup(ctx context.Context, q log.Query) (*log.Answers, error) {
+	if strings.HasPrefix(q.Keys[0], "out:") {
+		return nil, log.ErrUnreachable
+	}
+	return s.Log.Lookup(ctx, q)
+}
+
 // The log tells about a new key and is gone before it tells what that key claims.
 func TestRememberedClaimsAreNotEnoughForANewKey(t *testing.T) {
 	w := newWorld(t, logtest.New(t, logtest.Witnesses(1, 1)))
@@ -189,14 +199,7 @@ func TestRememberedClaimsAreNotEnoughForANewKey(t *testing.T) {
 	fresh := signer(t, "fresh")
 	ps["a"].addKey(fresh, statement.RoleBuild)
 	w.put(0, w.sign(fresh, buildOf(t, "hello", "evil"), nil))
-	w.logs[0].Lie(func(l *logtest.Lies) {
-		l.Edit = func(path string, status int, body []byte) (int, []byte) {
-			if bytes.Contains(body, []byte(`"key":"out:`)) {
-				return 503, nil
-			}
-			return status, body
-		}
-	})
+	w.wrap = func(l Log) Log { return silent{l} }
 	w.expect(pol, helloSubject(t), Inconclusive, "log log0 did not answer and not every key of the operators is remembered")
 }
 
@@ -204,6 +207,7 @@ func TestDamagedStateIsThrownAwayWithAWarning(t *testing.T) {
 	w := newWorld(t)
 	ps := w.people("a")
 	ps["a"].builds("hello", "hello")
+	w.logs[0].Revise()
 	pol := w.policy(ps, "group g 1 a")
 	w.verify(pol, helloSubject(t))
 	files := stateFiles(t, w.state)
@@ -335,11 +339,11 @@ func sealed(body []byte) []byte {
 // chatty is a log that sends the bodies of everybody, asked for or not.
 type chatty struct{ Log }
 
-func (c chatty) Lookup(ctx context.Context, keys []string, signers []statement.KeyID, after uint64) (*log.Answers, error) {
-	if len(signers) > 0 {
-		signers = nil
+func (c chatty) Lookup(ctx context.Context, q log.Query) (*log.Answers, error) {
+	if len(q.Signers) > 0 {
+		q.Signers = nil
 	}
-	return c.Log.Lookup(ctx, keys, signers, after)
+	return c.Log.Lookup(ctx, q)
 }
 
 // A stranger's claim that nobody asked for is not kept, and least of all as that
@@ -352,16 +356,9 @@ func TestBodiesThatNobodyAskedForAreNotRemembered(t *testing.T) {
 		w.put(0, cacheSig(t, cacheKey(fmt.Sprintf("stranger-%d", i)), s.Info))
 	}
 	pol := w.policy(nil, "operator cache key "+keyID(t, cache).String(), "group g any cache signed")
-	opts := w.options()
-	opts.Open = func(ref *LogRef) (Log, error) {
-		c, err := log.NewClient(ref.URL, ref.Policy, log.Options{Memory: log.NewMemory(w.state)})
-		return chatty{c}, err
-	}
+	w.wrap = func(l Log) Log { return chatty{l} }
 	for run := range 2 {
-		r, err := Verify(t.Context(), pol, []Subject{s}, opts)
-		if err != nil {
-			t.Fatal(err)
-		}
+		r := w.verify(pol, s)
 		if p := r.Paths[0]; p.Verdict != Untrusted || len(p.Claims) != 0 || len(r.Warnings) != 0 {
 			t.Errorf("run %d: %v (%s), claims %+v, warnings %q", run, p.Verdict, p.Reason, p.Claims, r.Warnings)
 		}

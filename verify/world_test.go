@@ -26,8 +26,7 @@ type world struct {
 	lines []string // log lines of the policy; empty means every log is required
 	full  bool
 	files map[string]string // index policies by name
-	// proving are logs that prove their answers, by origin.
-	proving map[string]*proving
+	wrap  func(Log) Log     // changes the log that is asked; nil does not
 }
 
 func newWorld(t testing.TB, logs ...*logtest.Log) *world {
@@ -234,15 +233,11 @@ func (w *world) parse(text string) *Policy {
 
 func (w *world) options() Options {
 	o := Options{StateDir: w.state, Full: w.full, Now: w.now}
-	if w.proving != nil {
+	if w.wrap != nil {
 		mem := log.NewMemory(w.state)
 		o.Open = func(ref *LogRef) (Log, error) {
 			l, err := log.NewClient(ref.URL, ref.Policy, log.Options{Memory: mem, Now: w.now})
-			if p := w.proving[ref.Origin]; p != nil {
-				p.Log = l
-				return p, err
-			}
-			return l, err
+			return w.wrap(l), err
 		}
 	}
 	return o

@@ -33,6 +33,10 @@ func (l *Log) revise() {
 	if l.lies.NoRevision && len(l.maps) > 0 || !l.news() {
 		return
 	}
+	if l.size == 0 { // a log begins with a statement of its own, and has no revision before
+		l.add([]byte("the first entry of the log"))
+		l.publish()
+	}
 	m := &revised{size: l.size}
 	for i, leaf := range l.leaves[:l.size] {
 		s, err := statement.Parse(leaf)
