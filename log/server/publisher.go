@@ -169,6 +169,14 @@ func (p *publisher) health() error {
 	return cmp.Or(p.failed, p.refused)
 }
 
+// fixed returns the size below which nothing changes any more: that of the newest
+// checkpoint that was signed, and so recorded, public or not.
+func (p *publisher) fixed() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.current.head.Size, p.signed.head.Size)
+}
+
 // watch is latest, and a channel that is closed when it changes.
 func (p *publisher) watch() (published, <-chan struct{}) {
 	p.mu.Lock()

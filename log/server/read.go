@@ -36,12 +36,13 @@ func (s *Server) getCheckpoint(w http.ResponseWriter, r *http.Request) error {
 }
 
 // getTile answers GET /tile/<level>/<index>[.p/<width>] and
-// /tile/entries/<index>[.p/<width>]. It serves nothing beyond the public
-// checkpoint: what lies there on disk may still change.
+// /tile/entries/<index>[.p/<width>]. It serves nothing beyond the newest signed
+// checkpoint: what lies there on disk may still change. Auditors read what is signed
+// and not public yet, before they cosign it.
 func (s *Server) getTile(w http.ResponseWriter, r *http.Request) error {
-	notFound := &httpError{http.StatusNotFound, "no-such-tile", "there is no such tile at or below the published checkpoint", 0}
+	notFound := &httpError{http.StatusNotFound, "no-such-tile", "there is no such tile at or below the newest checkpoint", 0}
 	t, ok := parseTile(r.PathValue("path"))
-	if !ok || store.TileWidth(t.level, t.index, s.publisher.latest().head.Size) < t.width {
+	if !ok || store.TileWidth(t.level, t.index, s.publisher.fixed()) < t.width {
 		return notFound
 	}
 	readable(w)
