@@ -56,8 +56,8 @@ type Client struct {
 	onTrouble func(error)
 	patience  time.Duration // see mirrorPatience
 
-	batch   int  // keys of one lookup
-	offline bool // the source is a bundle
+	batch   int           // keys of one lookup
+	offline *bundleSource // if that is the source; nil otherwise
 }
 
 // NewClient returns a client for the log at a URL: http://, https://, or file://

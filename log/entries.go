@@ -55,6 +55,9 @@ func ParseLeaves(b []byte) ([][]byte, error) {
 // the tree of cp; to is at most cp.Size. After an error it yields nothing more.
 // Errors match ErrUnreachable or ErrNotFound or are a *ProofError.
 func (c *Client) Entries(ctx context.Context, cp *Checkpoint, from, to uint64) iter.Seq2[Entry, error] {
+	if c.offline != nil && from <= to && to <= cp.Size {
+		return c.offline.entries(cp, from, to)
+	}
 	return func(yield func(Entry, error) bool) {
 		if from > to || to > cp.Size {
 			yield(Entry{}, fmt.Errorf("entries %d to %d of %s: the checkpoint has size %d", from, to, c.origin, cp.Size))

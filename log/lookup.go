@@ -152,6 +152,9 @@ func newLooking(c *Client, q Query) *looking {
 			l.queue = append(l.queue, question{Asked: lookup.Asked{Key: k, From: q.Known[k].Count}})
 		}
 	}
+	if c.offline != nil {
+		c.offline.sort(l.queue)
+	}
 	return l
 }
 
@@ -163,7 +166,7 @@ type looking struct {
 	wanted map[statement.KeyID]bool
 	queue  []question
 	// record, if not nil, is called with every answer that was verified.
-	record func(asked []question, answer *lookup.Answer, raw []byte) error
+	record func(cp *Checkpoint, asked []question, answer *lookup.Answer) error
 }
 
 // question is a part of a list that is still to be asked for.
@@ -210,7 +213,7 @@ func (l *looking) ask(ctx context.Context) error {
 	if err := l.take(ctx, cp, asked, answer); err != nil || l.record == nil {
 		return err
 	}
-	return l.record(asked, answer, b)
+	return l.record(cp, asked, answer)
 }
 
 // trim cuts every list at the size of the oldest answer, so that all are about

@@ -146,7 +146,7 @@ func (m *Memory) swap(origin string, old, note []byte) (bool, error) {
 // remembered one, and remembers it if it is newer. The caller has asked whether
 // the log is convicted.
 func (m *Memory) admit(ctx context.Context, c *Client, cp *Checkpoint) error {
-	if c.offline {
+	if c.offline != nil {
 		return m.compare(ctx, c, cp)
 	}
 	for {
