@@ -49,10 +49,19 @@ func (w *Witness) addCheckpoint(ctx context.Context, body []byte) ([]byte, error
 		return nil, refuse(400, "W3", "the old size %d is larger than the checkpoint's %d", req.Old, req.Head.Size)
 	}
 	announced()
+	passed, err := w.pass(ctx, req, refuse)
+	if err != nil {
+		return nil, err
+	}
 	var line string
 	old, err := w.store.Update(ctx, l.Origin, func(latest State) ([]byte, error) {
 		if err := permit(latest, req, refuse); err != nil {
 			return nil, err
+		}
+		if !passed {
+			r := refuse(503, "gate", "another request changed what this one goes on from; send it again")
+			r.RetryAfter = time.Second
+			return nil, r
 		}
 		note, mine, err := w.cosign(latest, req, signatures)
 		line = mine
@@ -62,6 +71,18 @@ func (w *Witness) addCheckpoint(ctx context.Context, body []byte) ([]byte, error
 		return nil, w.refused(ctx, l, old, req, err)
 	}
 	return []byte(line), nil
+}
+
+// pass asks the gate about a checkpoint that would be cosigned, and reports whether
+// it let it pass. One that would be refused is not asked about.
+func (w *Witness) pass(ctx context.Context, req *Request, refuse func(int, string, string, ...any) *Refusal) (bool, error) {
+	if w.gate == nil {
+		return true, nil
+	}
+	if permit(w.store.Latest(req.Head.Origin), req, refuse) != nil {
+		return false, nil
+	}
+	return true, w.gate(ctx, req)
 }
 
 // verify returns the signature lines of the log: every one under the name and

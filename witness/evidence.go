@@ -22,8 +22,8 @@ var (
 	// ErrNotEvidence is matched by the error for bytes that convict nobody.
 	ErrNotEvidence = errors.New("it convicts nobody")
 	// ErrNotOurs is matched by the error for evidence against somebody who is no
-	// log of this witness.
-	ErrNotOurs = errors.New("it is not against a log that this witness knows")
+	// log of this witness, or against an index.
+	ErrNotOurs = errors.New("it is not evidence of two histories of a log that this witness knows")
 )
 
 // Evidence checks evidence of misbehaviour of a log. If it convicts one that
@@ -39,6 +39,9 @@ func (w *Witness) Evidence(ctx context.Context, b []byte) (origin string, err er
 		if _, err := e.VerifySelf(); err == nil {
 			w.log.Error("evidence against this witness itself: its key signed two histories", "origin", e.Origin())
 		}
+	}
+	if e.Kind == evidence.KindIndex {
+		return "", fmt.Errorf("%w: it is against the index of %s, and a witness signs for the history of a log alone; hand it to a firn-peer", ErrNotOurs, e.Origin())
 	}
 	l := w.known(e.Origin())
 	if e.Kind != evidence.KindLog || l == nil {

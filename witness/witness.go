@@ -46,7 +46,15 @@ type Options struct {
 	// Convicted is called with new evidence, for which an origin is refused from
 	// now on; nil does nothing.
 	Convicted func(evidence.Held)
+	// Gate, if not nil, decides beside the steps of a witness whether a checkpoint is
+	// cosigned. See [Gate].
+	Gate Gate
 }
+
+// A Gate is asked about each checkpoint that this package would cosign, before it
+// does; no lock is held. An error is why it is not cosigned: a *Refusal is answered as
+// it is. It may be called concurrently, also with several checkpoints of one origin.
+type Gate func(ctx context.Context, req *Request) error
 
 // A Witness answers add-checkpoint requests. It may be used concurrently.
 type Witness struct {
@@ -55,6 +63,7 @@ type Witness struct {
 	log       *slog.Logger
 	now       func() time.Time
 	convicted func(evidence.Held)
+	gate      Gate
 
 	mu   sync.RWMutex // guards logs and the lists' file
 	logs map[string]*knownLog
@@ -76,7 +85,7 @@ type knownLog struct {
 // before. It does not close the store.
 func New(o Options) (*Witness, error) {
 	w := &Witness{
-		store: o.Store, key: o.Key, log: o.Logger, now: o.Now, convicted: o.Convicted,
+		store: o.Store, key: o.Key, log: o.Logger, now: o.Now, convicted: o.Convicted, gate: o.Gate,
 		logs: make(map[string]*knownLog), doubt: make(chan struct{}, 1),
 	}
 	if w.now == nil {

@@ -36,6 +36,11 @@ type Lies struct {
 	// Index says what stands for an item of a key in the index that the log signs from
 	// now on; false leaves it out. Nil changes nothing.
 	Index func(key string, it index.Item) (index.Item, bool)
+	// Extra adds items to the lists of keys in the index that the log signs from now on,
+	// after those of the entry with their index.
+	Extra map[string][]index.Item
+	// Trie changes the trie of the index that the log signs from now on.
+	Trie func(*index.Node) *index.Node
 	// Old answers lookups with the revision of this size, which the log has stated
 	// before; 0 with the newest.
 	Old uint64
@@ -60,7 +65,7 @@ type Lies struct {
 }
 
 // Handler serves the static tree and the API: GET checkpoint, tile/…,
-// v1/proof, v1/log, and POST v1/statements, v1/lookup. A submission is published at
+// v1/proof, v1/log, v1/index/…, and POST v1/statements, v1/lookup. A submission is published at
 // once.
 func (l *Log) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -103,6 +108,8 @@ func (l *Log) answer(path string, r *http.Request) (int, []byte) {
 		return l.prove(r)
 	case path == "v1/lookup" && r.Method == http.MethodPost:
 		return l.lookup(r)
+	case strings.HasPrefix(path, "v1/index/"):
+		return l.showIndex(path, r.URL.Query())
 	case path == "v1/log":
 		return reply(http.StatusOK, map[string]any{"schema": 1, "origin": l.origin, "vkey": l.VKey(), "mode": "open", "size": l.size, "version": "logtest"})
 	}

@@ -19,6 +19,8 @@ type revised struct {
 	size  uint64 // of the map
 	at    uint64 // entry of the revision
 	leaf  []byte
+	khs   []index.Hash // of the map, perhaps more than once
+	trie  *index.Node  // instead of that of index, if the log has edited it
 }
 
 // Revise states a revision of the index if there is news, and publishes it. A lookup
@@ -49,11 +51,23 @@ func (l *Log) revise() {
 				it, there = l.lies.Index(k, it)
 			}
 			if there {
-				m.index.Put(index.KeyHash(k), it)
+				m.put(index.KeyHash(k), it)
+			}
+		}
+		for k, items := range l.lies.Extra {
+			for _, it := range items {
+				if it.Index == uint64(i) {
+					m.put(index.KeyHash(k), it)
+				}
 			}
 		}
 	}
-	m.leaf = l.State(&statement.Revision{Origin: l.origin, Size: m.size, Root: m.index.Root(), MapVersion: index.MapVersion})
+	root := m.index.Root()
+	if l.lies.Trie != nil {
+		m.trie = l.lies.Trie(m.index.Prove(m.khs))
+		root = m.trie.Hash()
+	}
+	m.leaf = l.State(&statement.Revision{Origin: l.origin, Size: m.size, Root: root, MapVersion: index.MapVersion})
 	m.at = l.add(m.leaf)
 	l.maps = append(l.maps, m)
 	l.publish()
@@ -62,7 +76,7 @@ func (l *Log) revise() {
 // news reports whether the last revision misses a published entry, or the index is to be
 // edited.
 func (l *Log) news() bool {
-	if len(l.maps) == 0 || (l.lies.Hide != nil || l.lies.Index != nil) && l.maps[len(l.maps)-1].size < l.size {
+	if len(l.maps) == 0 || (l.lies.Hide != nil || l.lies.Index != nil || l.lies.Extra != nil || l.lies.Trie != nil) && l.maps[len(l.maps)-1].size < l.size {
 		return true
 	}
 	for _, leaf := range l.leaves[l.maps[len(l.maps)-1].size:l.size] {

@@ -30,6 +30,9 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	if s.o.Extra.Routes != nil {
+		s.o.Extra.Routes(mux)
+	}
 	return mux
 }
 
@@ -181,6 +184,12 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	if err := s.witness.Doubt(); err != nil {
 		refuse(w, http.StatusServiceUnavailable, err.Error(), retryPeers)
 		return
+	}
+	if s.o.Extra.Ready != nil {
+		if err := s.o.Extra.Ready(); err != nil {
+			refuse(w, http.StatusServiceUnavailable, err.Error(), retryPeers)
+			return
+		}
 	}
 	_, _ = io.WriteString(w, "ok\n")
 }

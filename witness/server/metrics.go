@@ -44,6 +44,7 @@ func newMetrics(s *Server) *metrics {
 	}
 	m.registry.MustRegister(m.cosigned, m.refusals, m.duration, m.listFailures, m.adopted,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(s.o.Extra.Collectors...)
 	gauge := func(name, help string, f func() float64) {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
 	}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/firn-log/firn/log/evidence"
@@ -38,6 +40,23 @@ type Options struct {
 	// place.
 	NoPeerCheck bool
 	Now         func() time.Time // nil is time.Now
+	// Extra is what makes the witness more than one; the zero value is a plain one.
+	Extra Extra
+}
+
+// Extra is what a program adds that is a witness and more.
+type Extra struct {
+	Gate witness.Gate
+	// Routes adds to the HTTP interface; nil adds nothing.
+	Routes func(*http.ServeMux)
+	// Page is the status page instead of that of a witness, and Status what it and the
+	// JSON form say about a log in addition; both may be nil.
+	Page   *template.Template
+	Status func(origin string) any
+	// Ready says why the program is not ready although the witness is; nil is always.
+	Ready func() error
+	// Collectors are metrics.
+	Collectors []prometheus.Collector
 }
 
 // A Server is a running witness.
@@ -99,6 +118,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s.witness, err = witness.New(witness.Options{
 		Store: store, Key: key, Logs: logs, Logger: o.Logger, Now: o.Now, Convicted: hooks.Run,
+		Gate: o.Extra.Gate,
 	})
 	if err != nil {
 		return nil, errors.Join(err, store.Close())

@@ -38,6 +38,7 @@ type statusLog struct {
 	Cosigned int64  `json:"cosigned,omitempty"` // unix seconds of the cosignature
 	State    string `json:"state"`              // following, waiting, refused
 	QPD      uint64 `json:"qpd,omitempty"`
+	Audit    any    `json:"audit,omitempty"` // of Extra.Status
 }
 
 func (s *Server) status() *status {
@@ -76,16 +77,23 @@ func (s *Server) statusLog(l witness.Log) statusLog {
 			}
 		}
 	}
+	if s.o.Extra.Status != nil {
+		out.Audit = s.o.Extra.Status(l.Origin)
+	}
 	return out
 }
 
 //go:embed status.html
 var statusText string
 
-var statusTemplate = template.Must(template.New("status").Funcs(template.FuncMap{
+// PageFuncs are what templates of status pages may call: ago and utc write a time in
+// unix seconds for people.
+var PageFuncs = template.FuncMap{
 	"ago": func(unix int64) string { return ago(time.Since(time.Unix(unix, 0))) },
 	"utc": func(unix int64) string { return time.Unix(unix, 0).UTC().Format("2006-01-02 15:04:05 UTC") },
-}).Parse(statusText))
+}
+
+var statusTemplate = template.Must(template.New("status").Funcs(PageFuncs).Parse(statusText))
 
 // ago says how long ago something was, for people.
 func ago(d time.Duration) string {
@@ -105,7 +113,11 @@ func ago(d time.Duration) string {
 // statusPage is for people; it has no script and loads nothing.
 func (s *Server) statusPage(w http.ResponseWriter, _ *http.Request) {
 	var b bytes.Buffer
-	if err := statusTemplate.Execute(&b, s.status()); err != nil {
+	page := statusTemplate
+	if s.o.Extra.Page != nil {
+		page = s.o.Extra.Page
+	}
+	if err := page.Execute(&b, s.status()); err != nil {
 		s.log.Error("making the status page failed", "error", err)
 		refuse(w, http.StatusInternalServerError, "the page could not be made", 0)
 		return

@@ -1,0 +1,177 @@
+package audit
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/index"
+)
+
+// Bounds of a state.
+const (
+	maxSpans  = 64 // further ones are joined with their neighbours
+	maxWrongs = 16 // wrong revisions that evidence is looked for, of one span
+)
+
+// state is what is known of the revisions of a log, apart from the map
+// (spec/auditor.md#directory).
+type state struct {
+	checked uint64  // every revision below this size was compared
+	spans   []span  // in the order of the log
+	wrongs  []wrong // in the order of the log
+}
+
+// A span is a range of checkpoints that hold a wrong revision which they do not
+// withdraw: those of sizes above from, up to to.
+type span struct {
+	from uint64 // index of the first wrong revision
+	to   uint64 // index of the index-reset that withdraws them all; 0 while there is none
+	most uint64 // largest size of a wrong revision
+}
+
+// A wrong is a revision that is not right.
+type wrong struct {
+	at, size  uint64
+	root      index.Hash
+	withdrawn bool // looked at once more, and then forgotten
+}
+
+// clone returns a state that shares nothing with s.
+func (s *state) clone() state {
+	return state{s.checked, append([]span(nil), s.spans...), append([]wrong(nil), s.wrongs...)}
+}
+
+// open returns the span that no index-reset has ended, nil if there is none.
+func (s *state) open() *span {
+	if n := len(s.spans); n > 0 && s.spans[n-1].to == 0 {
+		return &s.spans[n-1]
+	}
+	return nil
+}
+
+// refuses returns the span that keeps a checkpoint of this size from being
+// cosigned, nil if none does.
+func (s *state) refuses(size uint64) *span {
+	for i := range s.spans {
+		if sp := &s.spans[i]; sp.from < size && (sp.to == 0 || size <= sp.to) {
+			return sp
+		}
+	}
+	return nil
+}
+
+// add notes a wrong revision.
+func (s *state) add(w wrong) {
+	sp := s.open()
+	if sp == nil {
+		s.spans = append(s.spans, span{from: w.at})
+		sp = &s.spans[len(s.spans)-1]
+	}
+	sp.most = max(sp.most, w.size)
+	known := slices.ContainsFunc(s.wrongs, func(v wrong) bool { return v.at == w.at })
+	if !known && len(s.wrongs) < maxWrongs {
+		s.wrongs = append(s.wrongs, w)
+	}
+	if n := len(s.spans); n > maxSpans {
+		// Joined, they refuse more than each of them.
+		s.spans[n-2].from = s.spans[n-3].from
+		s.spans = append(s.spans[:n-3], s.spans[n-2:]...)
+	}
+}
+
+// reset notes that the index-reset at an index withdraws revisions of at most a
+// size, and reports whether it ends anything.
+func (s *state) reset(at, size uint64) bool {
+	sp := s.open()
+	if sp == nil || size < sp.most {
+		return false
+	}
+	sp.to = at
+	for i := range s.wrongs {
+		s.wrongs[i].withdrawn = true
+	}
+	return true
+}
+
+const stateHeader = "firn-auditor state v1"
+
+func (s *state) marshal() []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\nchecked %d\n", stateHeader, s.checked)
+	for _, sp := range s.spans {
+		fmt.Fprintf(&b, "span %d %d %d\n", sp.from, sp.to, sp.most)
+	}
+	for _, w := range s.wrongs {
+		fmt.Fprintf(&b, "wrong %d %d %x %t\n", w.at, w.size, w.root[:], w.withdrawn)
+	}
+	b.WriteString("end\n")
+	return []byte(b.String())
+}
+
+// errState says that a file is not a state.
+var errState = errors.New("it is not a state of an audit")
+
+// parseState reads what marshal writes, and nothing else.
+func parseState(b []byte) (state, error) {
+	var s state
+	lines := strings.Split(string(b), "\n")
+	if lines[0] != stateHeader {
+		return state{}, errState
+	}
+	for _, line := range lines[1:] {
+		word, rest, _ := strings.Cut(line, " ")
+		var err error
+		switch word {
+		case "checked":
+			_, err = fmt.Sscanf(rest, "%d", &s.checked)
+		case "span":
+			var sp span
+			_, err = fmt.Sscanf(rest, "%d %d %d", &sp.from, &sp.to, &sp.most)
+			s.spans = append(s.spans, sp)
+		case "wrong":
+			var w wrong
+			var root string
+			if _, err = fmt.Sscanf(rest, "%d %d %s %t", &w.at, &w.size, &root, &w.withdrawn); err == nil && len(root) == 2*len(w.root) {
+				_, err = hex.Decode(w.root[:], []byte(root))
+			}
+			s.wrongs = append(s.wrongs, w)
+		}
+		if err != nil {
+			return state{}, fmt.Errorf("%w: %.60q", errState, line)
+		}
+	}
+	if string(s.marshal()) != string(b) {
+		return state{}, errState
+	}
+	return s, nil
+}
+
+// readState reads the state, the zero one if there is none.
+func readState(path string) (state, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return state{}, nil
+	}
+	if err != nil {
+		return state{}, err
+	}
+	return parseState(b)
+}
+
+// save writes the state.
+func (a *Auditor) save() error {
+	a.mu.Lock()
+	st := a.state.clone()
+	a.mu.Unlock()
+	if err := durable.WriteFile(a.file, st.marshal(), 0o644); err != nil {
+		return fmt.Errorf("writing the state of the audit: %w", err)
+	}
+	a.saved = st.checked
+	return nil
+}
