@@ -5,13 +5,26 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
 
 	"github.com/firn-log/firn/log"
 )
 
 var (
 	errNoURL     = errors.New("no URL says where this log itself is")
+	errTooMuch   = fmt.Errorf("it answers more than %d bytes", int64(maxAnswers))
 	errNotProven = errors.New("its checkpoint is not proven to go on from what others were shown")
+)
+
+const (
+	// askTimeout bounds one look-up or submission, however many requests it takes.
+	askTimeout = time.Minute
+	// maxAnswers bounds what a log may answer to one of them, in bytes without compression:
+	// what comes after a revision of its index may be much, and is read in full.
+	maxAnswers = 256 << 20
 )
 
 // client returns a client of a log itself, for look-ups and submissions, under its
@@ -26,7 +39,9 @@ func (h *Hub) client(o *origin) (*log.Client, error) {
 	case o.URL == "":
 		return nil, errNoURL
 	}
-	return log.NewClient(o.URL, pol, log.Options{Origin: o.Origin, HTTP: h.o.HTTP, Timeout: h.o.Timeout, Now: h.o.Now, UserAgent: userAgent})
+	bounded := *h.o.HTTP
+	bounded.Transport = &budget{to: h.o.HTTP.Transport, left: maxAnswers}
+	return log.NewClient(o.URL, pol, log.Options{Origin: o.Origin, HTTP: &bounded, Timeout: h.o.Timeout, Now: h.o.Now, UserAgent: userAgent})
 }
 
 // believe returns nil if a checkpoint that came with an answer is of the history that
@@ -45,4 +60,39 @@ func (h *Hub) believe(ctx context.Context, o *origin, cp *log.Checkpoint) error 
 		return nil
 	}
 	return errNotProven
+}
+
+// A budget is a transport that reads so many bytes of answers and no more, so that a
+// log fills no memory with an answer that goes on for ever.
+type budget struct {
+	to   http.RoundTripper // nil is the default one
+	left int64             // changed atomically
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (b *budget) RoundTrip(r *http.Request) (*http.Response, error) {
+	to := b.to
+	if to == nil {
+		to = http.DefaultTransport
+	}
+	r = r.Clone(r.Context())
+	r.Header.Del("Accept-Encoding") // the transport decompresses, so that this is counted
+	resp, err := to.RoundTrip(r)
+	if err == nil {
+		resp.Body = &spending{resp.Body, b}
+	}
+	return resp, err
+}
+
+type spending struct {
+	io.ReadCloser
+	b *budget
+}
+
+func (s *spending) Read(p []byte) (int, error) {
+	n, err := s.ReadCloser.Read(p)
+	if atomic.AddInt64(&s.b.left, -int64(n)) < 0 {
+		return 0, errTooMuch
+	}
+	return n, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/policy"
 )
 
@@ -70,9 +71,14 @@ func (h *Hub) held(held evidence.Held, added bool, from string) {
 	if !added {
 		return
 	}
-	h.o.Logger.Error("evidence: two histories", "kind", string(held.Verdict.Kind), "origin", held.Verdict.Origin,
-		"against", held.Verdict.Name, "file", held.Path, "from", from)
-	h.o.Metrics.evidence(held.Verdict)
+	v := held.Verdict
+	logger := h.o.Logger.With("kind", string(v.Kind), "origin", v.Origin, "against", v.Name, "file", held.Path, "from", from)
+	if v.Kind == evidence.KindIndex {
+		logger.Error("evidence: a wrong index", "size", v.Size, "map version", v.MapVersion, "why", v.Why)
+	} else {
+		logger.Error("evidence: two histories")
+	}
+	h.o.Metrics.evidence(v)
 	h.o.Hooks.Run(held)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -150,7 +156,7 @@ func (h *Hub) againstWitnesses(ctx context.Context, o *origin, s *signed) error 
 }
 
 // AddEvidence implements [Sink]. Errors match those of [evidence.Parse] and
-// [evidence.Evidence.Verify] if it convicts nobody whom the policies name.
+// [fraud.Verify] if it convicts nobody whom the policies name.
 func (h *Hub) AddEvidence(b []byte, from string) (bool, error) {
 	e, err := evidence.Parse(b)
 	if err != nil {
@@ -206,12 +212,12 @@ func (h *Hub) Evidence() ([]Evidence, error) {
 	var all []Evidence
 	for _, x := range held {
 		for _, pol := range h.policies() {
-			v, err := x.Evidence.Verify(pol)
+			v, err := fraud.Verify(x.Evidence, pol)
 			if err != nil {
 				continue
 			}
 			sum := sha256.Sum256(x.Bytes)
-			all = append(all, Evidence{Hash: hex.EncodeToString(sum[:]), Bytes: x.Bytes, Kind: v.Kind, Origin: v.Origin, Key: v.Key})
+			all = append(all, Evidence{Hash: hex.EncodeToString(sum[:]), Bytes: x.Bytes, Verdict: v})
 			break
 		}
 	}

@@ -10,7 +10,9 @@
 //
 // Around the hub: a [Poller] fetches checkpoints and evidence from others, a
 // [Feeder] shows new checkpoints to witnesses, a [Mirror] keeps a whole log, and
-// [Handler] serves all of it again. Package federation/p2p spreads the same bytes
+// [Handler] serves all of it again. Evidence against the index of a log
+// (log/index/fraud) is kept and passed on like all other; the log's checkpoints go on
+// being believed. Package federation/p2p spreads the same bytes
 // by gossip, behind [Sink].
 package federation
 
@@ -42,8 +44,10 @@ type Log struct {
 
 // Options are what a Hub is made from.
 type Options struct {
-	Dir      string // state of the hub, made if missing; "" keeps it in memory
-	Logs     []Log
+	Dir  string // state of the hub, made if missing; "" keeps it in memory
+	Logs []Log
+	// Evidence is where evidence is kept: with fraud.Judge, or none is taken
+	// against an index.
 	Evidence *evidence.Store
 	Hooks    *evidence.Hooks // run for new evidence; may be nil
 	HTTP     *http.Client    // nil is a client of its own
@@ -116,11 +120,10 @@ type Sink interface {
 	Evidence() ([]Evidence, error)
 }
 
-// Evidence is a file that convicts a log or a witness.
+// Evidence is a file that convicts a log, its index or a witness. Against an index it
+// ends no trust in the checkpoints of its log.
 type Evidence struct {
-	Hash   string // SHA-256 of Bytes in hexadecimal
-	Bytes  []byte
-	Kind   evidence.Kind
-	Origin string
-	Key    policy.Key // whom it convicts
+	Hash  string // SHA-256 of Bytes in hexadecimal
+	Bytes []byte
+	evidence.Verdict
 }

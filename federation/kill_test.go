@@ -12,6 +12,7 @@ import (
 
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -42,7 +43,7 @@ func mirrorProgram(dir, url string) error {
 	}
 	ctx := context.Background()
 	hub, err := federation.NewHub(federation.Options{
-		Dir: filepath.Join(dir, "hub"), Evidence: evidence.NewStore(filepath.Join(dir, "evidence")),
+		Dir: filepath.Join(dir, "hub"), Evidence: evidence.NewStore(filepath.Join(dir, "evidence"), evidence.WithJudge(fraud.Judge)),
 		Logs: []federation.Log{{Policy: pol, Origin: pol.Origins()[0], URLs: []string{url}}},
 	})
 	if err != nil {

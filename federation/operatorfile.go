@@ -52,13 +52,14 @@ func (p *Operators) load() ([]said, error) {
 	return all, nil
 }
 
-// save writes what is linked.
+// save writes what is linked, if there is something new. One round is saved at a time.
 func (p *Operators) save() error {
-	if p.o.Path == "" {
-		return nil
-	}
 	f := fileOperators{Schema: 1, Statements: []fileSaid{}}
 	p.mu.Lock()
+	if p.o.Path == "" || !p.unkept {
+		p.mu.Unlock()
+		return nil
+	}
 	for _, id := range p.o.IDs {
 		all := p.chains[id].all()
 		slices.SortFunc(all, func(a, b said) int { return slices.Compare(a.id[:], b.id[:]) })
@@ -71,5 +72,11 @@ func (p *Operators) save() error {
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(p.o.Path, b, 0o644)
+	if err := durable.WriteFile(p.o.Path, b, 0o644); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.unkept = false
+	p.mu.Unlock()
+	return nil
 }

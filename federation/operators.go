@@ -1,6 +1,7 @@
 package federation
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,6 @@ const (
 	maxSaid = 4096
 	// DefaultOperatorsInterval is between two rounds of asking the logs.
 	DefaultOperatorsInterval = 5 * time.Minute
-	// operatorsTimeout bounds the asking of one log in one round.
-	operatorsTimeout = time.Minute
 )
 
 // An OperatorPeer is a peer of the gossip that operators say they run
@@ -58,6 +57,7 @@ type Operators struct {
 
 	mu     sync.Mutex // guards what follows
 	chains map[statement.ID]*chain
+	unkept bool // there is something new that is not in the file
 	peers  []OperatorPeer
 	asked  map[string]*OperatorLog // by origin
 }
@@ -119,13 +119,11 @@ func (p *Operators) Refresh(ctx context.Context) {
 	var wg sync.WaitGroup
 	for i, o := range hub.origins {
 		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(ctx, operatorsTimeout)
+			asking, cancel := context.WithTimeout(ctx, askTimeout)
 			defer cancel()
 			var err error
-			if read[i], err = p.read(ctx, o); ctx.Err() == nil || err == nil {
+			if read[i], err = p.read(asking, o); ctx.Err() == nil {
 				p.settle(o, err)
-			} else {
-				p.settle(o, ctx.Err())
 			}
 		})
 	}
@@ -133,11 +131,9 @@ func (p *Operators) Refresh(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	changed, saidMore := p.take(slices.Concat(read...))
-	if saidMore {
-		if err := p.save(); err != nil {
-			hub.o.Logger.Error("what operators said cannot be kept", "error", err)
-		}
+	changed := p.take(slices.Concat(read...))
+	if err := p.save(); err != nil {
+		hub.o.Logger.Error("what operators said cannot be kept; it is tried again", "error", err)
 	}
 	if changed {
 		all := p.Peers()
@@ -146,7 +142,8 @@ func (p *Operators) Refresh(ctx context.Context) {
 	}
 }
 
-// read asks one log for the statements of all operators.
+// read asks one log for the statements of all operators, of each no more than enough to be too many. They
+// count, each by itself, although the error says that there may be more.
 func (p *Operators) read(ctx context.Context, o *origin) ([]said, error) {
 	c, err := p.o.Hub.client(o)
 	if err != nil {
@@ -165,11 +162,19 @@ func (p *Operators) read(ctx context.Context, o *origin) ([]said, error) {
 	}
 	var all []said
 	for _, key := range answers.Keys {
-		for _, f := range answers.Of(key) {
-			if f.Leaf != nil {
-				all = append(all, said{f.Leaf.Statement, f.Leaf.Statement.ID(), f.Leaf.Bytes, o.Origin, f.Index})
+		found := answers.Of(key)
+		for _, f := range found[:min(len(found), maxSaid+1)] {
+			if f.Leaf == nil {
+				continue
+			}
+			leaf := bytes.Clone(f.Leaf.Bytes) // that is a part of the answer, which must go
+			if s, err := statement.Parse(leaf); err == nil {
+				all = append(all, said{s, s.ID(), leaf, o.Origin, f.Index})
 			}
 		}
+	}
+	if answers.Incomplete != "" {
+		return all, errors.New(answers.Incomplete)
 	}
 	return all, nil
 }
@@ -200,9 +205,8 @@ func (p *Operators) settle(o *origin, err error) {
 	}
 }
 
-// take links what was read with what is known. It reports whether the peers are others,
-// and whether there are new statements.
-func (p *Operators) take(read []said) (changed, news bool) {
+// take links what was read with what is known, and reports whether the peers are others.
+func (p *Operators) take(read []said) (changed bool) {
 	rank := make(map[string]int)
 	for i, o := range p.o.Hub.origins {
 		rank[o.Origin] = i
@@ -220,12 +224,12 @@ func (p *Operators) take(read []said) (changed, news bool) {
 			continue
 		}
 		// A revocation that another log has may also take statements away.
-		news = news || !old.same(next)
+		p.unkept = p.unkept || !old.same(next)
 		p.chains[id] = next
 	}
 	before := p.peers
 	p.peers = p.union()
-	return !reflect.DeepEqual(before, p.peers), news
+	return !reflect.DeepEqual(before, p.peers)
 }
 
 // all returns the statements of a chain, none of nil.

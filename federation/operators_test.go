@@ -8,6 +8,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -165,6 +166,44 @@ func TestPeersThatAnOperatorNamesAreFollowed(t *testing.T) {
 	wantNamed(t, "after a restart, the log still down", p.follow(10, op.ID), a+" /ip4/192.0.2.1/tcp/1 /dns/a.example/tcp/2")
 }
 
+// What could not be written is written in the next round, although nothing is new then.
+func TestWhatOperatorsSaidIsKeptInTheEnd(t *testing.T) {
+	l := logtest.New(t)
+	op := registered("alice", l)
+	say([][]byte{runs(op, peerID(t))}, l)
+	dir := filepath.Join(t.TempDir(), "gone")
+	o, err := federation.NewOperators(federation.OperatorsOptions{Hub: multi(t, l).Hub, IDs: []statement.ID{op.ID}, Path: filepath.Join(dir, "operators.json"), Max: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Refresh(t.Context())
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o.Refresh(t.Context())
+	if _, err := os.Stat(filepath.Join(dir, "operators.json")); err != nil {
+		t.Error(err)
+	}
+}
+
+// What an answer holds counts although it is not all; and that is said.
+func TestAnAnswerThatIsNotAllIsNamed(t *testing.T) {
+	l := logtest.New(t)
+	op := registered("alice", l)
+	a := peerID(t)
+	say([][]byte{runs(op, a)}, l)
+	o := multi(t, l).follow(10, op.ID)
+	o.Refresh(t.Context())
+	l.Lie(func(lies *logtest.Lies) { lies.NoRevision = true })
+	b := peerID(t)
+	say([][]byte{runs(op, b), l.State(&statement.IndexReset{Origin: l.Origin(), MapVersion: 1, Size: 1})}, l)
+	o.Refresh(t.Context())
+	wantNamed(t, "in the tail", o, a+" ", b+" ")
+	if st := o.Logs(); !strings.Contains(st[0].Error, "has taken its index back") {
+		t.Errorf("%+v", st)
+	}
+}
+
 // The newest statement about a peer decides: if it is retracted, an older one does not
 // come back.
 func TestARetractedStatementBringsNothingBack(t *testing.T) {
@@ -260,7 +299,7 @@ func TestABuildKeyMakesNoFork(t *testing.T) {
 
 // A revocation counts in whichever log it is, and what was once read cannot be hidden.
 func TestARevocationInAnotherLogCounts(t *testing.T) {
-	home, other := logtest.New(t), logtest.New(t, logtest.Origin("other.example/1"))
+	home, other := logtest.New(t), logtest.New(t, logtest.Origin("other.example/00000001"))
 	op := registered("alice", home, other)
 	old, id := sample.Signer("old"), peerID(t)
 	add := op.AddKey(old, statement.RoleIdentity)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -18,7 +19,7 @@ func ofLog(t testing.TB, l *logtest.Log) (*Hub, Options) {
 	t.Helper()
 	dir := t.TempDir()
 	o := Options{
-		Dir: filepath.Join(dir, "hub"), Evidence: evidence.NewStore(filepath.Join(dir, "evidence")),
+		Dir: filepath.Join(dir, "hub"), Evidence: evidence.NewStore(filepath.Join(dir, "evidence"), evidence.WithJudge(fraud.Judge)),
 		Logs: []Log{{Policy: l.Policy(), Origin: l.Origin()}},
 	}
 	h, err := NewHub(o)

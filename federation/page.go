@@ -76,6 +76,7 @@ func (g *Gossip) count(is func(GossipPeer) bool) int {
 type pageLog struct {
 	Origin, Hash, Root string
 	Convicted, Mirror  bool
+	WrongIndex         bool // committed to; its checkpoints are believed
 	Latest, Best       uint64
 	HasBest            bool
 	Witnesses          string
@@ -110,7 +111,13 @@ func (s *Server) page(w http.ResponseWriter, _ *http.Request) {
 		Operators     []OperatorStatus
 		OperatorLogs  []OperatorLog
 		Gossip        *Gossip
+		// What there is evidence of.
+		Histories, WrongIndex bool
 	}{Name: s.Name, Version: s.Version, Now: s.Hub.o.Now().UTC(), Evidence: held}
+	for _, e := range held {
+		data.Histories = data.Histories || e.Kind != evidence.KindIndex
+		data.WrongIndex = data.WrongIndex || e.Kind == evidence.KindIndex
+	}
 	for _, o := range s.Hub.origins {
 		data.Logs = append(data.Logs, s.pageLog(o, held))
 	}
@@ -169,6 +176,7 @@ func (s *Server) pageLog(o *origin, held []Evidence) pageLog {
 		l.Seen = append(l.Seen, x)
 	}
 	o.mu.Unlock()
+	l.WrongIndex = slices.ContainsFunc(held, func(e Evidence) bool { return e.Kind == evidence.KindIndex && e.Origin == o.Origin })
 	for _, m := range s.Mirrors {
 		if m.o.Origin == o.Origin {
 			size, err := m.Size()

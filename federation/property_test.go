@@ -10,7 +10,11 @@ import (
 
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // schedule is a random run of peers around logs.
@@ -57,6 +61,29 @@ func (s *schedule) disturb() {
 	}
 }
 
+// accuse gives a peer what an honest log signed, put together as evidence against its index.
+func (s *schedule) accuse(l *logtest.Log, notes, revisions [][]byte) {
+	if len(notes) == 0 || len(revisions) == 0 {
+		return
+	}
+	key, err := policy.ParseKey(l.VKey())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	some := func(all [][]byte) []byte { return all[s.r.IntN(len(all))] }
+	x := &evidence.Index{Revisions: [][]byte{some(revisions), some(revisions)}}
+	if s.r.IntN(2) == 0 {
+		x = &evidence.Index{
+			Revision: evidence.Included{Index: s.r.Uint64N(100), Leaf: some(revisions)}, Checkpoint: only(s.t, some(notes)),
+			Path: evidence.Path{End: evidence.End{Kind: evidence.EndStub, Root: index.EmptyRoot}},
+		}
+	}
+	e := &evidence.Evidence{Kind: evidence.KindIndex, Key: key, Index: x}
+	if added, err := s.peers[s.r.IntN(len(s.peers))].AddEvidence(e.Marshal(), "test"); added || !errors.Is(err, evidence.ErrNotEvidence) {
+		s.t.Fatalf("an honest index is accused: %v, %v\n%s", added, err, e.Marshal())
+	}
+}
+
 // An honest log and honest witnesses, random order of everything, restarts,
 // clocks a year off, mirrors that are stale, lie or are gone: never evidence.
 func TestHonestLogNeverYieldsEvidence(t *testing.T) {
@@ -72,10 +99,10 @@ func honestRun(t *testing.T, seed uint64) {
 	s := newSchedule(t, seed, 3, func(i int) []string {
 		return [][]string{{liar.URL(), l.URL()}, {stale.URL(), l.URL()}, {l.URL(), liar.URL()}}[i]
 	}, l)
-	var notes [][]byte
+	var notes, revisions [][]byte
 	size := 0
 	for range 60 {
-		switch s.r.IntN(6) {
+		switch s.r.IntN(8) {
 		case 0, 1:
 			l.SetTime(time.Now().Add(time.Duration(s.r.IntN(5)-2) * 200 * 24 * time.Hour))
 			next := size + s.r.IntN(120)
@@ -89,6 +116,11 @@ func honestRun(t *testing.T, seed uint64) {
 			}
 		case 4:
 			s.disturb()
+		case 5:
+			// The map of leaves without keys is empty, of whatever size.
+			revisions = append(revisions, l.State(&statement.Revision{Origin: l.Origin(), Size: uint64(size + 1), Root: index.EmptyRoot, MapVersion: index.MapVersion + uint64(s.r.IntN(2))}))
+		case 6:
+			s.accuse(l, notes, revisions)
 		}
 		if len(notes) == 0 {
 			continue

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -29,8 +30,8 @@ type SubmitterOptions struct {
 // submitWait is how long a log is asked to wait for a checkpoint of what it took.
 const submitWait = 5 * time.Second
 
-// A Submitter puts all evidence that a hub holds into every log that it follows but the one
-// that it convicts (spec/federation.md#submitting). A log has it when it has proven that under a
+// A Submitter puts all evidence that a hub holds into every log that it follows but those that
+// showed two histories (spec/federation.md#submitting). A log has it when it has proven that under a
 // checkpoint of its policy; until then it is sent again. It may be used concurrently.
 type Submitter struct {
 	o SubmitterOptions
@@ -115,6 +116,7 @@ func (s *Submitter) Submit(ctx context.Context, name string) time.Duration {
 		s.o.Hub.o.Logger.Error("evidence cannot be read", "error", err)
 		return jitter(s.o.BackoffMax)
 	}
+	s.forget(name, all)
 	if s.o.Hub.Convicted(name) {
 		return idle // nothing of it is believed, and it takes nothing, least of all against itself
 	}
@@ -126,7 +128,9 @@ func (s *Submitter) Submit(ctx context.Context, name string) time.Duration {
 		} else if !waits {
 			continue
 		}
-		outcome, err := s.send(ctx, o, e)
+		sending, cancel := context.WithTimeout(ctx, askTimeout)
+		outcome, err := s.send(sending, o, e)
+		cancel()
 		if ctx.Err() != nil {
 			return idle
 		}
@@ -136,6 +140,22 @@ func (s *Submitter) Submit(ctx context.Context, name string) time.Duration {
 		}
 	}
 	return max(next.Sub(s.o.Hub.o.Now()), 0)
+}
+
+// forget forgets what is not held any more: a log that goes on committing to wrong
+// indexes fills no memory.
+func (s *Submitter) forget(name string, all []Evidence) {
+	held := make(map[string]bool)
+	for _, e := range all {
+		held[e.Hash] = true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.logs[name]
+	gone := func(hash string, _ bool) bool { return !held[hash] }
+	maps.DeleteFunc(l.done, gone)
+	maps.DeleteFunc(l.large, gone)
+	maps.DeleteFunc(l.tries, func(hash string, _ *try) bool { return !held[hash] })
 }
 
 func earlier(a, b time.Time) time.Time {

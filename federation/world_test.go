@@ -16,6 +16,7 @@ import (
 
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -35,7 +36,7 @@ func newPeer(t testing.TB, pol *policy.Policy, urls ...string) *peer {
 	p := &peer{t: t, dir: t.TempDir(), registry: prometheus.NewRegistry(), words: new(bytes.Buffer)}
 	p.o = federation.Options{
 		Dir:      filepath.Join(p.dir, "hub"),
-		Evidence: evidence.NewStore(filepath.Join(p.dir, "evidence")),
+		Evidence: evidence.NewStore(filepath.Join(p.dir, "evidence"), evidence.WithJudge(fraud.Judge)),
 		Metrics:  federation.NewMetrics(p.registry),
 		Timeout:  5 * time.Second,
 		Logger:   slog.New(slog.NewTextHandler(&safeWriter{w: p.words}, nil)),

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/firn-log/firn/internal/testreq"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/witness/sample"
@@ -134,6 +135,22 @@ func TestForgedEvidenceRefusesNobody(t *testing.T) {
 	framed := want(evidence.New(evidence.KindLog, impostor.Key, impostor.Note(9), impostor.Fork("fork", 2).Note(9), tlog.Hash{}, nil))(t)
 	if _, err := w.Evidence(t.Context(), framed.Marshal()); !errors.Is(err, ErrNotOurs) {
 		t.Errorf("%v, want ErrNotOurs", err)
+	}
+	w.cosigned(w.log.Request(0, 5))
+}
+
+// A witness signs for the history of a log, and takes no evidence against its index.
+func TestEvidenceAgainstAnIndexIsNotForAWitness(t *testing.T) {
+	w := newWorld(t)
+	b := want(os.ReadFile(filepath.Join(testreq.Root(), "spec", "vectors", "evidence", "index", "accept-two-revisions"+evidence.Suffix)))(t)
+	key := want(evidence.Parse(b))(t).Key
+	w.logs[0].Keys = append(w.logs[0].Keys, key) // of the same origin
+	w.again()
+	if _, err := w.Evidence(t.Context(), b); !errors.Is(err, ErrNotOurs) || !strings.Contains(err.Error(), "against the index of "+key.Name) {
+		t.Errorf("%v", err)
+	}
+	if w.State(key.Name).Refused != "" || len(w.files()) > 0 {
+		t.Errorf("the origin is refused: %q, %v", w.State(key.Name).Refused, w.files())
 	}
 	w.cosigned(w.log.Request(0, 5))
 }

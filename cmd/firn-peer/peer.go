@@ -19,6 +19,7 @@ import (
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/federation/p2p"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 )
 
 // peer is the parts of a running peer.
@@ -64,7 +65,7 @@ func newPeer(ctx context.Context, dir string, c *config, logs []federation.Log, 
 	}
 	client := newHTTP()
 	p.hub, err = federation.NewHub(federation.Options{
-		Dir: filepath.Join(dir, "hub"), Logs: logs, Evidence: evidence.NewStore(filepath.Join(dir, "evidence")),
+		Dir: filepath.Join(dir, "hub"), Logs: logs, Evidence: evidence.NewStore(filepath.Join(dir, "evidence"), evidence.WithJudge(fraud.Judge)),
 		Hooks: p.hooks, HTTP: client, Logger: logger, Metrics: federation.NewMetrics(p.registry),
 	})
 	if err != nil {

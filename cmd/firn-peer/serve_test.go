@@ -3,16 +3,22 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // program is a firn-peer that runs until the test ends.
@@ -177,6 +183,65 @@ func TestPeersFindAFork(t *testing.T) {
 	two = start(t, twoDir)
 	if got := get(t, two.url+"/evidence"); got != list {
 		t.Errorf("after a restart:\n%s", got)
+	}
+}
+
+// Evidence against an index, which somebody else has, is kept, told to the hook and
+// submitted, to its own log too, and the log is read on.
+func TestEvidenceAgainstAnIndex(t *testing.T) {
+	l := logtest.New(t, logtest.Witnesses(2, 2))
+	grow(l, 0, 5, "leaf")
+	key, err := policy.ParseKey(l.VKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := func(root byte) []byte {
+		return l.State(&statement.Revision{Origin: l.Origin(), Size: 5, Root: [32]byte{root}, MapVersion: 1})
+	}
+	e, err := fraud.FromRevisions(key, leaf(1), leaf(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := e.Marshal()
+	hash := fmt.Sprintf("%x", sha256.Sum256(b))
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/evidence":
+			fmt.Fprintf(w, `{"schema":1,"evidence":[{"sha256":%q}]}`, hash)
+		case "/evidence/" + hash:
+			w.Write(b)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	t.Cleanup(other.Close)
+	dir := made(t, "--policy", policyFile(t, l), "--peer", other.URL)
+	told := filepath.Join(t.TempDir(), "told")
+	file := filepath.Join(dir, configName)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edited := strings.Replace(string(text), "command = []", fmt.Sprintf("command = ['sh', '-c', 'echo $FIRN_EVIDENCE_KIND >%s']", told), 1)
+	if edited == string(text) {
+		t.Fatalf("no command in\n%s", text)
+	}
+	if err := os.WriteFile(file, []byte(edited), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, dir)
+	p.until(t, "evidence: a wrong index")
+	p.until(t, "the log has the evidence")
+	eventually(t, "the hook was told", func() bool {
+		got, err := os.ReadFile(told)
+		return err == nil && string(got) == "index\n"
+	})
+	note := grow(l, 5, 9, "more")
+	eventually(t, "the log is read on", func() bool {
+		return strings.Contains(get(t, p.url+"/"+federation.OriginHash(l.Origin())+"/checkpoint"), string(note[:80]))
+	})
+	if page := get(t, p.url+"/"); !strings.Contains(page, "committed to a wrong index") || strings.Contains(page, "two histories.") {
+		t.Errorf("the page says\n%s", page)
 	}
 }
 

@@ -105,7 +105,10 @@ func (n *Node) wasSpread(hash string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	was := n.spread[hash]
-	n.spread[hash] = true // as many as are held: a few against one key
+	if len(n.spread) >= maxUseless {
+		clear(n.spread) // a wrong index can always be followed by a larger one
+	}
+	n.spread[hash] = true
 	return was
 }
 

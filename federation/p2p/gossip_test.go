@@ -6,14 +6,18 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/federation/p2p"
+	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // A log shows 20 peers one history and another one to a single peer. That one is
@@ -51,6 +55,63 @@ func TestForkOfOneSizeNeedsNoTiles(t *testing.T) {
 	_, _ = c.members[2].Offer(t.Context(), grow(b, 2, 5, "b"), "the log")
 	for i, m := range c.members {
 		c.until(fmt.Sprintf("member %d holds evidence", i), func() bool { return m.convicts(a.Origin()) })
+	}
+}
+
+// Evidence against an index goes the way of all other, by messages and by exchange, and
+// the checkpoints of its log go on being passed on.
+func TestWrongIndexIsKnownToAll(t *testing.T) {
+	l := logtest.New(t)
+	c := newClub(t, 4, l.Policy(), func(int) []string { return []string{l.FileURL()} }, nil)
+	for i := range 3 { // in a row
+		c.start(i, func(j int) bool { return j == i-1 })
+	}
+	key, err := policy.ParseKey(l.VKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrong := func(size uint64) []byte {
+		leaf := func(root byte) []byte {
+			return l.State(&statement.Revision{Origin: l.Origin(), Size: size, Root: [32]byte{root}, MapVersion: 1})
+		}
+		e, err := fraud.FromRevisions(key, leaf(1), leaf(2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Marshal()
+	}
+	holds := func(m *member, size uint64) func() bool {
+		return func() bool {
+			all, err := m.Evidence()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(all, func(e federation.Evidence) bool { return e.Kind == evidence.KindIndex && e.Size == size })
+		}
+	}
+	for size := uint64(1); size < 7; size++ { // the larger ones take the place of the smaller
+		if added, err := c.members[0].AddEvidence(wrong(size), "test"); err != nil || !added {
+			t.Fatal(added, err)
+		}
+	}
+	for i, m := range c.members[:3] {
+		c.until(fmt.Sprintf("member %d has the largest", i), holds(m, 6))
+	}
+	c.members[0].end() // what is told from now on the others tell
+	late := c.start(3, func(j int) bool { return j == 2 })
+	c.until("who comes late has it", holds(late, 6))
+	note := grow(l, 0, 5, "leaf")
+	c.members[1].wants(federation.Larger, note)
+	for i, m := range c.members[1:] {
+		c.until(fmt.Sprintf("member %d has the checkpoint", i+1), func() bool { return bytes.Equal(m.Latest(l.Origin()), note) })
+		if m.Convicted(l.Origin()) {
+			t.Errorf("member %d convicts the log", i+1)
+		}
+		for _, other := range c.members {
+			if got := m.Score(other.key.ID()); got < 0 {
+				t.Errorf("member %d scores an honest one with %v", i+1, got)
+			}
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -22,7 +23,7 @@ func quiet(t testing.TB, l *logtest.Log, urls ...string) (*Node, *federation.Hub
 	t.Helper()
 	hub, err := federation.NewHub(federation.Options{
 		Logs:     []federation.Log{{Policy: l.Policy(), Origin: l.Origin(), URLs: urls}},
-		Evidence: evidence.NewStore(t.TempDir()),
+		Evidence: evidence.NewStore(t.TempDir(), evidence.WithJudge(fraud.Judge)),
 	})
 	if err != nil {
 		t.Fatal(err)

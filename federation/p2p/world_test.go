@@ -17,6 +17,7 @@ import (
 	"github.com/firn-log/firn/federation"
 	"github.com/firn-log/firn/federation/p2p"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -55,7 +56,7 @@ func newClub(t testing.TB, n int, pol *policy.Policy, tiles func(i int) []string
 		}
 		m := &member{t: t, key: key, dir: t.TempDir()}
 		o := federation.Options{
-			Dir: filepath.Join(m.dir, "hub"), Evidence: evidence.NewStore(filepath.Join(m.dir, "evidence")),
+			Dir: filepath.Join(m.dir, "hub"), Evidence: evidence.NewStore(filepath.Join(m.dir, "evidence"), evidence.WithJudge(fraud.Judge)),
 			Timeout: 5 * time.Second, Logger: words(t, fmt.Sprint("hub", i)),
 		}
 		for _, origin := range pol.Origins() {

@@ -19,6 +19,10 @@ import (
 // MaxHeld is how many files are kept against one key.
 const MaxHeld = 4
 
+// MaxMapVersions is for how many map versions, the smallest ones, files are kept
+// against one index. A log can sign revisions of as many as it likes.
+const MaxMapVersions = 4
+
 // Suffix ends the names of files with evidence.
 const Suffix = ".firn-evidence"
 
@@ -78,7 +82,8 @@ func FileName(origin string, b []byte) string {
 // At most [MaxHeld] files are kept against one key, or against the index of one
 // origin and map version; if there are as many, Add names one of them. But evidence about a larger
 // revision of an index than all that are held takes the place of that about the
-// smallest one, since a reset answers for all smaller ones at once. New evidence is on
+// smallest one, since a reset answers for all smaller ones at once; and a smaller map
+// version takes the place of the largest of [MaxMapVersions]. New evidence is on
 // disk, synced, before Add returns. Errors match those of [Evidence.VerifyWith], or
 // ErrSetAside, with the path to where it is.
 func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err error) {
@@ -110,56 +115,68 @@ func (s *Store) Add(e *Evidence, pol *policy.Policy) (held Held, added bool, err
 		}
 	}
 	replace, full := outlived(against, v)
-	if full && replace == "" {
-		return against[MaxHeld-1], false, nil
+	if full && len(replace) == 0 {
+		return against[len(against)-1], false, nil
 	}
 	held.Path = filepath.Join(s.dir, name)
 	if err := durable.WriteFile(held.Path, held.Bytes, 0o600); err != nil {
 		return held, false, fmt.Errorf("keeping evidence: %w", err)
 	}
-	if replace != "" {
-		if err := os.Remove(replace); err != nil {
+	for _, path := range replace {
+		if err := os.Remove(path); err != nil {
 			return held, true, fmt.Errorf("keeping evidence: %w", err)
 		}
 	}
 	return held, true, nil
 }
 
-// against returns what is held already of what e, with verdict v, is about.
+// against returns what is held already against the party that e, with verdict v, is
+// about; of an index, by whatever map version.
 func (s *Store) against(e *Evidence, v Verdict) ([]Held, error) {
-	all, err := s.convicting(func(h *Evidence) (Verdict, error) {
+	return s.convicting(func(h *Evidence) (Verdict, error) {
 		if h.Kind != e.Kind || !h.against(e.Key) {
 			return Verdict{}, ErrUnknownKey
 		}
 		w, err := h.VerifySelfWith(s.judge)
-		if err == nil && w.MapVersion != v.MapVersion {
-			err = ErrUnknownKey
-		}
 		w.Key, w.Name = v.Key, v.Name
 		return w, err
 	})
-	return all, err
 }
 
-// outlived reports whether enough is held, and if so which file makes place
+// outlived reports whether enough is held, and if so which files make place
 // for new evidence, if any.
-func outlived(held []Held, v Verdict) (path string, full bool) {
-	if len(held) < MaxHeld {
-		return "", false
-	}
-	if v.Kind != KindIndex {
-		return "", true
-	}
-	least := held[0]
+func outlived(held []Held, v Verdict) (paths []string, full bool) {
+	versions := make(map[uint64][]Held)
+	largest := uint64(0)
 	for _, h := range held {
+		versions[h.Verdict.MapVersion] = append(versions[h.Verdict.MapVersion], h)
+		largest = max(largest, h.Verdict.MapVersion)
+	}
+	same := versions[v.MapVersion]
+	switch {
+	case len(same) == 0 && len(versions) >= MaxMapVersions:
+		if v.MapVersion > largest {
+			return nil, true
+		}
+		for _, h := range versions[largest] {
+			paths = append(paths, h.Path)
+		}
+		return paths, true
+	case len(same) < MaxHeld:
+		return nil, false
+	case v.Kind != KindIndex:
+		return nil, true
+	}
+	least := same[0]
+	for _, h := range same {
 		if h.Verdict.Size >= v.Size {
-			return "", true
+			return nil, true
 		}
 		if h.Verdict.Size < least.Verdict.Size {
 			least = h
 		}
 	}
-	return least.Path, true
+	return []string{least.Path}, true
 }
 
 // List returns all evidence of the store that convicts the key it names itself,

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/firn-log/firn/internal/testreq"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/witness"
 	"github.com/firn-log/firn/witness/sample"
@@ -167,6 +168,13 @@ func TestEvidenceOfNothingIsRefused(t *testing.T) {
 		if a := w.post("/evidence", b); a.status != want {
 			t.Errorf("status %d: %s; want %d", a.status, a.body, want)
 		}
+	}
+	index, err := os.ReadFile(filepath.Join(testreq.Root(), "spec", "vectors", "evidence", "index", "accept-two-revisions"+evidence.Suffix))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := w.post("/evidence", index); a.status != 404 || !strings.Contains(a.body, "hand it to a firn-peer") {
+		t.Errorf("against an index: status %d: %s", a.status, a.body)
 	}
 	w.add(200, w.log.Request(0, 5))
 }

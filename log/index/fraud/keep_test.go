@@ -128,6 +128,27 @@ func TestStoreKeepsTheLargestRevisions(t *testing.T) {
 	}
 }
 
+// A log can sign revisions of as many map versions as it likes: of four files are kept, the
+// smallest, which are those that somebody knows.
+func TestStoreKeepsTheSmallestMapVersions(t *testing.T) {
+	pol := vectorPolicy(t)
+	s := evidence.NewStore(t.TempDir(), evidence.WithJudge(fraud.Judge))
+	for _, c := range []struct {
+		version uint64
+		root    byte
+		want    bool
+	}{{20, 1, true}, {20, 2, true}, {30, 1, true}, {40, 1, true}, {50, 1, true}, {60, 1, false}, {50, 2, true}, {1, 1, true}, {50, 3, false}, {2, 1, true}, {30, 2, true}} {
+		if _, added, err := s.Add(contradiction(t, 10, c.version, c.root), pol); err != nil || added != c.want {
+			t.Errorf("version %d: added %v, %v", c.version, added, err)
+		}
+	}
+	for version, want := range map[uint64]int{1: 1, 2: 1, 20: 2, 30: 2, 40: 0, 50: 0, 60: 0} {
+		if held, err := s.AgainstIndex(pol, testOrigin, version); err != nil || len(held) != want {
+			t.Errorf("version %d: %d, %v", version, len(held), err)
+		}
+	}
+}
+
 func TestClearedBy(t *testing.T) {
 	l := newTree(t, testOrigin, "log "+testOrigin)
 	reset := func(size uint64) []byte { return l.reset(size) }
