@@ -33,11 +33,17 @@ const (
 	saveEvery   = 2 * batchSize    // entries after which the state is written
 	nearby      = 16384            // entries behind up to which a request waits
 	keptSizes   = 1024             // sizes of which roots and revisions are kept
-	defaultPoll = 2 * time.Second  // between questions for the log's checkpoint
 	defaultWait = 3 * time.Second  // of a request, for the entries it needs
 	askTimeout  = 30 * time.Second // one request to the log
 	retryHunt   = time.Minute      // after the log withheld its map
 	retryRead   = time.Second      // after entries could not be read
+)
+
+// DefaultPoll is how often the log is asked for its checkpoint while nobody brings one,
+// and MinPoll how often it may be.
+const (
+	DefaultPoll = 2 * time.Second
+	MinPoll     = 100 * time.Millisecond
 )
 
 // Options is what New makes an auditor from.
@@ -81,13 +87,13 @@ type Auditor struct {
 	wake  chan struct{} // there is something to replay
 	hunts chan struct{} // a wrong revision is to be looked at
 
-	mu      sync.Mutex // guards what follows
-	state   state
-	target  *log.Checkpoint // the largest believed
-	asked   time.Time       // when somebody last brought a checkpoint
-	unread  error           // why entries are not read, nil if they are
-	unseen  error           // why no checkpoint of the log is known, nil if one is
-	counts  counts
+	mu     sync.Mutex // guards what follows
+	state  state
+	target *log.Checkpoint // the largest believed
+	asked  time.Time       // when somebody last brought a checkpoint
+	unread error           // why entries are not read, nil if they are
+	unseen error           // why no checkpoint of the log is known, nil if one is
+	counts counts
 	// withheld says of a wrong revision, by its index, why there is no evidence yet.
 	withheld map[uint64]error
 	changed  chan struct{} // closed when any of this changes
@@ -102,7 +108,7 @@ func New(o Options) (*Auditor, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Poll == 0 {
-		o.Poll = defaultPoll
+		o.Poll = DefaultPoll
 	}
 	if o.Wait == 0 {
 		o.Wait = defaultWait
@@ -117,9 +123,13 @@ func New(o Options) (*Auditor, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the log %s: %w", o.Key.Name, err)
 	}
+	pol, err := policy.Parse([]byte("log " + o.Key.String() + "\nquorum none\n"))
+	if err != nil {
+		return nil, err
+	}
 	a := &Auditor{
 		o: o, log: o.Logger.With("origin", o.Key.Name), logKey: logKey,
-		pol:  &policy.Policy{Logs: []policy.Log{{Key: o.Key}}, Quorum: policy.None},
+		pol:  pol,
 		wake: make(chan struct{}, 1), hunts: make(chan struct{}, 1), changed: make(chan struct{}),
 		withheld: make(map[uint64]error),
 	}

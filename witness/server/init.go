@@ -71,8 +71,8 @@ func mustBeEmpty(dir string) error {
 	return nil
 }
 
-// readKey reads the key file and refuses one that others may read.
-func readKey(dir string, c *Config) (*witness.Key, error) {
+// ReadKey reads the key file and refuses one that others may read.
+func ReadKey(dir string, c *Config) (*witness.Key, error) {
 	path := inDir(dir, c.Key)
 	st, err := os.Stat(path)
 	if err != nil {
@@ -101,7 +101,7 @@ func VKey(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	k, err := readKey(dir, c)
+	k, err := ReadKey(dir, c)
 	if err != nil {
 		return "", err
 	}

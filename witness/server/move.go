@@ -35,7 +35,7 @@ func Move(dir, to string) (err error) {
 	if err != nil {
 		return err
 	}
-	if _, err := readKey(dir, c); err != nil {
+	if _, err := ReadKey(dir, c); err != nil {
 		return err
 	}
 	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {

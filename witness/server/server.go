@@ -77,7 +77,7 @@ type Server struct {
 // Check says whether a server could start with o, without asking anybody and
 // without changing anything but temporary files.
 func Check(o Options) (doubt string, err error) {
-	if _, err := readKey(o.Dir, o.Config); err != nil {
+	if _, err := ReadKey(o.Dir, o.Config); err != nil {
 		return "", err
 	}
 	store, err := witness.OpenStore(o.Dir)
@@ -96,7 +96,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	key, err := readKey(o.Dir, o.Config)
+	key, err := ReadKey(o.Dir, o.Config)
 	if err != nil {
 		return nil, err
 	}

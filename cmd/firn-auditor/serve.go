@@ -1,0 +1,190 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/federation/audit"
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/witness/server"
+)
+
+type serveFlags struct {
+	listen      string
+	noPeerCheck bool
+	debug       bool
+}
+
+func newServeCmd(a *app) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve DIR",
+		Short: "Serve an auditor",
+		Long: `Serve the auditor in DIR until interrupted.
+
+It reads every entry of its log, computes the index again, and cosigns the
+checkpoints that the log sends if every revision in them is right. When one is not
+it cosigns nothing until the log resets its index, and keeps evidence.`,
+		Example: `  firn-auditor check /var/lib/firn-auditor && firn-auditor serve /var/lib/firn-auditor`,
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return serve(c.Context(), a, &f, args[0]) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.listen, "listen", "", "address and port, instead of the configured ones")
+	fl.BoolVar(&f.noPeerCheck, "no-peer-check", false, "go on although the state is missing or the directory is in another place; only if you know that this is the newest copy")
+	fl.BoolVar(&f.debug, "debug", false, "log more")
+	return cmd
+}
+
+func newCheckCmd(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "check DIR",
+		Short: "Check configuration, key and state of an auditor",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, err := load(args[0])
+			if err != nil {
+				return err
+			}
+			doubt, err := server.Check(server.Options{Dir: args[0], Config: c.witness()})
+			if err != nil {
+				return startFailure(err)
+			}
+			if doubt != "" {
+				return fail(exitFailed, "configure a [[peer]] that keeps what this auditor has cosigned; or, only if you know that this is the newest copy and no other will ever sign: serve --no-peer-check", errors.New(doubt))
+			}
+			fmt.Fprintf(a.Stdout, "%s: configuration, key and state are good\n", c.Name)
+			return nil
+		},
+	}
+}
+
+func load(dir string) (*config, error) {
+	c, err := configIn(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fail(exitUsage, "make one with: firn-auditor init --name NAME --policy FILE "+dir, fmt.Errorf("there is no auditor in %s: %w", dir, err))
+	}
+	if err != nil {
+		return nil, fail(exitUsage, "", err)
+	}
+	return c, nil
+}
+
+func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
+	c, err := load(dir)
+	if err != nil {
+		return err
+	}
+	if f.listen != "" {
+		c.Listen = f.listen
+	}
+	level := slog.LevelInfo
+	if f.debug {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+	ln, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
+	}
+	p, err := newProgram(ctx, dir, c, logger, f.noPeerCheck)
+	if err != nil {
+		return startFailure(errors.Join(err, ln.Close()))
+	}
+	logger.Info("serving", "name", c.Name, "address", ln.Addr().String(), "vkey", p.server.VKey())
+	if err := p.serve(ctx, ln); err != nil {
+		return fail(exitFailed, "", err)
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// program is a running auditor: a witness whose gate are the audits.
+type program struct {
+	server *server.Server
+	audits []*audit.Auditor
+	hooks  *evidence.Hooks
+}
+
+func newProgram(ctx context.Context, dir string, c *config, logger *slog.Logger, noPeerCheck bool) (*program, error) {
+	hooks, err := evidence.NewHooks(c.Evidence, logger)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{hooks: hooks}
+	for _, l := range c.Logs {
+		key, err := policy.ParseKey(l.VKey)
+		if err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+		a, err := audit.New(audit.Options{
+			Dir: dir, Key: key, URL: l.URL, Mirrors: l.Mirrors, Logger: logger, Poll: c.Poll.Duration, Found: hooks.Run,
+		})
+		if err != nil {
+			return nil, errors.Join(err, p.close())
+		}
+		p.audits = append(p.audits, a)
+	}
+	p.server, err = server.New(ctx, server.Options{
+		Dir: dir, Config: c.witness(), Logger: logger, NoPeerCheck: noPeerCheck,
+		Extra: server.Extra{
+			Gate: audit.Gates(p.audits), Page: page, Status: p.status, Routes: evidenceFiles(dir),
+			Ready:      func() error { return audit.Ready(p.audits) },
+			Collectors: []prometheus.Collector{audit.Collector(p.audits)},
+		},
+	})
+	if err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// serve answers on ln and follows the logs until ctx ends.
+func (p *program) serve(ctx context.Context, ln net.Listener) error {
+	var wg sync.WaitGroup
+	follow, stop := context.WithCancel(ctx)
+	for _, a := range p.audits {
+		wg.Go(func() { a.Run(follow) })
+	}
+	err := p.server.Serve(ctx, ln)
+	stop()
+	wg.Wait()
+	return errors.Join(err, p.close())
+}
+
+func (p *program) close() error {
+	var errs []error
+	for _, a := range p.audits {
+		errs = append(errs, a.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// status is what the status page says about a log.
+func (p *program) status(origin string) any {
+	for _, a := range p.audits {
+		if a.Origin() == origin {
+			return a.Status()
+		}
+	}
+	return nil
+}
+
+// startFailure adds what can be done about an auditor that does not start.
+func startFailure(err error) error {
+	var locked *durable.LockedError
+	if errors.As(err, &locked) {
+		return fail(exitFailed, fmt.Sprintf("stop process %d first; one directory has one auditor", locked.PID), err)
+	}
+	return fail(exitFailed, "", err)
+}
