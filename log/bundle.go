@@ -206,3 +206,37 @@ func BundleKeys(answers ...*Answers) []string {
 	slices.Sort(keys)
 	return keys
 }
+
+// A Holding is what a bundle has of one log.
+type Holding struct {
+	Origin  string
+	Size    uint64 // of the newest checkpoint in it, whose signatures are not verified here
+	Keys    int
+	Entries int // bodies, those of several answers counted in each
+}
+
+// Holdings says what the bundle has of each log, sorted by origin.
+func (b *Bundle) Holdings() []Holding {
+	var all []Holding
+	for _, origin := range b.Origins() {
+		h := Holding{Origin: origin}
+		for _, p := range b.Parts {
+			if p.Origin != origin || p.parsed == nil {
+				continue
+			}
+			for _, a := range p.Asked {
+				if a.To == 0 {
+					h.Keys++
+				}
+			}
+			h.Entries += len(p.parsed.Bodies)
+			if n, err := policy.ParseNote(p.parsed.Note); err == nil {
+				if head, err := policy.ParseCheckpoint(n.Text); err == nil {
+					h.Size = head.Size
+				}
+			}
+		}
+		all = append(all, h)
+	}
+	return all
+}

@@ -13,6 +13,10 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
+// LogKeyID returns the id of the key with which the log signs what it states itself;
+// zero if the policy has no Ed25519 key of it.
+func (c *Client) LogKeyID() statement.KeyID { return c.logKeyID() }
+
 // maxRecordTries is how often people are asked for again because somebody new spoke
 // about them meanwhile.
 const maxRecordTries = 5

@@ -23,7 +23,7 @@ func (r *reading) claims(ctx context.Context, keys []string, signers []statement
 		return nil
 	}
 	if r.Answered == ByLookups {
-		err := r.askClaims(ctx, keys, signers, known)
+		err := r.askClaims(ctx, r.held(keys), signers, known)
 		if err == nil {
 			r.reached()
 			return nil

@@ -74,6 +74,9 @@ func (v *verification) openAlso(open map[string]string, r *reading) map[string]s
 		home := slices.Contains(v.directory.standing[o.Name].homes, r.Origin)
 		if _, have := out[o.Name]; !have && (r.Required || home) {
 			out[o.Name] = fmt.Sprintf("log %s did not answer and nothing is remembered about this path", r.Name)
+			if v.opts.Bundle != nil {
+				out[o.Name] = r.notInBundle("this path")
+			}
 		}
 	}
 	return out

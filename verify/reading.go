@@ -32,6 +32,7 @@ type Answered string
 // The sources of answers.
 const (
 	ByLookups  Answered = "lookups"
+	ByBundle   Answered = "bundle"    // lookups, answered by a bundle
 	ByReading  Answered = "whole log" // every entry was read
 	Remembered Answered = "remembered"
 	NotAtAll   Answered = "nothing"
@@ -45,7 +46,8 @@ type LogReport struct {
 	Required bool
 	Answered Answered
 	Size     uint64        // of the checkpoint that the answers are about
-	Age      time.Duration // of that checkpoint; meaningful if Dated
+	Time     time.Time     // of that checkpoint; meaningful if Dated
+	Age      time.Duration // likewise
 	Frozen   bool          // it has ended, so that its age is of no account; only asked where that would be too high
 	Dated    bool          // false if the log policy names no witnesses: then nothing vouches for any time
 	Mirror   string        // URL of the mirror that showed that checkpoint, "" if the log did
@@ -152,7 +154,7 @@ func (r *reading) open(ctx context.Context) error {
 func (r *reading) use(ctx context.Context, cp *log.Checkpoint) {
 	r.cp = cp
 	r.Size = cp.Size
-	r.Age, r.Dated = cp.Verified.Age, cp.Verified.Dated
+	r.Time, r.Age, r.Dated = cp.Verified.Time, cp.Verified.Age, cp.Verified.Dated
 	r.Mirror = cp.Mirror
 	if r.ref.MaxAge > 0 && (!r.Dated || r.Age > r.ref.MaxAge) && !r.hasEnded(ctx, cp) {
 		r.gap = fmt.Sprintf("the newest checkpoint of log %s is %s; the policy allows %s", r.Name, r.ageWords(), span(r.ref.MaxAge))
@@ -214,11 +216,15 @@ func (r *reading) fail(ctx context.Context, err error) error {
 	r.Answered = NotAtAll
 	var fork *log.ForkError
 	var quorum *policy.QuorumError
+	var absent *log.NotInBundleError
 	switch {
 	case errors.As(err, &fork):
 		r.Forked, r.Evidence = true, fork.Path
 		r.gap = fmt.Sprintf("log %s showed two histories", r.Name)
 		r.Problem = err.Error()
+	case errors.As(err, &absent):
+		r.gap = r.notInBundle(absent.What)
+		r.Problem = r.gap
 	case isMissing(err):
 		r.offline(ctx, err)
 	case errors.As(err, &quorum):

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Report is the answer of Verify.
 type Report struct {
 	Policy    *Policy
 	Full      bool         // every log was read whole
+	Bundle    bool         // no log was asked, but a bundle
 	Paths     []PathReport // in the order asked
 	Logs      []LogReport  // in the order of the policy
 	Operators []*Standing  // in the order of the policy
@@ -104,6 +106,9 @@ func (r *Report) incomplete() string {
 		}
 	}
 	hint := "Use --full to read the whole log"
+	if r.Bundle {
+		hint = "Verify where the logs can be asked"
+	}
 	if !slices.ContainsFunc(r.Logs, func(l LogReport) bool { return l.IndexFault != nil }) && !r.Policy.CompletenessOff {
 		hint += ", or write `completeness off` in the policy"
 	}
@@ -190,7 +195,14 @@ func (l *LogReport) State() string {
 			age += " and the last one, because the log is frozen"
 		}
 	}
-	s := fmt.Sprintf("log %s (%s): answers from %s at size %d, %s", l.Name, l.Origin, l.Answered, l.Size, age)
+	from := string(l.Answered)
+	switch {
+	case l.Answered == ByBundle && l.Dated:
+		from = "the bundle of " + l.Time.UTC().Format(time.RFC3339)
+	case l.Answered == ByBundle:
+		from = "the bundle"
+	}
+	s := fmt.Sprintf("log %s (%s): answers from %s at size %d, %s", l.Name, l.Origin, from, l.Size, age)
 	if l.Mirror != "" {
 		s += ", as its mirror " + l.Mirror + " shows it"
 	}

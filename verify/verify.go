@@ -21,6 +21,9 @@ type Options struct {
 	Open func(ref *LogRef) (Log, error)
 	// StateDir holds remembered checkpoints and answers; "" remembers nothing.
 	StateDir string
+	// Bundle is asked in place of all logs, without a network; nil asks the logs. What
+	// it says is not remembered, but what is remembered of people counts.
+	Bundle *log.Bundle
 	// Full reads every entry of every log instead of asking for lookups: then
 	// nothing can be left out.
 	Full bool
@@ -69,6 +72,11 @@ func Verify(ctx context.Context, pol *Policy, subjects []Subject, opts Options) 
 func (v *verification) opener(opts Options) func(ref *LogRef) (Log, error) {
 	mem := log.NewMemory(opts.StateDir)
 	mem.OnEvidence(opts.OnEvidence)
+	if opts.Bundle != nil {
+		return func(ref *LogRef) (Log, error) {
+			return log.NewBundleClient(opts.Bundle, ref.Policy, log.Options{Memory: mem, Now: opts.Now})
+		}
+	}
 	return func(ref *LogRef) (Log, error) {
 		trouble := func(err error) {
 			v.mu.Lock()
@@ -142,6 +150,9 @@ func (v *verification) open(ctx context.Context) error {
 			}
 			if v.opts.Full { // of a log that does not answer then, only what people said counts
 				mem = &memory{people: mem.people, claims: newMemory().claims}
+			}
+			if v.opts.Bundle != nil {
+				mem = mem.onlyPeople()
 			}
 			r.mem = mem
 		}
@@ -249,7 +260,7 @@ func (v *verification) save() {
 	}
 	for _, r := range v.logs {
 		path := v.statePath(r.ref)
-		if path == "" || r.Answered != ByLookups || !r.mem.changed {
+		if path == "" || v.opts.Bundle != nil || r.Answered != ByLookups || !r.mem.changed {
 			continue
 		}
 		r.mem.forget(r.unverified)
@@ -282,12 +293,15 @@ func (v *verification) judge(s Subject, open map[string]string) PathReport {
 }
 
 func (v *verification) report() *Report {
-	rep := &Report{Policy: v.pol, Full: v.opts.Full, Warnings: v.warnings}
+	rep := &Report{Policy: v.pol, Full: v.opts.Full, Bundle: v.opts.Bundle != nil, Warnings: v.warnings}
 	open := v.openVoters()
 	for _, s := range v.subjects {
 		rep.Paths = append(rep.Paths, v.judge(s, open))
 	}
 	for _, r := range v.logs {
+		if rep.Bundle && r.Answered == ByLookups {
+			r.Answered = ByBundle
+		}
 		rep.Logs = append(rep.Logs, r.LogReport)
 		rep.Warnings = append(rep.Warnings, r.warnings...)
 	}

@@ -57,6 +57,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newPolicyCmd(a),
 		newEvidenceCmd(a),
 		newVerifyCmd(a),
+		newBundleCmd(a),
 		newSubmitCmd(a),
 		newHookCmd(a),
 	)

@@ -25,8 +25,8 @@ import (
 const currentSystem = "/run/current-system"
 
 type verifyFlags struct {
-	policy, store, storeDir, state, explain string
-	rehash, full, all, json                 bool
+	policy, store, storeDir, state, explain, bundle string
+	rehash, full, all, json                         bool
 }
 
 func newVerifyCmd(a *app) *cobra.Command {
@@ -56,6 +56,7 @@ untrusted or contradicted, 4 inconclusive, 5 a log was caught.`,
 	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
 	flags.BoolVar(&f.rehash, "rehash", false, "read all content and compare it with the database")
 	flags.BoolVar(&f.full, "full", false, "read the whole log, so that nothing can be left out")
+	flags.StringVar(&f.bundle, "bundle", "", "ask this `FILE`, made by firn bundle, in place of the logs, and no network")
 	flags.BoolVar(&f.all, "all", false, "list every path, however many there are")
 	flags.BoolVar(&f.json, "json", false, "write one JSON object")
 	flags.StringVar(&f.explain, "explain", "", "say in words what the verdict about `PATH` of the closure rests on")
@@ -69,6 +70,15 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
 	}
 	if args, err = f.targets(args); err != nil {
 		return err
+	}
+	var bundle *log.Bundle
+	if f.bundle != "" {
+		if f.full {
+			return failf(exitUsage, "leave one of them out", "--full reads the logs, and --bundle asks none")
+		}
+		if bundle, err = readBundle(f.bundle); err != nil {
+			return err
+		}
 	}
 	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
 	if err != nil {
@@ -91,7 +101,7 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
 		return err
 	}
 	report, err := verify.Verify(ctx, pol, subjects, verify.Options{
-		StateDir: a.stateDir(f.state), Full: f.full, OnEvidence: a.hooks.Run,
+		StateDir: a.stateDir(f.state), Bundle: bundle, Full: f.full, OnEvidence: a.hooks.Run,
 		Progress: func(name string, done, total uint64) { progress.show("reading log "+name, done, total) },
 	})
 	progress.clear()
