@@ -50,7 +50,7 @@ func (a *Auditor) Gate(ctx context.Context, req *witness.Request) error {
 		checked, changed, trouble, sp := a.state.checked, a.changed, a.trouble(), a.state.refuses(size)
 		a.mu.Unlock()
 		switch {
-		case sp != nil:
+		case checked >= size && sp != nil:
 			return a.refuse(403, 0, fmt.Sprintf("the index of this log is wrong: the revision at index %d is not what its entries give", sp.from))
 		case checked >= size:
 			return nil
