@@ -35,7 +35,7 @@ func (l *looking) badErr(key, reason string, err error) error {
 // take verifies an answer to what was asked, adds it to the answers, and takes
 // from the queue what it holds.
 func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, answer *lookup.Answer) error {
-	if len(answer.Lists) > len(asked) {
+	if len(answer.Lists) == 0 || len(answer.Lists) > len(asked) {
 		return l.bad("", "%d lists for %d keys", len(answer.Lists), len(asked))
 	}
 	rev, err := l.checkRevision(cp, answer)

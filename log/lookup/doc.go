@@ -34,12 +34,21 @@ var ErrMalformed = errors.New("malformed answer to a lookup")
 
 // A Request is the JSON body of POST /v1/lookup.
 type Request struct {
-	Keys []Asked `json:"keys"`
+	Keys []Asked `json:"keys,omitempty"`
+	// Prefix asks for all keys whose hashes begin with it, instead of Keys
+	// (spec/index.md#prefixes).
+	Prefix *Prefix `json:"prefix,omitempty"`
 	// Signers are the key ids, in hexadecimal, whose bodies are sent; null asks
 	// for those of every signer, an empty list for none.
 	Signers *[]string `json:"signers"`
 	// Tail asks for the entries between the revision and the checkpoint.
 	Tail bool `json:"tail,omitempty"`
+}
+
+// A Prefix is the first bits of key hashes.
+type Prefix struct {
+	Bits   int    `json:"bits"`   // 0 to 256
+	Prefix string `json:"prefix"` // 64 hexadecimal digits; the bits from Bits on are 0
 }
 
 // Asked is one key of a request and the part of its list that is wanted.
@@ -52,8 +61,8 @@ type Asked struct {
 	To   uint64 `json:"to,omitempty"`
 }
 
-// An Answer says what lies under the first len(Lists) keys of a request, as of
-// one revision of the index.
+// An Answer says what lies under the first len(Lists) keys of a request, or under
+// its prefix, as of one revision of the index.
 type Answer struct {
 	Note []byte // signed checkpoint, size m
 	// Vouched is a signed checkpoint of a size v, revision index < v ≤ m, that the
@@ -63,8 +72,11 @@ type Answer struct {
 	// Revision is the revision statement, of a size n ≤ its index.
 	Revision Body
 	Trie     *index.Node // of the revision, pruned to the keys; nil if it is empty
-	Lists    []List      // in the order of the request; the first keys, at least one
-	Bodies   []Body      // of the asked signers, by index
+	// Lists are in the order of the request: those of its first keys, at least
+	// one. Those of a prefix are in the order of their key hashes, and are all that
+	// there are.
+	Lists  []List
+	Bodies []Body // of the asked signers, by index
 	// Tail holds the entries n to m−1, if they were asked for and are not too
 	// many; else nil.
 	Tail *Tail

@@ -45,7 +45,7 @@ func (s *Server) ingestBatch(ctx context.Context, batch []*entry) error {
 	statements := make([]*statement.Statement, len(batch))
 	names := make(map[string]bool)
 	for i, e := range batch {
-		rows[i], statements[i] = rowOf(e.s, e.leaf), e.s
+		rows[i], statements[i] = s.rowOf(e.s, e.leaf), e.s
 		if name := e.reserved.Name(); name != "" {
 			names[name] = true
 		}
@@ -159,7 +159,7 @@ func (s *Server) catchUp(ctx context.Context) error {
 		st, err := statement.Parse(leaf)
 		row := indexdb.Row{}
 		if err == nil {
-			row = rowOf(st, leaf)
+			row = s.rowOf(st, leaf)
 		}
 		rows, statements = append(rows, row), append(statements, st)
 		if len(rows) == store.MaxBatch {

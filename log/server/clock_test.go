@@ -188,7 +188,7 @@ func TestNothingIsSignedInDoubtUnderAWrongClock(t *testing.T) {
 			l, c := newSetLog(t, nil)
 			o := l.operator("alice")
 			id := l.must(o.Builds(0, 1)...).Results[0].ID
-			size := l.cosigned().Size
+			size := l.settle()
 			l.close()
 			if err := os.Remove(filepath.Join(l.dir, recordName)); err != nil {
 				t.Fatal(err)

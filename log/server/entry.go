@@ -46,9 +46,17 @@ func (e *entry) wait(ctx context.Context) (uint64, error) {
 }
 
 // rowOf returns what the index keeps of a statement in the log.
-func rowOf(s *statement.Statement, leaf []byte) indexdb.Row {
-	r := indexdb.Row{ID: s.ID(), Signer: s.Signer, Keys: index.StatementKeys(s)}
-	if changesRegistry(s) {
+func (s *Server) rowOf(st *statement.Statement, leaf []byte) indexdb.Row {
+	r := indexdb.Row{ID: st.ID(), Signer: st.Signer, Subjects: subjectsOf(st)}
+	switch b := st.Body.(type) {
+	case *statement.Evidence:
+		r.Accused = index.Key(b.Convicted().ID())
+	case *statement.Revision:
+		if s.isOwnRevision(st) {
+			r.Revision = b.Size
+		}
+	}
+	if changesRegistry(st) {
 		r.Leaf = leaf
 	}
 	return r

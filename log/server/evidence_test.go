@@ -76,8 +76,9 @@ func TestAnybodySubmitsEvidence(t *testing.T) {
 	}
 	l.must(alice.Builds(0, 1)...) // and wait for a checkpoint over all of it
 	key := index.Key(evidenceBody(t, "accept-log-one-size").Convicted().ID())
-	_, got := l.lookupNow(fmt.Sprintf(`{"keys":[%q],"signers":null}`, key), false)
-	if n := len(got.Answers[0].Entries); n != 5 {
+	l.settle()
+	_, got := l.lookupNow(fmt.Sprintf(`{"keys":[{"key":%q}],"signers":null}`, key))
+	if n := len(got.Lists[0].Items); n != 5 {
 		t.Errorf("%d entries under the convicted key, want 5", n)
 	}
 }

@@ -140,6 +140,7 @@ func (s *Server) readLastWord() error {
 // apply takes in an entry of the tree.
 func (s *Server) apply(index uint64, st *statement.Statement) {
 	s.registry.Apply(st)
+	s.noteReset(index, st)
 	if b, ok := st.Body.(*statement.Freeze); ok && b.Origin == s.config.Origin && st.Signer == s.key.statement.PublicKey().ID() {
 		s.seq.freeze(&frozenError{b, index, true})
 		s.metrics.frozen.Set(1)

@@ -41,7 +41,7 @@ func TestFrozenLogTakesNothingAndAnswersReaders(t *testing.T) {
 	o := l.operator("alice")
 	l.must(o.Builds(0, 3)...)
 	known := idOf(t, o.Builds(0, 1)[0])
-	size := l.db.State().Size
+	size := l.settle()
 	next := otherLog(t)
 	l.close()
 	if err := l.freeze(FreezeOptions{Successor: next, Reason: "The disk is too small."}); err != nil {
@@ -218,7 +218,7 @@ func TestFrozenLogHasItsLastCheckpointCosigned(t *testing.T) {
 	t.Parallel()
 	l := newWitnessedLog(t, nil)
 	l.operator("alice")
-	size := l.db.State().Size
+	size := l.settle()
 	l.close()
 	if err := l.freeze(FreezeOptions{}); err != nil {
 		t.Fatal(err)

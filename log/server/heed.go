@@ -15,8 +15,9 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/policy"
-	"github.com/firn-log/firn/log/server/indexdb"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -33,7 +34,7 @@ func (e *convictedError) Error() string {
 
 // openEvidence opens the folder with evidence and looks for this log in it.
 func (s *Server) openEvidence() error {
-	s.evidence = evidence.NewStore(inDir(s.dir, s.config.Witnessing.Evidence))
+	s.evidence = evidence.NewStore(inDir(s.dir, s.config.Witnessing.Evidence), evidence.WithJudge(fraud.Judge))
 	s.brought.wake = make(chan struct{}, 1)
 	key, err := policy.ParseKey(s.key.vkey)
 	if err != nil {
@@ -130,6 +131,7 @@ func (s *Server) readEvidence() {
 		s.seq.end(why)
 		s.metrics.convicted.Set(1)
 	}
+	s.heedIndex()
 	if s.witnesses == nil {
 		return
 	}
@@ -178,7 +180,7 @@ func (s *Server) bring(body *statement.Evidence) bool {
 		return false // the leaf would not have been one
 	}
 	pol := s.accused()
-	v, err := e.Verify(pol)
+	v, err := fraud.Verify(e, pol)
 	if err != nil || v.Kind == evidence.KindWitness && slices.Contains(pol.Ignored(), v.Name) {
 		return false
 	}
@@ -257,31 +259,47 @@ func (s *Server) findBrought(ctx context.Context) error {
 	return nil
 }
 
-// findAgainst brings evidence under an index key, as much as is kept. Nearly nothing else
-// stands there: a key of a log or a witness signs no statements.
+// findAgainst brings evidence under an index key, as much as is kept.
 func (s *Server) findAgainst(ctx context.Context, key string) error {
 	size, left := s.db.State().Size, evidence.MaxHeld
-	for from, more := uint64(0), true; more; {
-		var entries []indexdb.Entry
-		var err error
-		if entries, more, err = s.db.List(ctx, key, from, size, 100); err != nil {
+	for from := uint64(0); left > 0; {
+		at, ok, err := s.db.Against(ctx, key, from)
+		if err != nil || !ok {
 			return err
 		}
-		for _, at := range entries {
-			from = at.Index + 1
-			leaf, err := s.tree.Entry(ctx, size, at.Index)
-			if err != nil {
-				return err
-			}
-			if st, err := statement.Parse(leaf); err == nil {
-				if body, ok := st.Body.(*statement.Evidence); ok && s.bring(body) {
-					if left--; left == 0 {
-						return nil
-					}
-				}
+		from = at + 1
+		leaf, err := s.tree.Entry(ctx, size, at)
+		if err != nil {
+			return err
+		}
+		if st, err := statement.Parse(leaf); err == nil {
+			if body, ok := st.Body.(*statement.Evidence); ok && s.bring(body) {
+				left--
 			}
 		}
-		more = more && len(entries) > 0
 	}
 	return nil
+}
+
+// heedIndex acts on evidence against the index of this log, which ends nothing: it
+// says so, in the log line and in firn_log_index_convicted, until an index-reset
+// answers it. An auditor that evidence is held against counts no more.
+func (s *Server) heedIndex() {
+	held, err := s.evidence.AgainstIndex(s.own, s.config.Origin, index.MapVersion)
+	if err != nil {
+		s.log.Error("evidence cannot be read", "error", err)
+		return
+	}
+	against := ""
+	for _, h := range held {
+		if !s.resets.any(func(r resetAt) bool { return fraud.ClearedBy(h.Evidence, r.leaf, r.index) }) {
+			against = fmt.Sprintf("%s: %s", h.Path, h.Verdict.Why)
+		}
+	}
+	if old := s.indexConvicted.Swap(&against); against != "" && (old == nil || *old != against) {
+		s.log.Error("there is evidence that this log stated a wrong index: see firn-log reset-index", "evidence", against)
+	}
+	if err := s.vouching.heed(s.evidence); err != nil {
+		s.log.Error("evidence cannot be read", "error", err)
+	}
 }

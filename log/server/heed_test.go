@@ -112,7 +112,7 @@ func TestTooManyConvictedWitnessesSignNothing(t *testing.T) {
 	for _, missing := range []bool{false, true} {
 		l := newWitnessedLog(t, nil)
 		l.grow("alice", 1)
-		size := l.publisher.latest().head.Size
+		size := l.settle()
 		l.close()
 		l.convictWitness(1)
 		l.convictWitness(2)

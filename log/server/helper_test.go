@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/log/server/sample"
 	"github.com/firn-log/firn/log/server/store"
@@ -95,6 +96,9 @@ func (l *testLog) crash() {
 	l.Server.publishing()
 	<-l.Server.seq.stopped
 	<-l.Server.publisherDone
+	l.Server.stopFollowing()
+	<-l.Server.followerDone
+	l.Server.mapper.db.Close()
 	l.Server.db.Close()
 	l.Server.lock.Unlock()
 	l.Server = nil
@@ -229,5 +233,46 @@ func changeIndexNow(t testing.TB, l *testLog, query string) {
 	defer db.Close()
 	if _, err := db.Exec(query); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// statements returns how many entries below size are not revisions of the index,
+// which the log adds by itself.
+func (l *testLog) statements(size uint64) (n uint64) {
+	l.t.Helper()
+	for leaf, err := range l.tree.Entries(context.Background(), 0, size) {
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		if st, err := statement.Parse(leaf); err != nil || st.Kind != statement.KindRevision {
+			n++
+		}
+	}
+	return n
+}
+
+// count returns how many entries of the tree are not revisions.
+func (l *testLog) count() uint64 { return l.statements(l.db.State().Size) }
+
+// settle waits until all that is in the tree is public and in the index that lookups
+// are answered with, and returns the size: the log is idle and does not grow.
+func (l *testLog) settle() uint64 {
+	l.t.Helper()
+	deadline := time.After(60 * time.Second)
+	for {
+		at, changed, broken := l.mapper.answer()
+		if broken != nil {
+			l.t.Fatal(broken)
+		}
+		size := l.db.State().Size
+		if at != nil && at.checkpoint.head.Size == size && l.statements(at.revision.size) == l.statements(size) {
+			return size
+		}
+		select {
+		case <-changed:
+		case <-time.After(50 * time.Millisecond):
+		case <-deadline:
+			l.t.Fatalf("the index does not follow the log to %d: %v", size, l.mapper.health())
+		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/firn-log/firn/log/index/triedb"
 )
 
 // Bounds of a connection.
@@ -46,6 +48,9 @@ func (s *Server) Handler() http.Handler {
 		{"GET /v1/proof", s.getProof},
 		{"POST /v1/lookup", s.postLookup},
 		{"OPTIONS /v1/lookup", s.preflight},
+		{"GET /v1/index/{size}/trie", s.getTrie},
+		{"GET /v1/index/{size}/list", s.getList},
+		{"GET /v1/watch", s.getWatch},
 		{"GET /v1/log", s.getLog},
 		{"GET /healthz", s.getHealth},
 		{"GET /readyz", s.getReady},
@@ -90,9 +95,12 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 	var doubt *doubtError
 	var convicted *convictedError
 	var frozen *frozenError
+	var broken *brokenError
 	switch {
 	case errors.As(err, &he):
-	case errors.Is(err, errStopping):
+	case errors.As(err, &broken):
+		he = &httpError{http.StatusServiceUnavailable, "index-broken", broken.Error(), 60}
+	case errors.Is(err, errStopping), errors.Is(err, triedb.ErrClosed):
 		he = &httpError{http.StatusServiceUnavailable, "stopping", "the log is stopping; send it again in a moment", 5}
 	case errors.Is(err, errUnknown):
 		he = &httpError{http.StatusServiceUnavailable, "unknown", errUnknown.Error(), 5}
@@ -163,6 +171,9 @@ func (s *Server) getReady(w http.ResponseWriter, _ *http.Request) error {
 	text := "ok\n"
 	if frozen != nil {
 		text += frozen.Error() + "\n"
+	}
+	if err := s.mapper.health(); err != nil {
+		text += "index: " + err.Error() + "\n"
 	}
 	if failing := s.failing(); len(failing) > 0 {
 		text += "witnesses missing: " + describe(failing) + "\n"

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/server/sample"
 	"github.com/firn-log/firn/log/statement"
@@ -29,7 +28,7 @@ func TestTilesEndAtTheCheckpoint(t *testing.T) {
 	l := newTestLog(t, nil)
 	o := l.operator("alice")
 	l.must(o.Builds(0, 300)...)
-	size := int(l.publisher.latest().head.Size) // 303
+	size := int(l.settle()) // 303 and revisions
 	for path, want := range map[string]int{
 		"/tile/0/000":       http.StatusOK,
 		"/tile/entries/000": http.StatusOK,
@@ -79,6 +78,7 @@ func TestTilesEndAtTheCheckpoint(t *testing.T) {
 func TestCheckpointAndConditionalRequests(t *testing.T) {
 	t.Parallel()
 	l := newQuickLog(t, nil)
+	l.settle()
 	for _, path := range []string{"/checkpoint", "/tile/0/000.p/1"} {
 		_, header, _ := l.get(path)
 		req := want(http.NewRequest(http.MethodGet, l.http.URL+path, nil))(t)
@@ -130,26 +130,37 @@ func TestProofIsATlogProof(t *testing.T) {
 	}
 }
 
-// lookupNow posts a lookup.
-func (l *testLog) lookupNow(body string, gzipped bool) (int, *lookupAnswer) {
+// lookupNow posts a lookup. The answer is nil if the status is not 200.
+func (l *testLog) lookupNow(body string) (int, *lookup.Answer) {
 	l.t.Helper()
-	req := want(http.NewRequest(http.MethodPost, l.http.URL+"/v1/lookup", strings.NewReader(body)))(l.t)
-	if gzipped {
-		req.Header.Set("Accept-Encoding", "gzip")
-	}
-	resp := want((&http.Transport{DisableCompression: true}).RoundTrip(req))(l.t)
+	resp := want(http.Post(l.http.URL+"/v1/lookup", "application/json", strings.NewReader(body)))(l.t)
 	defer resp.Body.Close()
-	var r io.Reader = resp.Body
-	if (resp.Header.Get("Content-Encoding") == "gzip") != (gzipped && resp.StatusCode == http.StatusOK) {
-		l.t.Errorf("content encoding %q", resp.Header.Get("Content-Encoding"))
-	} else if gzipped && resp.StatusCode == http.StatusOK {
-		r = want(gzip.NewReader(resp.Body))(l.t)
+	b := want(io.ReadAll(resp.Body))(l.t)
+	if resp.StatusCode != http.StatusOK {
+		return resp.StatusCode, nil
 	}
-	a := new(lookupAnswer)
-	if err := json.NewDecoder(r).Decode(a); err != nil {
-		l.t.Fatal(err)
+	if got := resp.Header.Get("Content-Type"); got != lookup.ContentType {
+		l.t.Errorf("content type %q", got)
 	}
+	a := want(lookup.Parse(b))(l.t)
+	l.checkAnswer(a)
 	return resp.StatusCode, a
+}
+
+// checkAnswer verifies that every entry of an answer is in the tree of its
+// checkpoint, and every list in the trie of its revision.
+func (l *testLog) checkAnswer(a *lookup.Answer) {
+	l.t.Helper()
+	head := want(policy.ParseCheckpoint(string(a.Note[:bytes.Index(a.Note, []byte("\n\n"))+1])))(l.t)
+	for _, b := range append([]lookup.Body{a.Revision}, a.Bodies...) {
+		if err := tlog.CheckRecord(b.Inclusion, int64(head.Size), head.Root, int64(b.Index), tlog.RecordHash(b.Leaf)); err != nil {
+			l.t.Errorf("entry %d: %v", b.Index, err)
+		}
+	}
+	rev := want(statement.Parse(a.Revision.Leaf))(l.t).Body.(*statement.Revision)
+	if a.Trie.Hash() != rev.Root || rev.Size > a.Revision.Index {
+		l.t.Errorf("a trie with root %v and the revision %+v at %d", a.Trie.Hash(), rev, a.Revision.Index)
+	}
 }
 
 func TestLookupAnswersInTheOrderAsked(t *testing.T) {
@@ -158,66 +169,53 @@ func TestLookupAnswersInTheOrderAsked(t *testing.T) {
 	alice, bob := l.operator("alice"), l.operator("bob")
 	both := sample.Build(1)
 	a := l.must(alice.Claim(both), bob.Claim(sample.Again(1, 5)), alice.Claim(sample.Build(2)))
+	l.settle()
 	out := index.Out(both.Outputs[0].Path)
 	drv := index.Drv(both.DrvPath)
 	aliceKey := alice.Build.PublicKey().ID().String()
-	q := fmt.Sprintf(`{"keys":[%q,"out:/nix/store/nothing",%q,%q],"signers":[%q]}`, out, drv, "key:"+aliceKey, aliceKey)
-	for _, gzipped := range []bool{false, true} {
-		status, got := l.lookupNow(q, gzipped)
-		if status != http.StatusOK || len(got.Answers) != 4 {
-			t.Fatalf("status %d, %+v", status, got)
-		}
-		i, j, k := *a.Results[0].Index, *a.Results[1].Index, *a.Results[2].Index
-		want := [][]uint64{{i, j}, nil, {i, j}, {2, i, k}} // entry 2 is the key-add that names alice's key
-		for n, ka := range got.Answers {
-			var indexes []uint64
-			for _, e := range ka.Entries {
-				indexes = append(indexes, e.Index)
-			}
-			if !slices.Equal(indexes, want[n]) {
-				t.Errorf("answer %d (%s): %v, want %v", n, ka.Key, indexes, want[n])
-			}
-		}
-		if len(got.Leaves) != 2 || got.Leaves[fmt.Sprint(i)] == nil || got.Leaves[fmt.Sprint(k)] == nil {
-			t.Errorf("leaves %v, want those of alice's claims: %d, %d", got.Leaves, i, k)
-		}
-		checkLeaves(t, got)
+	keys := []string{out, "out:/nix/store/nothing", drv, "key:" + aliceKey}
+	q := fmt.Sprintf(`{"keys":[{"key":%q},{"key":%q},{"key":%q},{"key":%q}],"signers":[%q]}`, keys[0], keys[1], keys[2], keys[3], aliceKey)
+	status, got := l.lookupNow(q)
+	if status != http.StatusOK || len(got.Lists) != 4 {
+		t.Fatalf("status %d, %+v", status, got)
 	}
-	_, got := l.lookupNow(fmt.Sprintf(`{"keys":[%q],"signers":null,"after":%d}`, out, *a.Results[1].Index), false)
-	if len(got.Answers[0].Entries) != 1 || len(got.Leaves) != 1 {
-		t.Errorf("after: %+v", got.Answers)
-	}
-	_, got = l.lookupNow(fmt.Sprintf(`{"keys":[%q],"signers":[]}`, out), false)
-	if len(got.Answers[0].Entries) != 2 || len(got.Leaves) != 0 {
-		t.Errorf("no signers: %+v, %v", got.Answers, got.Leaves)
-	}
-}
-
-// checkLeaves verifies every leaf of an answer against its checkpoint.
-func checkLeaves(t *testing.T, a *lookupAnswer) {
-	t.Helper()
-	head := want(policy.ParseCheckpoint(a.Checkpoint[:strings.Index(a.Checkpoint, "\n\n")+1]))(t)
-	if head.Size != a.Size {
-		t.Errorf("size %d with a checkpoint of %d", a.Size, head.Size)
-	}
-	for name, la := range a.Leaves {
-		var i int64
-		fmt.Sscan(name, &i)
-		var proof []tlog.Hash
-		for _, s := range la.Inclusion {
-			proof = append(proof, tlog.Hash(want(base64.StdEncoding.DecodeString(s))(t)))
+	i, j, k := *a.Results[0].Index, *a.Results[1].Index, *a.Results[2].Index
+	for n, want := range []int{2, 0, 2, 3} { // the third is the key-add that names alice's key
+		list := got.Lists[n]
+		if len(list.Items) != want || list.Present != (want > 0) {
+			t.Errorf("answer %d (%s): %+v, want %d items", n, keys[n], list, want)
 		}
-		leaf := want(base64.StdEncoding.DecodeString(la.Leaf))(t)
-		if err := tlog.CheckRecord(proof, int64(head.Size), head.Root, i, tlog.RecordHash(leaf)); err != nil {
-			t.Errorf("leaf %d: %v", i, err)
+		head, present, err := got.Trie.Find(index.KeyHash(keys[n]))
+		if err != nil || present != list.Present {
+			t.Errorf("%s: %v, %v", keys[n], present, err)
 		}
+		if err := list.Check(head, 1<<40); present && err != nil {
+			t.Errorf("%s: %v", keys[n], err)
+		}
+	}
+	if it := got.Lists[0].Items; it[0].Index != i || it[1].Index != j || it[1].Signer != bob.Build.PublicKey().ID() {
+		t.Errorf("items %v, want %d and %d", it, i, j)
+	}
+	if len(got.Bodies) != 2 || got.Bodies[0].Index != i || got.Bodies[1].Index != k || got.Tail != nil {
+		t.Errorf("bodies %v, want those of alice's claims: %d, %d", got.Bodies, i, k)
+	}
+	_, got = l.lookupNow(fmt.Sprintf(`{"keys":[{"key":%q,"from":1}],"tail":true}`, out))
+	if list := got.Lists[0]; len(list.Items) != 1 || list.Prefix.Count() != 1 || len(got.Bodies) != 1 || got.Tail == nil {
+		t.Errorf("from the second on: %+v, tail %v", list, got.Tail)
+	}
+	_, got = l.lookupNow(fmt.Sprintf(`{"keys":[{"key":%q,"to":1}],"signers":[]}`, out))
+	if list := got.Lists[0]; len(list.Items) != 1 || list.Items[0].Index != i || len(got.Bodies) != 0 {
+		t.Errorf("no signers, the first: %+v, %v", list, got.Bodies)
+	}
+	if status, _ := l.lookupNow(fmt.Sprintf(`{"keys":[{"key":%q,"from":3}]}`, out)); status != http.StatusBadRequest {
+		t.Errorf("from beyond its end: %d", status)
 	}
 }
 
 func TestBadRequestsAreRefusedWhole(t *testing.T) {
 	t.Parallel()
 	l := newQuickLog(t, nil)
-	size := l.db.State().Size
+	size := l.settle()
 	leaf := []byte("x")
 	many := bytes.Repeat(frame([][]byte{leaf}), maxLeaves+1)
 	for _, tt := range []struct {
@@ -237,10 +235,14 @@ func TestBadRequestsAreRefusedWhole(t *testing.T) {
 		{"negative wait", "/v1/statements?wait=-1s", leavesType, frame([][]byte{leaf}), 400, "bad-wait"},
 		{"lookup of nothing", "/v1/lookup", "", []byte(`{"keys":[]}`), 400, "bad-lookup"},
 		{"lookup that is no JSON", "/v1/lookup", "", []byte(`keys`), 400, "bad-lookup"},
-		{"lookup with more", "/v1/lookup", "", []byte(`{"keys":["a"]}{}`), 400, "bad-lookup"},
-		{"lookup with a bad signer", "/v1/lookup", "", []byte(`{"keys":["a"],"signers":["AB"]}`), 400, "bad-lookup"},
-		{"lookup with an unknown field", "/v1/lookup", "", []byte(`{"keys":["a"],"prefix":true}`), 400, "bad-lookup"},
-		{"lookup of a long key", "/v1/lookup", "", []byte(`{"keys":["` + strings.Repeat("a", 600) + `"]}`), 400, "bad-lookup"},
+		{"lookup with more", "/v1/lookup", "", []byte(`{"keys":[{"key":"a"}]}{}`), 400, "bad-lookup"},
+		{"lookup with a bad signer", "/v1/lookup", "", []byte(`{"keys":[{"key":"a"}],"signers":["AB"]}`), 400, "bad-lookup"},
+		{"lookup with an unknown field", "/v1/lookup", "", []byte(`{"keys":[{"key":"a"}],"more":true}`), 400, "bad-lookup"},
+		{"lookup of a list's end before its beginning", "/v1/lookup", "", []byte(`{"keys":[{"key":"a","from":2,"to":2}]}`), 400, "bad-lookup"},
+		{"lookup of a prefix and keys", "/v1/lookup", "", []byte(`{"keys":[{"key":"a"}],"prefix":{"bits":0,"prefix":"` + strings.Repeat("0", 64) + `"}}`), 400, "bad-lookup"},
+		{"lookup of a prefix with bits behind it", "/v1/lookup", "", []byte(`{"prefix":{"bits":4,"prefix":"` + strings.Repeat("1", 64) + `"}}`), 400, "bad-lookup"},
+		{"lookup of a short prefix", "/v1/lookup", "", []byte(`{"prefix":{"bits":0,"prefix":"00"}}`), 400, "bad-lookup"},
+		{"lookup of a long key", "/v1/lookup", "", []byte(`{"keys":[{"key":"` + strings.Repeat("a", 600) + `"}]}`), 400, "bad-lookup"},
 	} {
 		resp := want(http.Post(l.http.URL+tt.path, tt.contentType, bytes.NewReader(tt.body)))(t)
 		var e struct {
@@ -349,14 +351,15 @@ func TestMetricsAreDocumented(t *testing.T) {
 	if problems, err := testutil.GatherAndLint(l.metrics.registry); err != nil || len(problems) > 0 {
 		t.Errorf("%v, %v", problems, err)
 	}
-	if got := testutil.ToFloat64(l.metrics.size); got != 3 {
-		t.Errorf("tree size %v, want 3", got)
+	if size := l.settle(); testutil.ToFloat64(l.metrics.size) != float64(size) {
+		t.Errorf("tree size %v, want %d", testutil.ToFloat64(l.metrics.size), size)
 	}
 }
 
 func TestHealthAndLog(t *testing.T) {
 	t.Parallel()
 	l := newQuickLog(t, nil)
+	size := l.settle()
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		if status, _, body := l.get(path); status != http.StatusOK {
 			t.Errorf("%s: %d %s", path, status, body)
@@ -369,7 +372,7 @@ func TestHealthAndLog(t *testing.T) {
 		Mode         statement.Mode
 		Size         uint64
 	}
-	if err := json.Unmarshal(body, &log); err != nil || log.Schema != 1 || log.Origin != l.Origin() || log.VKey != l.VKey() || log.Mode != "vouched" || log.Size != 1 {
+	if err := json.Unmarshal(body, &log); err != nil || log.Schema != 1 || log.Origin != l.Origin() || log.VKey != l.VKey() || log.Mode != "vouched" || log.Size != size {
 		t.Errorf("%s: %v", body, err)
 	}
 }

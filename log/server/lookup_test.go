@@ -6,6 +6,7 @@ import (
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/server/sample"
 	"github.com/firn-log/firn/log/statement"
@@ -22,8 +23,9 @@ func TestAnswersThatAreCutShortAddUp(t *testing.T) {
 	pol := want(policy.Parse([]byte("log " + l.VKey() + "\nquorum none\n")))(t)
 	key := alice.Build.PublicKey().ID()
 	keys := []string{index.Out(sample.Build(1).Outputs[0].Path), "out:/nix/store/nothing", "key:" + key.String(), index.Out(sample.Build(3).Outputs[0].Path)}
+	l.settle()
 	ask := func(signers []statement.KeyID) (found []string) {
-		a, err := want(log.NewClient(l.http.URL, pol, log.Options{}))(t).Lookup(t.Context(), keys, signers, 0)
+		a, err := want(log.NewClient(l.http.URL, pol, log.Options{}))(t).Lookup(t.Context(), log.Query{Keys: keys, Signers: signers})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -35,12 +37,12 @@ func TestAnswersThatAreCutShortAddUp(t *testing.T) {
 		return found
 	}
 	for _, signers := range [][]statement.KeyID{nil, {key}, {}} {
-		l.room.entries, l.room.bytes = maxEntries, maxLeafBytes
+		l.room.entries, l.room.bytes = lookup.MaxItems, lookup.MaxLeaves
 		all := ask(signers)
 		if len(all) != 12+13+1 { // the key-add names alice's key
 			t.Fatalf("%d entries: %q", len(all), all)
 		}
-		for _, room := range []struct{ entries, bytes int }{{1, maxLeafBytes}, {5, maxLeafBytes}, {maxEntries, 1}, {maxEntries, 3000}, {12, 1}} {
+		for _, room := range []struct{ entries, bytes int }{{1, lookup.MaxLeaves}, {5, lookup.MaxLeaves}, {lookup.MaxItems, 1}, {lookup.MaxItems, 3000}, {12, 1}} {
 			l.room = room
 			if got := ask(signers); fmt.Sprint(got) != fmt.Sprint(all) {
 				t.Errorf("%d signers, room for %+v: %q, want %q", len(signers), room, got, all)

@@ -30,9 +30,6 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if s.db, err = s.openIndex(ctx); err != nil {
 		return err
 	}
-	if err := s.openMap(); err != nil {
-		return err
-	}
 	open := o.openStore
 	if open == nil {
 		open = store.OpenPOSIX
@@ -62,6 +59,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := s.checkGenesis(ctx, size); err != nil {
+		return err
+	}
+	if err := s.openMap(); err != nil {
 		return err
 	}
 	if err := s.findBrought(ctx); err != nil {

@@ -69,7 +69,7 @@ func TestRestoredLogGoesOn(t *testing.T) {
 	l := newWitnessedLog(t, nil)
 	o := l.operator("alice")
 	l.must(o.Builds(0, 300)...)
-	size, known := l.db.State().Size, idOf(t, o.Builds(7, 8)[0])
+	size, known := l.settle(), idOf(t, o.Builds(7, 8)[0])
 	l.close()
 	mirror := mirrorOf(t, l.dir)
 	// A mirror may be served, below what a firn-peer serves.
@@ -98,8 +98,8 @@ func TestRestoredLogGoesOn(t *testing.T) {
 		r.until("/readyz", "ok\n")
 		if name == "a URL" {
 			r.must(o.Builds(300, 301)...)
-			if v := r.cosigned(); v.Size != size+1 {
-				t.Errorf("size %d, want %d", v.Size, size+1)
+			if v := r.cosigned(); v.Size <= size {
+				t.Errorf("size %d, want %d or more", v.Size, size+1)
 			}
 		}
 		c := want(log.NewClient(r.http.URL, l.pol, log.Options{}))(t)

@@ -70,8 +70,8 @@ func (q *sequencer) take() (batch []*entry, end bool) {
 	defer q.mu.Unlock()
 	n := min(len(q.queue), store.MaxBatch)
 	batch, q.queue = q.queue[:n:n], q.queue[n:]
-	if len(q.queue) > 0 {
-		q.signal()
+	if len(q.queue) > 0 || n > 0 && errors.Is(q.closed, errStopping) {
+		q.signal() // close may have found the token of what was just taken
 	}
 	return batch, n == 0 && errors.Is(q.closed, errStopping)
 }

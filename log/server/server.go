@@ -24,6 +24,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -80,25 +81,29 @@ type Server struct {
 	publisher *publisher
 	mapper    *mapper
 	vouching  *vouching
+	resets    resets
 	metrics   *metrics
-	working   chan struct{}                              // a token for each submission worked on
-	bodies    *semaphore.Weighted                        // bytes of their bodies
-	looking   chan struct{}                              // a token for each lookup worked on
+	working   chan struct{}       // a token for each submission worked on
+	bodies    *semaphore.Weighted // bytes of their bodies
+	looking   chan struct{}       // a token for each lookup worked on
+	older     chan struct{}       // a token for computing an older state of the index
+	watches   watches
 	room      struct{ entries, bytes int }               // of one answer to a lookup
 	shares    struct{ working, bodies, looking *shares } // what one address may hold of these
 
 	// Without witnesses witnesses and gate are nil. The policy is witnesses.Policy().
-	witnesses  *witnessing.Collector
-	gate       *gate
-	evidence   *evidence.Store
-	own        *policy.Policy       // names this log alone
-	brought    brought              // evidence that leaves have brought
-	convicted  error                // evidence against this log, found at the start
-	lastWord   *statement.Statement // a freeze that is to be added, or nil
-	doubt      string               // why this may be an older copy, or ""
-	canShow    bool                 // there is a checkpoint that this log has signed
-	speak      func() error         // speakAsLog, put off until there is no doubt
-	background sync.WaitGroup       // what stopWitnesses ends
+	witnesses      *witnessing.Collector
+	gate           *gate
+	evidence       *evidence.Store
+	own            *policy.Policy         // names this log alone
+	brought        brought                // evidence that leaves have brought
+	convicted      error                  // evidence against this log, found at the start
+	indexConvicted atomic.Pointer[string] // evidence against its index that stands; "" if there is none
+	lastWord       *statement.Statement   // a freeze that is to be added, or nil
+	doubt          string                 // why this may be an older copy, or ""
+	canShow        bool                   // there is a checkpoint that this log has signed
+	speak          func() error           // speakAsLog, put off until there is no doubt
+	background     sync.WaitGroup         // what stopWitnesses ends
 
 	sequencing, publishing context.CancelFunc
 	stopWitnesses          context.CancelFunc
@@ -178,6 +183,8 @@ func prepare(o Options) (*Server, error) {
 	s.working = make(chan struct{}, s.config.Limits.RequestsAtOnce)
 	s.bodies = semaphore.NewWeighted(maxBodies)
 	s.looking = make(chan struct{}, lookupsAtOnce)
+	s.older = make(chan struct{}, 1)
+	s.watches = newWatches(s.limits.sender)
 	s.room.entries, s.room.bytes = lookup.MaxItems, lookup.MaxLeaves
 	s.shares.working = newShares(int64(s.config.Limits.RequestsAtOnce)/shareOfOne, s.limits.sender)
 	s.shares.bodies = newShares(maxBodies/shareOfOne, s.limits.sender)
@@ -191,7 +198,10 @@ func prepare(o Options) (*Server, error) {
 	if err := s.readLastWord(); err != nil {
 		return nil, err
 	}
-	s.vouching = newVouching()
+	if err := s.readReset(); err != nil {
+		return nil, err
+	}
+	s.vouching = newVouching(o.now)
 	if name := s.config.Witnessing.Index; name != "" {
 		if err := s.vouching.open(inDir(s.dir, name), s.key.vkey); err != nil {
 			return nil, err
@@ -219,6 +229,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	srv.RegisterOnShutdown(s.watches.stop)
 	failed := make(chan error, 1)
 	go func() { failed <- srv.Serve(ln) }()
 	var err error

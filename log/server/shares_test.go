@@ -77,7 +77,7 @@ func (w slowReader) Write(b []byte) (int, error) {
 func TestSlowLookupsOfOneAddressLeaveRoomForOthers(t *testing.T) {
 	t.Parallel()
 	l := newQuickLog(t, nil)
-	const body = `{"keys":["key:x"]}`
+	const body = `{"keys":[{"key":"key:x"}]}`
 	writing, read := make(chan struct{}, lookupsAtOnce), make(chan struct{})
 	var wg sync.WaitGroup
 	for range lookupsAtOnce {

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"reflect"
 	"time"
 
@@ -11,8 +10,8 @@ import (
 )
 
 // speakAsLog adds what the log itself has to say: the genesis statement of a
-// new log, its new rules if the configuration changed, its last word if it is to
-// be frozen.
+// new log, its new rules if the configuration changed, that its index is taken back,
+// its last word if it is to be frozen.
 func (s *Server) speakAsLog(ctx context.Context, size uint64) error {
 	rules, err := s.config.Rules()
 	if err != nil {
@@ -23,6 +22,9 @@ func (s *Server) speakAsLog(ctx context.Context, size uint64) error {
 		size, err = s.say(ctx, &statement.Genesis{Origin: s.config.Origin, LogKey: s.key.statement.PublicKey(), Rules: rules})
 	case s.seq.isFrozen() == nil && !sameRules(rules, s.registry.Rules()):
 		size, err = s.say(ctx, &statement.LogConfig{Origin: s.config.Origin, Rules: rules})
+	}
+	if err == nil && s.resets.waiting() {
+		size, err = s.sayReset(ctx, max(size, s.db.State().Size))
 	}
 	if err == nil && s.lastWord != nil {
 		if size, err = s.addOwn(ctx, s.lastWord); err == nil {
@@ -60,11 +62,7 @@ func (s *Server) addOwn(ctx context.Context, st *statement.Statement) (uint64, e
 	if err != nil {
 		return 0, fmt.Errorf("adding the %s statement: %w", st.Kind, err)
 	}
-	level := slog.LevelInfo
-	if st.Kind == statement.KindRevision { // very many
-		level = slog.LevelDebug
-	}
-	s.log.Log(ctx, level, "added a statement about the log", "kind", st.Kind, "index", i)
+	s.log.Info("added a statement about the log", "kind", st.Kind, "index", i)
 	return i + 1, nil
 }
 

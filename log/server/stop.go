@@ -23,6 +23,7 @@ const (
 func (s *Server) Close(ctx context.Context) error {
 	var errs []error
 	s.seq.close(errStopping)
+	s.watches.stop()
 	if err := s.stopSequencer(ctx); err != nil {
 		errs = append(errs, err)
 	}
@@ -104,7 +105,7 @@ func (s *Server) release(ctx context.Context) error {
 	if s.store != nil {
 		errs = append(errs, s.closeStore(ctx))
 	}
-	if s.mapper != nil {
+	if s.mapper != nil { // nothing follows any more
 		errs = append(errs, s.mapper.db.Close())
 	}
 	if s.db != nil {

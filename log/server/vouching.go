@@ -3,9 +3,11 @@ package server
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/witnessing"
 )
@@ -14,10 +16,10 @@ import (
 // checkpoint their quorum has cosigned is not always the public one, so it is
 // kept apart. A nil policy: there are no auditors.
 type vouching struct {
-	policy *policy.Policy
-	now    func() time.Time
+	now func() time.Time
 
-	mu      sync.Mutex            // guards what follows
+	mu      sync.Mutex // guards what follows
+	policy  *policy.Policy
 	pending map[string]*published // not yet vouched for, by text; few
 	vouched []published           // the last few, in growing order
 	changed chan struct{}
@@ -26,8 +28,8 @@ type vouching struct {
 // keepPending bounds the checkpoints whose cosignatures are gathered.
 const keepPending = 64
 
-func newVouching() *vouching {
-	return &vouching{now: time.Now, pending: make(map[string]*published), changed: make(chan struct{})}
+func newVouching(now func() time.Time) *vouching {
+	return &vouching{now: now, pending: make(map[string]*published), changed: make(chan struct{})}
 }
 
 // open reads the index policy (spec/log.md#auditors).
@@ -50,6 +52,25 @@ func (v *vouching) open(path, vkey string) error {
 	return nil
 }
 
+// heed counts no auditor any more that evidence is held against.
+func (v *vouching) heed(held *evidence.Store) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.policy == nil {
+		return nil
+	}
+	pol, err := held.Apply(v.policy)
+	if err != nil {
+		return err
+	}
+	v.policy = pol
+	v.vouched = slices.DeleteFunc(v.vouched, func(p published) bool {
+		_, err := pol.Verify(p.note, v.now())
+		return err != nil
+	})
+	return nil
+}
+
 // watch returns a channel that is closed when newest may return something newer.
 func (v *vouching) watch() <-chan struct{} {
 	v.mu.Lock()
@@ -59,11 +80,11 @@ func (v *vouching) watch() <-chan struct{} {
 
 // add takes a cosignature of any witness or auditor.
 func (v *vouching) add(cp witnessing.Checkpoint, cosig *witnessing.Cosignature) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.policy == nil || cosig == nil {
 		return
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	if n := len(v.vouched); n > 0 && cp.Head.Size <= v.vouched[n-1].head.Size {
 		return
 	}
@@ -78,6 +99,7 @@ func (v *vouching) add(cp witnessing.Checkpoint, cosig *witnessing.Cosignature) 
 	if err != nil { // never: the log made it
 		return
 	}
+	n.Signatures = slices.DeleteFunc(n.Signatures, func(s policy.Signature) bool { return s.Name == cosig.Line.Name && s.ID == cosig.Line.ID })
 	n.Signatures = append(n.Signatures, cosig.Line)
 	p.note = n.Marshal()
 	if _, err := v.policy.Verify(p.note, v.now()); err != nil {
@@ -113,11 +135,11 @@ func (v *vouching) bound() {
 // newest returns the newest checkpoint not above cp that is vouched for; Size 0
 // if there is none.
 func (v *vouching) newest(cp published) published {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	if v.policy == nil {
 		return published{}
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
 	if _, err := v.policy.Verify(cp.note, v.now()); err == nil {
 		return cp
 	}

@@ -153,7 +153,7 @@ func TestWithoutQuorumTheLastCosignedCheckpointStays(t *testing.T) {
 	t.Parallel()
 	l := newWitnessedLog(t, nil)
 	o := l.operator("alice")
-	before := l.cosigned().Size
+	before := l.settle()
 	l.faults(down, 1, 2) // w5 answers, and is outside the quorum
 	b := o.Builds(0, 5)
 	status, a := l.post("?wait=1s", b...)
@@ -179,7 +179,7 @@ func TestWithoutQuorumTheLastCosignedCheckpointStays(t *testing.T) {
 	}
 	l.faults(down)
 	l.until("/readyz", "ok\n")
-	if cp := want(l.publisher.wait(t.Context(), before+6))(t); cp.head.Size != before+6 {
+	if cp := want(l.publisher.wait(t.Context(), before+6))(t); cp.head.Size < before+6 {
 		t.Errorf("public at %d", cp.head.Size)
 	}
 	l.cosigned()
@@ -235,7 +235,7 @@ func TestWitnessesMayBeAddedLater(t *testing.T) {
 	t.Parallel()
 	l := &witnessed{testLog: newTestLog(t, nil)}
 	id := idOf(t, l.operator("alice").Registration()[0])
-	size := l.publisher.latest().head.Size
+	size := l.settle()
 	l.close()
 	l.addWitnesses(5, 3)
 	l.faults(down, 1, 2)

@@ -1,6 +1,7 @@
 // Package indexdb is the embedded store of a firn log (SQLite): which statement
-// id is at which index, which entries lie under which index key, and how much
-// of today's budgets is used.
+// id is at which index, how many claims each signer has made about each subject,
+// where the revisions of the index and the evidence are, and how much of today's
+// budgets is used. What lies under which key is in the map (package triedb).
 //
 // Everything in it but the counters of budgets is derived: it follows the
 // tree, says up to which size and root it has read it, and may be deleted at
@@ -24,21 +25,20 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 	"modernc.org/sqlite"
-
-	"github.com/firn-log/firn/log/statement"
 )
 
 // schemaVersion is raised when the tables change; a file with another version
 // is treated like a damaged one and made again.
-const schemaVersion = "2"
+const schemaVersion = "3"
 
-// schema: an index key is kept as its SHA-256, a signer as a small number.
+// schema: a claim is counted under a hash of its signer and its subject.
 const schema = `
 CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE ids(id BLOB PRIMARY KEY, idx INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE signers(sid INTEGER PRIMARY KEY, key_id BLOB NOT NULL UNIQUE);
-CREATE TABLE lists(k BLOB NOT NULL, idx INTEGER NOT NULL, sid INTEGER NOT NULL, PRIMARY KEY(k, idx)) WITHOUT ROWID;
+CREATE TABLE claims(k BLOB PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE people(idx INTEGER PRIMARY KEY, leaf BLOB NOT NULL);
+CREATE TABLE revisions(size INTEGER PRIMARY KEY, idx INTEGER NOT NULL);
+CREATE TABLE accused(k BLOB NOT NULL, idx INTEGER NOT NULL, PRIMARY KEY(k, idx)) WITHOUT ROWID;
 CREATE TABLE usage(day INTEGER NOT NULL, name TEXT NOT NULL, statements INTEGER NOT NULL, bytes INTEGER NOT NULL,
   PRIMARY KEY(day, name)) WITHOUT ROWID;
 `
@@ -60,11 +60,9 @@ type DB struct {
 	read  *sql.DB
 	stmts statements
 
-	mu      sync.RWMutex // guards what follows; written by Ingest only
-	state   State
-	rows    uint64 // in the tables ids, lists and people together
-	sids    map[statement.KeyID]int64
-	signers map[int64]statement.KeyID
+	mu    sync.RWMutex // guards what follows; written by Ingest only
+	state State
+	rows  uint64 // in the tables together, every claim counted
 }
 
 // Open opens the index of the log with this origin, and makes an empty one if
@@ -72,7 +70,7 @@ type DB struct {
 func Open(ctx context.Context, path, origin string) (*DB, error) {
 	_, err := os.Stat(path)
 	fresh := errors.Is(err, os.ErrNotExist)
-	db := &DB{sids: make(map[statement.KeyID]int64), signers: make(map[int64]statement.KeyID)}
+	db := new(DB)
 	if err := db.open(ctx, path, origin, fresh); err != nil {
 		err = errors.Join(err, db.Close())
 		if isDamage(err) {
@@ -110,9 +108,6 @@ func (db *DB) open(ctx context.Context, path, origin string, fresh bool) (err er
 		}
 	}
 	if err := db.check(ctx, origin); err != nil {
-		return err
-	}
-	if err := db.loadSigners(ctx); err != nil {
 		return err
 	}
 	pragmas["_pragma"] = append(pragmas["_pragma"], "query_only(1)")
@@ -199,7 +194,8 @@ func (db *DB) quickCheck(ctx context.Context) error {
 	}
 	// An older file beside the newer write-ahead log of a crash can be sound,
 	// and lacks the rows between the two.
-	const count = "SELECT (SELECT count(*) FROM ids) + (SELECT count(*) FROM lists) + (SELECT count(*) FROM people)"
+	const count = "SELECT (SELECT count(*) FROM ids) + (SELECT coalesce(sum(n), 0) FROM claims) + (SELECT count(*) FROM people)" +
+		" + (SELECT count(*) FROM revisions) + (SELECT count(*) FROM accused)"
 	var rows uint64
 	if err := db.write.QueryRowContext(ctx, count).Scan(&rows); err != nil {
 		return err
@@ -208,26 +204,6 @@ func (db *DB) quickCheck(ctx context.Context) error {
 		return fmt.Errorf("%w: %d rows, want %d", errDamage, rows, db.rows)
 	}
 	return nil
-}
-
-func (db *DB) loadSigners(ctx context.Context) error {
-	rows, err := db.write.QueryContext(ctx, "SELECT sid, key_id FROM signers")
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var sid int64
-		var key []byte
-		if err := rows.Scan(&sid, &key); err != nil {
-			return err
-		}
-		if len(key) != 32 {
-			return fmt.Errorf("%w: key id of %d bytes", errDamage, len(key))
-		}
-		db.sids[statement.KeyID(key)], db.signers[sid] = sid, statement.KeyID(key)
-	}
-	return rows.Err()
 }
 
 // State returns how far the index has read the tree.

@@ -27,8 +27,8 @@ func open(t *testing.T, path string) *DB {
 	return db
 }
 
-func row(i int, signer byte, keys ...string) Row {
-	return Row{ID: statement.ID{byte(i), byte(i >> 8), 1}, Signer: statement.KeyID{signer}, Keys: keys}
+func row(i int, signer byte, subjects ...string) Row {
+	return Row{ID: statement.ID{byte(i), byte(i >> 8), 1}, Signer: statement.KeyID{signer}, Subjects: subjects}
 }
 
 func state(size int) State { return State{Size: uint64(size), Root: tlog.Hash{byte(size)}} }
@@ -43,6 +43,8 @@ func TestIngestAndRead(t *testing.T) {
 	}
 	rows[7].Leaf = []byte("people")
 	rows[8] = Row{} // a leaf that could not be read
+	rows[20].Revision, rows[40].Revision, rows[150].Revision = 10, 40, 150
+	rows[30].Accused, rows[31].Accused, rows[60].Accused = "key:a", "key:b", "key:a"
 	if err := db.Ingest(ctx, rows, state(200), []Usage{{Day: 5, Name: "unvouched", Statements: 3, Bytes: 400}}); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +76,7 @@ func TestIngestAndRead(t *testing.T) {
 	if counts, err := db.Claims(ctx, statement.KeyID{99}, []string{"all"}); err != nil || len(counts) != 0 {
 		t.Errorf("an unknown signer: %v, %v", counts, err)
 	}
-	checkList(t, db)
+	checkFew(t, db)
 	var people []uint64
 	if err := db.People(ctx, func(i uint64, leaf []byte) error { people = append(people, i); return nil }); err != nil || !slices.Equal(people, []uint64{7}) {
 		t.Errorf("people %v, %v", people, err)
@@ -91,35 +93,30 @@ func TestIngestAndRead(t *testing.T) {
 	}
 }
 
-func checkList(t *testing.T, db *DB) {
+func checkFew(t *testing.T, db *DB) {
 	t.Helper()
-	for _, tt := range []struct {
-		key         string
-		from, to    uint64
-		limit       int
-		first, n    int
-		more        bool
-		description string
-	}{
-		{"all", 0, 200, 1000, 0, 199, false, "everything"},
-		{"all", 0, 100, 1000, 0, 99, false, "below a size"},
-		{"all", 150, 200, 1000, 150, 50, false, "from an index"},
-		{"all", 0, 200, 10, 0, 10, true, "a limit"},
-		{"all", 190, 200, 10, 190, 10, false, "exactly a limit"},
-		{"key 5", 0, 200, 10, 5, 1, false, "a single one"},
-		{"nothing", 0, 200, 10, 0, 0, false, "an unknown key"},
-	} {
-		entries, more, err := db.List(context.Background(), tt.key, tt.from, tt.to, tt.limit)
-		if err != nil || len(entries) != tt.n || more != tt.more {
-			t.Errorf("%s: %d entries, more %v, %v", tt.description, len(entries), more, err)
-			continue
+	ctx := t.Context()
+	for size, index := range map[uint64]uint64{10: 20, 40: 40, 150: 150} {
+		if i, ok, err := db.Revision(ctx, size); i != index || !ok || err != nil {
+			t.Errorf("revision of %d at %d, %v, %v", size, i, ok, err)
 		}
-		if tt.n > 0 && (entries[0].Index != uint64(tt.first) || entries[0].Signer != statement.KeyID{byte(1 + tt.first%3)}) {
-			t.Errorf("%s: begins with %v", tt.description, entries[0])
+	}
+	if _, ok, err := db.Revision(ctx, 11); ok || err != nil {
+		t.Errorf("a size that is no revision's: %v, %v", ok, err)
+	}
+	for below, want := range map[uint64][]uint64{200: {150, 40, 10}, 150: {40, 10}, 40: {10}, 20: nil} {
+		var got []uint64
+		if err := db.Revisions(ctx, below, func(r Revision) bool { got = append(got, r.Size); return true }); err != nil || !slices.Equal(got, want) {
+			t.Errorf("revisions below %d: %v, %v", below, got, err)
 		}
-		if !slices.IsSortedFunc(entries, func(a, b Entry) int { return int(a.Index) - int(b.Index) }) {
-			t.Errorf("%s: not in order", tt.description)
+	}
+	for from, want := range map[uint64]uint64{0: 30, 30: 30, 31: 60} {
+		if i, ok, err := db.Against(ctx, "key:a", from); i != want || !ok || err != nil {
+			t.Errorf("evidence from %d on: %d, %v, %v", from, i, ok, err)
 		}
+	}
+	if _, ok, err := db.Against(ctx, "key:a", 61); ok || err != nil {
+		t.Errorf("more evidence: %v, %v", ok, err)
 	}
 }
 
@@ -129,9 +126,14 @@ func TestIngestIsAllOrNothing(t *testing.T) {
 	if err := db.Ingest(ctx, []Row{row(0, 1, "a")}, state(5), nil); err == nil {
 		t.Error("a gap was taken")
 	}
-	// The same key twice in one row breaks the list in the middle of the batch.
-	if err := db.Ingest(ctx, []Row{row(0, 1, "a"), row(1, 2, "b", "b")}, state(2), nil); err == nil {
+	if _, err := db.write.Exec("CREATE TRIGGER full BEFORE INSERT ON claims BEGIN SELECT RAISE(ABORT, 'disk full'); END"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Ingest(ctx, []Row{row(0, 1, "a"), row(1, 2, "b")}, state(2), nil); err == nil {
 		t.Error("a broken batch was taken")
+	}
+	if _, err := db.write.Exec("DROP TRIGGER full"); err != nil {
+		t.Fatal(err)
 	}
 	if db.State().Size != 0 {
 		t.Errorf("state %v after a failure", db.State())
@@ -139,8 +141,10 @@ func TestIngestIsAllOrNothing(t *testing.T) {
 	if err := db.Ingest(ctx, []Row{row(0, 2, "a"), row(1, 1, "b")}, state(2), nil); err != nil {
 		t.Fatalf("after a failure: %v", err)
 	}
-	if e, _, err := db.List(ctx, "a", 0, 2, 5); err != nil || len(e) != 1 || e[0].Signer != (statement.KeyID{2}) {
-		t.Errorf("%v, %v", e, err)
+	for signer, want := range map[byte]uint64{1: 0, 2: 1} {
+		if n, err := db.Claims(ctx, statement.KeyID{signer}, []string{"a"}); err != nil || n["a"] != want {
+			t.Errorf("claims of %d: %v, %v", signer, n, err)
+		}
 	}
 }
 

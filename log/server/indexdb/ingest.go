@@ -15,10 +15,12 @@ import (
 
 // A Row is what the index keeps of one entry.
 type Row struct {
-	ID     statement.ID
-	Signer statement.KeyID
-	Keys   []string // index keys
-	Leaf   []byte   // of statements about people and the log; nil for claims
+	ID       statement.ID
+	Signer   statement.KeyID // zero: a leaf that could not be read
+	Subjects []string        // what it is a claim about, each once
+	Leaf     []byte          // of statements about people and the log; nil for others
+	Revision uint64          // the size that it is a revision of; 0 for others
+	Accused  string          // index key of the key that it is evidence against; "" for others
 }
 
 // Usage is how much of a day's budget somebody has used.
@@ -31,18 +33,20 @@ type Usage struct {
 
 // statements are prepared once: preparing costs more than running.
 type statements struct {
-	id, claim, list            *sql.Stmt // reading one
-	ids, claims                *sql.Stmt // reading chunk at once
-	addIDs, addLists           *sql.Stmt // writing chunk rows at once
-	addID, addList             *sql.Stmt // writing one row
-	addSigner, addPeople, meta *sql.Stmt
-	setUsage                   *sql.Stmt
+	id, claim           *sql.Stmt // reading one
+	ids, claims         *sql.Stmt // reading chunk at once
+	addIDs, addClaims   *sql.Stmt // writing chunk rows at once
+	addID, addClaim     *sql.Stmt // writing one row
+	addPeople, meta     *sql.Stmt
+	addRevision, accuse *sql.Stmt
+	setUsage            *sql.Stmt
 }
 
 // chunk is how many rows one INSERT takes; most of its cost is per statement.
 const chunk = 64
 
 func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
+	const count = " ON CONFLICT(k) DO UPDATE SET n = n + excluded.n"
 	many := func(row string) string { return strings.Repeat(row+",", chunk-1) + row }
 	for _, p := range []struct {
 		db   *sql.DB
@@ -51,14 +55,14 @@ func (s *statements) prepare(ctx context.Context, write, read *sql.DB) error {
 	}{
 		{read, &s.id, "SELECT id, idx FROM ids WHERE id = ?"},
 		{read, &s.ids, "SELECT id, idx FROM ids WHERE id IN (" + many("?") + ")"},
-		{read, &s.claim, "SELECT k, count(*) FROM lists WHERE sid = ? AND k = ? GROUP BY k"},
-		{read, &s.claims, "SELECT k, count(*) FROM lists WHERE sid = ? AND k IN (" + many("?") + ") GROUP BY k"},
-		{read, &s.list, "SELECT idx, sid FROM lists WHERE k = ? AND idx >= ? AND idx < ? ORDER BY idx LIMIT ?"},
+		{read, &s.claim, "SELECT k, n FROM claims WHERE k = ?"},
+		{read, &s.claims, "SELECT k, n FROM claims WHERE k IN (" + many("?") + ")"},
 		{write, &s.addIDs, "INSERT OR IGNORE INTO ids VALUES" + many("(?,?)")},
-		{write, &s.addLists, "INSERT INTO lists VALUES" + many("(?,?,?)")},
 		{write, &s.addID, "INSERT OR IGNORE INTO ids VALUES(?,?)"},
-		{write, &s.addList, "INSERT INTO lists VALUES(?,?,?)"},
-		{write, &s.addSigner, "INSERT INTO signers VALUES(?,?)"},
+		{write, &s.addClaims, "INSERT INTO claims VALUES" + many("(?,?)") + count},
+		{write, &s.addClaim, "INSERT INTO claims VALUES(?,?)" + count},
+		{write, &s.addRevision, "INSERT OR IGNORE INTO revisions VALUES(?,?)"},
+		{write, &s.accuse, "INSERT INTO accused VALUES(?,?)"},
 		{write, &s.addPeople, "INSERT INTO people VALUES(?,?)"},
 		{write, &s.meta, "UPDATE meta SET value = ? WHERE name = ?"},
 		{write, &s.setUsage, "INSERT INTO usage VALUES(?1,?2,?3,?4) ON CONFLICT(day, name) DO UPDATE SET statements = ?3, bytes = ?4"},
@@ -85,7 +89,7 @@ func (db *DB) Ingest(ctx context.Context, rows []Row, next State, usage []Usage)
 		return fmt.Errorf("writing the index: %w", err)
 	}
 	defer tx.Rollback()
-	added, n, err := db.writeRows(ctx, tx, from, rows)
+	n, err := db.writeRows(ctx, tx, from, rows)
 	n += db.rows
 	if err == nil {
 		err = db.writeState(ctx, tx, next, n, usage)
@@ -98,47 +102,79 @@ func (db *DB) Ingest(ctx context.Context, rows []Row, next State, usage []Usage)
 	}
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for key, sid := range added {
-		db.sids[key], db.signers[sid] = sid, key
-	}
 	db.state, db.rows = next, n
 	return nil
 }
 
-func (db *DB) writeRows(ctx context.Context, tx *sql.Tx, from uint64, rows []Row) (added map[statement.KeyID]int64, n uint64, err error) {
-	var ids, lists [][]any
-	added = make(map[statement.KeyID]int64)
+// writeRows returns by how much the number of rows has grown.
+func (db *DB) writeRows(ctx context.Context, tx *sql.Tx, from uint64, rows []Row) (n uint64, err error) {
+	var ids [][]any
+	claims := make(map[claimHash]int64)
 	for i, r := range rows {
 		index := int64(from) + int64(i)
 		if !r.Signer.IsZero() {
 			ids = append(ids, []any{r.ID[:], index})
-			sid, err := db.sid(ctx, tx, added, r.Signer)
-			if err != nil {
-				return nil, 0, err
-			}
-			for _, k := range r.Keys {
-				h := sha256.Sum256([]byte(k))
-				lists = append(lists, []any{h[:], index, sid})
-			}
 		}
-		if r.Leaf != nil {
-			if _, err := tx.StmtContext(ctx, db.stmts.addPeople).ExecContext(ctx, index, r.Leaf); err != nil {
-				return nil, 0, err
-			}
+		for _, subject := range r.Subjects {
+			claims[hashClaim(r.Signer, subject)]++
 			n++
 		}
-	}
-	for _, table := range []struct {
-		many, one *sql.Stmt
-		rows      [][]any
-	}{{db.stmts.addIDs, db.stmts.addID, ids}, {db.stmts.addLists, db.stmts.addList, lists}} {
-		inserted, err := insert(ctx, tx, table.many, table.one, table.rows)
+		few, err := db.writeFew(ctx, tx, index, r)
 		if err != nil {
-			return nil, 0, err
+			return 0, err
 		}
-		n += inserted
+		n += few
 	}
-	return added, n, nil
+	added, err := insert(ctx, tx, db.stmts.addIDs, db.stmts.addID, ids)
+	if err != nil {
+		return 0, err
+	}
+	counts := make([][]any, 0, len(claims))
+	for k, count := range claims {
+		counts = append(counts, []any{k[:], count})
+	}
+	_, err = insert(ctx, tx, db.stmts.addClaims, db.stmts.addClaim, counts)
+	return n + added, err
+}
+
+// writeFew writes what few rows have.
+func (db *DB) writeFew(ctx context.Context, tx *sql.Tx, index int64, r Row) (n uint64, err error) {
+	for _, w := range []struct {
+		stmt *sql.Stmt
+		has  bool
+		args [2]any
+	}{
+		{db.stmts.addPeople, r.Leaf != nil, [2]any{index, r.Leaf}},
+		{db.stmts.addRevision, r.Revision > 0, [2]any{int64(r.Revision), index}},
+		{db.stmts.accuse, r.Accused != "", [2]any{accusedHash(r.Accused), index}},
+	} {
+		if !w.has {
+			continue
+		}
+		res, err := tx.StmtContext(ctx, w.stmt).ExecContext(ctx, w.args[:]...)
+		if err != nil {
+			return 0, err
+		}
+		affected, err := res.RowsAffected()
+		if err != nil {
+			return 0, err
+		}
+		n += uint64(affected)
+	}
+	return n, nil
+}
+
+// A claimHash stands for a signer and a subject.
+type claimHash [16]byte
+
+func hashClaim(signer statement.KeyID, subject string) claimHash {
+	h := sha256.Sum256(append(signer[:], subject...))
+	return claimHash(h[:16])
+}
+
+func accusedHash(key string) []byte {
+	h := sha256.Sum256([]byte(key))
+	return h[:]
 }
 
 // insert writes rows sorted by their first column, so that neighbours in the
@@ -167,25 +203,6 @@ func insert(ctx context.Context, tx *sql.Tx, many, one *sql.Stmt, rows [][]any) 
 		}
 	}
 	return n, nil
-}
-
-// sid returns the number of a signer, a new one if it is new.
-func (db *DB) sid(ctx context.Context, tx *sql.Tx, added map[statement.KeyID]int64, key statement.KeyID) (int64, error) {
-	db.mu.RLock()
-	sid, ok := db.sids[key]
-	next := int64(len(db.sids) + len(added) + 1)
-	db.mu.RUnlock()
-	if ok {
-		return sid, nil
-	}
-	if sid, ok := added[key]; ok {
-		return sid, nil
-	}
-	if _, err := tx.StmtContext(ctx, db.stmts.addSigner).ExecContext(ctx, next, key[:]); err != nil {
-		return 0, err
-	}
-	added[key] = next
-	return next, nil
 }
 
 func (db *DB) writeState(ctx context.Context, tx *sql.Tx, next State, rows uint64, usage []Usage) error {

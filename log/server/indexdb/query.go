@@ -2,10 +2,10 @@ package indexdb
 
 import (
 	"context"
-	"crypto/sha256"
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/firn-log/firn/log/statement"
 )
@@ -22,7 +22,7 @@ func (db *DB) IndexOf(ctx context.Context, id statement.ID) (uint64, bool, error
 // missing in what it returns.
 func (db *DB) IndexesOf(ctx context.Context, ids []statement.ID) (map[statement.ID]uint64, error) {
 	found := make(map[statement.ID]uint64)
-	err := db.chunks(ctx, db.stmts.ids, db.stmts.id, len(ids), nil, func(i int) any { return ids[i][:] }, func(rows *sql.Rows) error {
+	err := db.chunks(ctx, db.stmts.ids, db.stmts.id, len(ids), func(i int) any { return ids[i][:] }, func(rows *sql.Rows) error {
 		var id []byte
 		var index int64
 		if err := rows.Scan(&id, &index); err != nil {
@@ -34,55 +34,48 @@ func (db *DB) IndexesOf(ctx context.Context, ids []statement.ID) (map[statement.
 	return found, err
 }
 
-// Claims returns how many entries under each index key are signer's; keys
+// Claims returns how many claims a signer has made about each subject; subjects
 // without any are missing in what it returns.
-func (db *DB) Claims(ctx context.Context, signer statement.KeyID, keys []string) (map[string]uint64, error) {
+func (db *DB) Claims(ctx context.Context, signer statement.KeyID, subjects []string) (map[string]uint64, error) {
 	counts := make(map[string]uint64)
-	db.mu.RLock()
-	sid, ok := db.sids[signer]
-	db.mu.RUnlock()
-	if !ok {
-		return counts, nil
+	names := make(map[claimHash]string, len(subjects))
+	hashes := make([]claimHash, len(subjects))
+	for i, subject := range subjects {
+		hashes[i] = hashClaim(signer, subject)
+		names[hashes[i]] = subject
 	}
-	names := make(map[[32]byte]string, len(keys))
-	hashes := make([][32]byte, len(keys))
-	for i, k := range keys {
-		hashes[i] = sha256.Sum256([]byte(k))
-		names[hashes[i]] = k
-	}
-	err := db.chunks(ctx, db.stmts.claims, db.stmts.claim, len(keys), []any{sid}, func(i int) any { return hashes[i][:] }, func(rows *sql.Rows) error {
+	err := db.chunks(ctx, db.stmts.claims, db.stmts.claim, len(subjects), func(i int) any { return hashes[i][:] }, func(rows *sql.Rows) error {
 		var k []byte
 		var n int64
 		if err := rows.Scan(&k, &n); err != nil {
 			return err
 		}
-		counts[names[[32]byte(k)]] = uint64(n)
+		counts[names[claimHash(k)]] = uint64(n)
 		return nil
 	})
 	return counts, err
 }
 
-// chunks runs many for n parameters, chunk of them at a time after the fixed
-// ones, and calls scan with each row; one does the same for a single one.
+// chunks runs many for n parameters, chunk of them at a time, and calls scan with
+// each row; one does the same for a single one.
 // Missing parameters are NULL, which nothing equals.
 //
 // The context is not handed on: it would cost SQLite's driver a goroutine per
 // query, and each takes microseconds.
-func (db *DB) chunks(ctx context.Context, many, one *sql.Stmt, n int, fixed []any, param func(int) any, scan func(*sql.Rows) error) error {
+func (db *DB) chunks(ctx context.Context, many, one *sql.Stmt, n int, param func(int) any, scan func(*sql.Rows) error) error {
 	stmt, width := many, chunk
 	if n == 1 {
 		stmt, width = one, 1
 	}
-	args := make([]any, len(fixed)+width)
-	copy(args, fixed)
+	args := make([]any, width)
 	for from := 0; from < n; from += width {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		for j := range width {
-			args[len(fixed)+j] = nil
+			args[j] = nil
 			if from+j < n {
-				args[len(fixed)+j] = param(from + j)
+				args[j] = param(from + j)
 			}
 		}
 		rows, err := stmt.QueryContext(context.WithoutCancel(ctx), args...)
@@ -99,41 +92,52 @@ func (db *DB) chunks(ctx context.Context, many, one *sql.Stmt, n int, fixed []an
 	return nil
 }
 
-// An Entry is one entry of the list under a key.
-type Entry struct {
-	Index  uint64
-	Signer statement.KeyID
+// A Revision is where a revision of the index is.
+type Revision struct {
+	Size  uint64
+	Index uint64
 }
 
-// List returns the entries under an index key with from ≤ index < to, in
-// order, at most limit of them, and whether there are more.
-func (db *DB) List(ctx context.Context, key string, from, to uint64, limit int) (entries []Entry, more bool, err error) {
-	h := sha256.Sum256([]byte(key))
-	rows, err := db.stmts.list.QueryContext(context.WithoutCancel(ctx), h[:], int64(from), int64(to), limit+1)
+// Revision returns the index of the revision of a size, and whether there is one.
+func (db *DB) Revision(ctx context.Context, size uint64) (uint64, bool, error) {
+	return one(db.read.QueryRowContext(ctx, "SELECT idx FROM revisions WHERE size = ?", int64(min(size, math.MaxInt64))))
+}
+
+// Revisions calls f with each revision below an index, the newest first, until it
+// returns false.
+func (db *DB) Revisions(ctx context.Context, below uint64, f func(Revision) bool) error {
+	rows, err := db.read.QueryContext(ctx, "SELECT size, idx FROM revisions WHERE size < ? ORDER BY size DESC", int64(below))
 	if err != nil {
-		return nil, false, fmt.Errorf("reading the index: %w", err)
+		return fmt.Errorf("reading the index: %w", err)
 	}
 	defer rows.Close()
-	db.mu.RLock()
-	defer db.mu.RUnlock()
 	for rows.Next() {
-		var index, sid int64
-		if err := rows.Scan(&index, &sid); err != nil {
-			return nil, false, fmt.Errorf("reading the index: %w", err)
+		var size, idx int64
+		if err := rows.Scan(&size, &idx); err != nil {
+			return fmt.Errorf("reading the index: %w", err)
 		}
-		if len(entries) == limit {
-			return entries, true, nil
+		if uint64(idx) < below && !f(Revision{uint64(size), uint64(idx)}) {
+			return nil
 		}
-		signer, ok := db.signers[sid]
-		if !ok {
-			return nil, false, fmt.Errorf("reading the index: entry %d has a signer that it does not know", index)
-		}
-		entries = append(entries, Entry{uint64(index), signer})
 	}
-	if err := rows.Err(); err != nil {
-		return nil, false, fmt.Errorf("reading the index: %w", err)
+	return rows.Err()
+}
+
+// Against returns the index of the first entry from an index on that is evidence
+// against a key, by its index key, and whether there is one.
+func (db *DB) Against(ctx context.Context, key string, from uint64) (uint64, bool, error) {
+	return one(db.read.QueryRowContext(ctx, "SELECT idx FROM accused WHERE k = ? AND idx >= ? ORDER BY idx LIMIT 1", accusedHash(key), int64(from)))
+}
+
+func one(row *sql.Row) (uint64, bool, error) {
+	var n int64
+	switch err := row.Scan(&n); {
+	case errors.Is(err, sql.ErrNoRows):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, fmt.Errorf("reading the index: %w", err)
 	}
-	return entries, false, nil
+	return uint64(n), true, nil
 }
 
 // People calls f with every leaf that the index kept, in the order of the log.
