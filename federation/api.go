@@ -40,7 +40,7 @@ func (h *Hub) client(o *origin) (*log.Client, error) {
 		return nil, errNoURL
 	}
 	bounded := *h.o.HTTP
-	bounded.Transport = &budget{to: h.o.HTTP.Transport, left: maxAnswers}
+	bounded.Transport = newBudget(h.o.HTTP.Transport, maxAnswers)
 	return log.NewClient(o.URL, pol, log.Options{Origin: o.Origin, HTTP: &bounded, Timeout: h.o.Timeout, Now: h.o.Now, UserAgent: userAgent})
 }
 
@@ -66,7 +66,13 @@ func (h *Hub) believe(ctx context.Context, o *origin, cp *log.Checkpoint) error 
 // log fills no memory with an answer that goes on for ever.
 type budget struct {
 	to   http.RoundTripper // nil is the default one
-	left int64             // changed atomically
+	left atomic.Int64
+}
+
+func newBudget(to http.RoundTripper, bytes int64) *budget {
+	b := &budget{to: to}
+	b.left.Store(bytes)
+	return b
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -91,7 +97,7 @@ type spending struct {
 
 func (s *spending) Read(p []byte) (int, error) {
 	n, err := s.ReadCloser.Read(p)
-	if atomic.AddInt64(&s.b.left, -int64(n)) < 0 {
+	if s.b.left.Add(-int64(n)) < 0 {
 		return 0, errTooMuch
 	}
 	return n, err

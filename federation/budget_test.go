@@ -18,7 +18,7 @@ func TestAnswersOfALogAreBoundedTogether(t *testing.T) {
 		z.Write(make([]byte, 1000))
 	}))
 	defer srv.Close()
-	client := http.Client{Transport: &budget{left: 2500}}
+	client := http.Client{Transport: newBudget(nil, 2500)}
 	for i := range 3 {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, srv.URL, nil)
 		if err != nil {
