@@ -38,7 +38,7 @@ func makeVerifyWorld(work, logURL, origin string) error {
 			return err
 		}
 	}
-	policy := "log main file log.policy url " + logURL + "\ncompleteness off\n"
+	policy := "log main file log.policy url " + logURL + "\n"
 	for _, who := range []string{"a", "b", "c", "d"} {
 		id, err := f.addOperator(who)
 		if err != nil {

@@ -2,6 +2,7 @@ package logtest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -36,7 +37,13 @@ func (l *Log) revise() {
 		return
 	}
 	if l.size == 0 { // a log begins with a statement of its own, and has no revision before
-		l.add([]byte("the first entry of the log"))
+		key, err := statement.Ed25519Key(l.key.Public().(ed25519.PublicKey))
+		if err != nil {
+			l.t.Errorf("logtest: %v", err)
+		}
+		l.add(l.State(&statement.Genesis{Origin: l.origin, LogKey: key, Rules: statement.Rules{
+			Mode: statement.ModeOpen, Budgets: statement.Budgets{ClaimsPerSubject: 4}, VouchThreshold: 1,
+		}}))
 		l.publish()
 	}
 	m := &revised{size: l.size}
