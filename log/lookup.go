@@ -32,7 +32,7 @@ type Leaf struct {
 	Bytes     []byte
 	Statement *statement.Statement // parsed; its signature is not verified here
 	// Proof is against the checkpoint of its answer; nil for an entry that was
-	// read in the tail (spec/index.md#tail).
+	// read in the tail (spec/index.md#the-tail).
 	Proof *Proof
 }
 
