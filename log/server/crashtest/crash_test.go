@@ -46,15 +46,18 @@ func TestKilledUnderLoadLosesNothingAcknowledged(t *testing.T) {
 		fresh := l.wait()
 		p = serve(t, dir)
 		checkAcks(t, p, fresh)
+		checkFound(t, p, dir, fresh)
 		acks = append(acks, fresh...)
 	}
 	checkAcks(t, p, acks)
+	checkFound(t, p, dir, acks)
+	revisions := checkRevisions(t, p, dir)
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}
 	checkFolders(t, dir)
 	checkTree(t, dir)
-	t.Logf("%d kills, %d acknowledged, 0 lost", rounds(), len(acks))
+	t.Logf("%d kills, %d acknowledged, 0 lost; %d revisions, all right", rounds(), len(acks), revisions)
 }
 
 func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
@@ -77,12 +80,15 @@ func TestPowerCutLosesNothingAcknowledged(t *testing.T) {
 		dir, unmount = dropfs.Mount(t, d)
 		p = serve(t, dir+"/log")
 		checkAcks(t, p, fresh)
+		checkFound(t, p, dir+"/log", fresh)
 		acks = append(acks, fresh...)
 		if now := p.size(t); now < seen {
 			t.Errorf("a checkpoint of size %d was public before the cut, and %d is now", seen, now)
 		}
 	}
 	checkAcks(t, p, acks)
+	checkFound(t, p, dir+"/log", acks)
+	checkRevisions(t, p, dir+"/log")
 	if err := p.stop(); err != nil {
 		t.Errorf("stopping: %v: %s", err, p.output())
 	}
