@@ -203,8 +203,28 @@ func (h *Hub) policies() []*policy.Policy {
 	return all
 }
 
-// Evidence implements [Sink]: only what convicts a key of the policies.
+// Evidence implements [Sink]: only what convicts a key of the policies. What somebody else
+// changes in the folder is seen when new evidence has come, or after a restart.
 func (h *Hub) Evidence() ([]Evidence, error) {
+	h.mu.Lock()
+	now, list := h.evidence, h.list
+	fresh := h.listed == now
+	h.mu.Unlock()
+	if fresh {
+		return slices.Clone(list), nil
+	}
+	list, err := h.readEvidence()
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.list, h.listed = list, now // if there is newer evidence by now, this is never used
+	return slices.Clone(list), nil
+}
+
+// readEvidence reads and judges all that is held.
+func (h *Hub) readEvidence() ([]Evidence, error) {
 	held, err := h.o.Evidence.List()
 	if err != nil {
 		return nil, fmt.Errorf("reading evidence: %w", err)

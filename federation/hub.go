@@ -30,6 +30,10 @@ type Hub struct {
 
 	mu       sync.Mutex
 	evidence chan struct{} // closed when new evidence is held
+	// list is what Evidence returns as long as the channel is listed: to judge it all anew
+	// for whoever asks would be work that a log can make a peer do.
+	list   []Evidence
+	listed chan struct{}
 }
 
 var _ Sink = (*Hub)(nil)

@@ -179,14 +179,39 @@ func TestInvalidEvidenceAgainstAnIndexIsRefused(t *testing.T) {
 	}
 }
 
+// What is held is judged when it comes, not for everybody who asks.
+func TestHeldEvidenceIsNotJudgedForWhoeverAsks(t *testing.T) {
+	l := logtest.New(t)
+	p := newPeer(t, l.Policy())
+	judged := 0
+	p.o.Evidence = evidence.NewStore(filepath.Join(p.dir, "evidence"), evidence.WithJudge(func(e *evidence.Evidence) (evidence.Verdict, error) {
+		judged++
+		return fraud.Judge(e)
+	}))
+	p.restart()
+	p.holding(wrongIndex(t, l, 4, 1))
+	p.holds("index " + l.Origin())
+	before := judged
+	for range 9 {
+		p.holds("index " + l.Origin())
+	}
+	if judged != before {
+		t.Errorf("judged %d times more", judged-before)
+	}
+	p.holding(wrongIndex(t, l, 5, 1))
+	p.holds("index "+l.Origin(), "index "+l.Origin())
+	p.restart()
+	p.holds("index "+l.Origin(), "index "+l.Origin())
+}
+
 // A log that goes on committing to larger wrong indexes, of as many map versions as it
 // likes, fills neither disk nor memory nor the files of a peer.
 func TestManyWrongIndexesAreBounded(t *testing.T) {
 	bad, good := newPair(t)
 	p := multi(t, bad, good)
 	s := p.submits(carried(t))
-	for version := uint64(60); version > 0; version -= 3 {
-		for size := uint64(1); size < 8; size++ {
+	for version := uint64(40); version > 0; version -= 4 {
+		for size := uint64(1); size < 7; size++ {
 			if _, err := p.AddEvidence(wrongIndex(t, bad, size, version), "test"); err != nil {
 				t.Fatal(err)
 			}
@@ -198,7 +223,7 @@ func TestManyWrongIndexesAreBounded(t *testing.T) {
 		t.Errorf("%d are held, %v", len(all), err)
 	}
 	for _, e := range all {
-		if e.MapVersion > 12 || e.Size < 4 {
+		if e.MapVersion > 16 || e.Size < 3 {
 			t.Errorf("size %d of map version %d is held", e.Size, e.MapVersion)
 		}
 	}
