@@ -15,6 +15,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
 	"github.com/firn-log/firn/log/witnessing/witnesstest"
@@ -251,4 +252,49 @@ func TestARollbackIsNotTakenBack(t *testing.T) {
 	if status, _, b := l.postRaw("?wait=0s", []byte("x")); status != http.StatusServiceUnavailable {
 		t.Errorf("submitting: %d %s", status, b)
 	}
+}
+
+// Evidence against the index of a log is kept and said, and ends nothing; an
+// index-reset answers it.
+func TestEvidenceAgainstTheIndexDoesNotStopTheLog(t *testing.T) {
+	t.Parallel()
+	l := newTestLog(t, nil)
+	o := l.operator("alice")
+	l.settle()
+	revision := func(root byte) []byte {
+		body := &statement.Revision{Origin: l.Origin(), Size: 2, Root: [32]byte{root}, MapVersion: 1}
+		return want(statement.Sign(t.Context(), l.key.statement, body, "", nil))(t).Leaf()
+	}
+	key := want(policy.ParseKey(l.VKey()))(t)
+	l.must(evidenceLeaf(t, want(fraud.FromRevisions(key, revision(1), revision(2)))(t)))
+	l.readEvidence()
+	if got := held(t, l.dir); len(got) != 1 {
+		t.Fatalf("kept: %q", got)
+	}
+	next := 0
+	says := func(value string) {
+		t.Helper()
+		next++
+		if _, _, b := l.get("/metrics"); !strings.Contains(string(b), "firn_log_index_convicted "+value+"\n") {
+			t.Errorf("the metric is not %s", value)
+		}
+		l.must(o.Builds(next, next+1)...)
+		if status, _, b := l.get("/readyz"); status != http.StatusOK {
+			t.Errorf("%d %s", status, b)
+		}
+		l.settle()
+	}
+	says("1")
+	origin := l.Origin()
+	l.close()
+	l.open()
+	says("1")
+	l.close()
+	if err := ResetIndex(t.Context(), l.dir, origin); err != nil {
+		t.Fatal(err)
+	}
+	l.open()
+	l.settle()
+	l.readEvidence()
+	says("0")
 }

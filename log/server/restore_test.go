@@ -121,6 +121,7 @@ func TestLogRestoredFromAnOldMirrorIsRefused(t *testing.T) {
 	t.Parallel()
 	l := newWitnessedLog(t, nil)
 	o := l.operator("alice")
+	l.settle()
 	mirror := mirrorOf(t, l.dir)
 	l.must(o.Builds(0, 3)...)
 	l.close()
@@ -160,6 +161,7 @@ func TestRestoreIsRefused(t *testing.T) {
 	l := newTestLog(t, nil)
 	o := l.operator("alice")
 	l.must(o.Builds(0, 300)...)
+	l.settle()
 	small := mirrorOf(t, l.dir)
 	l.must(o.Builds(300, 301)...)
 	running := l.dir

@@ -37,7 +37,7 @@ type WitnessingConfig struct {
 	QueriesPerDay map[string]uint64 `toml:"queries-per-day" comment:"Requests a day that a witness allows, by its name in the policy, for instance w1 = 8640; 0 is any number.\nWithout an entry it is twice what interval and republish need."`
 	// Index is a c2sp.org/tlog-policy file with this log's own line and the
 	// auditors of its index (spec/log.md#auditors). "": there are none.
-	Index    string `toml:"index" comment:"File in tlog-policy form, with this log's line, the auditors of its index and their quorum. They are asked if\nthe policy above names them too, with their URLs, outside its quorum. Empty: no auditors."`
+	Index string `toml:"index" comment:"File in tlog-policy form, with this log's line, the auditors of its index and their quorum. They are asked if\nthe policy above names them too, with their URLs, outside its quorum. Empty: no auditors."`
 	// Evidence is the folder with evidence (spec/log.md#evidence). Default
 	// "evidence".
 	Evidence string `toml:"evidence" comment:"Folder with evidence, files *.firn-evidence. A witness that it convicts is neither asked nor counted;\nif it convicts this log, nothing is signed any more."`
