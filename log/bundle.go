@@ -209,10 +209,9 @@ func BundleKeys(answers ...*Answers) []string {
 
 // A Holding is what a bundle has of one log.
 type Holding struct {
-	Origin  string
-	Size    uint64 // of the newest checkpoint in it, whose signatures are not verified here
-	Keys    int
-	Entries int // bodies, those of several answers counted in each
+	Origin string
+	Size   uint64 // of the newest checkpoint in it, whose signatures are not verified here
+	Keys   int    // with or without entries
 }
 
 // Holdings says what the bundle has of each log, sorted by origin.
@@ -229,7 +228,6 @@ func (b *Bundle) Holdings() []Holding {
 					h.Keys++
 				}
 			}
-			h.Entries += len(p.parsed.Bodies)
 			if n, err := policy.ParseNote(p.parsed.Note); err == nil {
 				if head, err := policy.ParseCheckpoint(n.Text); err == nil {
 					h.Size = head.Size

@@ -141,12 +141,12 @@ func (a *app) writeBundle(f *bundleFlags, b *log.Bundle, logs []verify.BundleLog
 	if f.json {
 		held := []any{}
 		for _, h := range b.Holdings() {
-			held = append(held, map[string]any{"log": names[h.Origin], "origin": h.Origin, "size": h.Size, "keys": h.Keys, "entries": h.Entries})
+			held = append(held, map[string]any{"log": names[h.Origin], "origin": h.Origin, "size": h.Size, "keys": h.Keys})
 		}
 		return a.writeJSON(map[string]any{"schema": 1, "file": f.out, "bytes": len(data), "paths": paths, "bytes_per_path": each, "logs": held})
 	}
 	for _, h := range b.Holdings() {
-		fmt.Fprintf(a.Stdout, "log %s at size %d: %s under %s\n", names[h.Origin], h.Size, plural(uint64(h.Entries), "entry", "entries"), plural(uint64(h.Keys), "key", "keys"))
+		fmt.Fprintf(a.Stdout, "log %s at size %d: all entries under %s\n", names[h.Origin], h.Size, plural(uint64(h.Keys), "key", "keys"))
 	}
 	_, err := fmt.Fprintf(a.Stdout, "%s: %s, %d bytes, %d for each path\n", f.out, plural(uint64(paths), "path", "paths"), len(data), each)
 	return err

@@ -58,6 +58,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newEvidenceCmd(a),
 		newVerifyCmd(a),
 		newBundleCmd(a),
+		newWatchCmd(a),
 		newSubmitCmd(a),
 		newHookCmd(a),
 	)

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
+)
+
+const (
+	// watchAnyway is how often a log is asked although it would say that there is
+	// something new: it may keep that to itself.
+	watchAnyway = 10 * time.Minute
+	// watchApart is how long at least lies between two questions.
+	watchApart = time.Second
+)
+
+type watchFlags struct {
+	logFlags
+	since uint64
+	poll  time.Duration
+	json  bool
+}
+
+func newWatchCmd(a *app) *cobra.Command {
+	var f watchFlags
+	c := &cobra.Command{
+		Use:   "watch KEY...",
+		Short: "Follow what is logged about a path, a key or an operator",
+		Long: `Watch prints a line for each entry of a log under KEY, and goes on as entries are
+added, until it is stopped: the index, the kind of statement, the first digits of its signer's
+key id, and what it is about. The next watch of the same KEY goes on where this one ended.
+
+KEY is a store path, the id of a key or of an operator, a file with a key, or a key of the
+log's index such as out:PATH, digest:sha256:HASH or drv:PATH. Watch your own keys: whatever they
+sign anywhere is printed here, also if it was not you.
+
+Every entry is proven to be in the log, and each answer to hold everything under KEY as far
+as the log's index is right (firn verify asks auditors about that). The signatures of
+entries are not checked (firn log audit does that).
+
+Exit status: 0 stopped, 1 it could not be done or the log gave a wrong answer, 2 usage, 5 the
+log was caught.`,
+		Example: `  firn watch ~/.config/firn/identity.pub ~/.config/firn/build.pub
+  firn watch --since 1000 --json /nix/store/...-hello-2.12.1`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.watch(c.Context(), &f, args, c.Flags().Changed("since"))
+		},
+	}
+	f.add(c.Flags())
+	c.Flags().Uint64Var(&f.since, "since", 0, "print entries from this `INDEX` on (default those that were not printed before)")
+	c.Flags().DurationVar(&f.poll, "poll", time.Minute, "how often to ask a log that does not say by itself that something is new")
+	c.Flags().BoolVar(&f.json, "json", false, "write one JSON object for each entry")
+	return c
+}
+
+func (a *app) watch(ctx context.Context, f *watchFlags, args []string, since bool) error {
+	keys, err := a.watchKeys(ctx, args)
+	if err != nil {
+		return err
+	}
+	if f.poll < watchApart {
+		return failf(exitUsage, "", "--poll %v is less than %v", f.poll, watchApart)
+	}
+	c, err := a.openLog(&f.logFlags)
+	if err != nil {
+		return err
+	}
+	w := &watching{
+		a: a, f: f, c: c, keys: keys, news: make(chan struct{}, 1),
+		file: watchFile(a.stateDir(f.state), c.Origin()), at: make(map[string]watchedKey),
+	}
+	if err := w.load(); err != nil {
+		fmt.Fprintf(a.Stderr, "firn: warning: %v; everything is printed again\n", err)
+	}
+	if since {
+		w.begin = &f.since
+	}
+	err = w.run(ctx)
+	var prefix *log.PrefixError
+	switch {
+	case ctx.Err() != nil:
+		return nil // stopped
+	case errors.As(err, &prefix):
+		return failf(exitFailed, fmt.Sprintf("the log may have taken its index back: look for an index-reset in `firn log entries`; `firn watch --since %d` begins anew", w.at[prefix.Key].Next), "watching: %w", err)
+	}
+	return logFailure("watching", err)
+}
+
+// watchKeys returns the index keys that arguments mean, each once.
+func (a *app) watchKeys(ctx context.Context, args []string) ([]string, error) {
+	var keys []string
+	for _, arg := range args {
+		kind, _, _ := strings.Cut(arg, ":")
+		id, notID := statement.ParseKeyID(arg)
+		path, notPath := nix.ParseStorePath(arg)
+		switch {
+		case slices.Contains([]string{"out", "drv", "real", "digest", "key", "operator"}, kind) && kind != arg:
+			keys = append(keys, arg)
+		case notID == nil: // of a key or of an operator: nobody can tell
+			keys = append(keys, index.Key(id), index.Operator(statement.ID(id)))
+		case notPath == nil && path.IsDerivation():
+			keys = append(keys, "drv:"+path.String())
+		case notPath == nil:
+			keys = append(keys, "out:"+path.String())
+		default:
+			key, err := a.publicKey(ctx, arg)
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, index.Key(key.ID()))
+		}
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	if len(keys) > log.MaxWatched {
+		return nil, failf(exitUsage, "run several", "%d keys: %d can be watched at a time", len(keys), log.MaxWatched)
+	}
+	return keys, nil
+}
+
+// watching is a firn watch on its way. Fields are of the goroutine that runs it, but
+// for live and news.
+type watching struct {
+	a    *app
+	f    *watchFlags
+	c    *log.Client
+	keys []string
+
+	file  string // of what is below, "" for none
+	at    map[string]watchedKey
+	begin *uint64 // --since, until it was heeded
+
+	live   atomic.Bool   // the log says what is new
+	news   chan struct{} // something may be new, or live has changed
+	warned string        // the last warning, which is not repeated
+}
+
+func (w *watching) warn(err error) {
+	if text := err.Error(); text != w.warned {
+		w.warned = text
+		fmt.Fprintf(w.a.Stderr, "firn: warning: %s\n", text)
+	}
+}
+
+// run goes on until ctx ends, or there is no point in asking again.
+func (w *watching) run(ctx context.Context) error {
+	trust, err := w.c.IndexTrust(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for _, f := range trust.Faults {
+		w.warn(fmt.Errorf("the index of log %s is wrong, so that entries may be missing here: %s; the evidence is in %s", w.c.Origin(), f.What, f.File))
+	}
+	go w.listen(ctx)
+	for tries := 0; ; {
+		began := time.Now()
+		news, pause := w.news, w.f.poll
+		switch err := w.look(ctx); {
+		case err == nil && w.live.Load():
+			tries, pause = 0, watchAnyway
+		case err == nil:
+			tries = 0
+		case ctx.Err() != nil || !passing(err):
+			return err
+		default:
+			w.warn(err)
+			tries++
+			news, pause = nil, log.WatchPause(tries, rand.Float64())
+		}
+		select {
+		case <-news:
+			pause = watchApart - time.Since(began)
+		case <-time.After(pause):
+			continue
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// passing reports whether another try may succeed.
+func passing(err error) bool {
+	var quorum *policy.QuorumError
+	return errors.Is(err, log.ErrUnreachable) || errors.Is(err, log.ErrStale) || errors.As(err, &quorum)
+}
+
+// listen waits for the log to say that there is something new.
+func (w *watching) listen(ctx context.Context) {
+	tell := func(live bool) {
+		w.live.Store(live)
+		select {
+		case w.news <- struct{}{}:
+		default: // it will look anyway
+		}
+	}
+	for tries := 1; ctx.Err() == nil; tries++ {
+		for _, err := range w.c.Watch(ctx, w.keys) {
+			if err == nil {
+				tries = 0
+				tell(true)
+				continue
+			}
+			if w.live.Load() {
+				tell(false)
+			}
+			if errors.Is(err, log.ErrNoWatch) {
+				return // it is asked from time to time
+			}
+		}
+		select {
+		case <-time.After(log.WatchPause(tries, rand.Float64())):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// look asks for what came since, prints it and remembers how far it was.
+func (w *watching) look(ctx context.Context) error {
+	if err := w.beginAt(ctx); err != nil {
+		return err
+	}
+	q := log.Query{Keys: w.keys, Known: make(map[string]log.Known)}
+	for _, k := range w.keys {
+		q.Known[k] = w.at[k].known()
+	}
+	answers, err := w.c.Lookup(ctx, q)
+	if err != nil {
+		return err
+	}
+	if answers.Incomplete != "" {
+		w.warn(fmt.Errorf("entries may be missing here: %s", answers.Incomplete))
+	}
+	found := make(map[uint64]*watchedEntry)
+	for _, k := range w.keys {
+		for _, e := range answers.Of(k) {
+			if e.Index < w.at[k].Next {
+				continue
+			}
+			if found[e.Index] == nil {
+				found[e.Index] = &watchedEntry{leaf: e.Leaf}
+			}
+			found[e.Index].keys = append(found[e.Index].keys, k)
+		}
+	}
+	order := slices.Sorted(maps.Keys(found))
+	for _, i := range order {
+		if e := found[i]; w.f.json && e.leaf.Proof == nil { // it was read in the tail
+			if e.leaf.Proof, err = w.c.ProveInclusion(ctx, answers.Checkpoint, i); err != nil {
+				return err
+			}
+		}
+	}
+	for _, i := range order {
+		if err := w.print(found[i]); err != nil {
+			return err
+		}
+	}
+	return w.remember(answers)
+}
+
+// watchedEntry is an entry and the keys under which it was found.
+type watchedEntry struct {
+	leaf *log.Leaf
+	keys []string
+}
+
+func (w *watching) print(e *watchedEntry) error {
+	if !w.f.json {
+		return printEntry(w.a.Stdout, log.Entry{Index: e.leaf.Index, Leaf: e.leaf.Bytes}, false, false)
+	}
+	s := e.leaf.Statement
+	return writeJSON(w.a.Stdout, map[string]any{
+		"schema": 1, "origin": w.c.Origin(), "index": e.leaf.Index, "keys": e.keys, "leaf": e.leaf.Bytes, "id": s.ID().String(),
+		"kind": s.Kind, "signer": s.Signer.String(), "subjects": subjects(s), "proof": string(e.leaf.Proof.Marshal()),
+	})
+}
