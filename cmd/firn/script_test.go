@@ -49,13 +49,13 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// TestRealPrograms runs testdata/real/*.txtar, with firn-log and firn-peer in PATH
-// and room for one of each at the addresses $LOGADDR and $PEERADDR, whose URLs
-// are $LOG and $PEER.
+// TestRealPrograms runs testdata/real/*.txtar, with firn-log, firn-peer and firn-auditor in PATH
+// and room for two at the addresses $LOGADDR and $PEERADDR, whose URLs are $LOG
+// and $PEER.
 func TestRealPrograms(t *testing.T) {
 	testreq.Command(t, "curl", "curl")
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin+"/", "../firn-log", "../firn-peer")
+	build := exec.Command("go", "build", "-o", bin+"/", "../firn-log", "../firn-peer", "../firn-auditor")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
