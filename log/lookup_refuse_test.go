@@ -48,6 +48,7 @@ func TestLyingAnswersToALookupAreRefused(t *testing.T) {
 		"a key left out":                     {func(a *lookup.Answer) { a.Lists[1] = lookup.List{} }, "the answer says otherwise", y, 0},
 		"a key made up":                      {func(a *lookup.Answer) { a.Lists[3] = a.Lists[1] }, "the answer says otherwise", none, 0},
 		"lists swapped":                      {func(a *lookup.Answer) { a.Lists[0], a.Lists[1] = a.Lists[1], a.Lists[0] }, "does not belong to the revision", x, 0},
+		"no list":                            {func(a *lookup.Answer) { a.Lists, a.Bodies = nil, nil }, "0 lists for 4 keys", "", 0},
 		"a list too many":                    {func(a *lookup.Answer) { a.Lists = append(a.Lists, lookup.List{}) }, "5 lists for 4 keys", "", 0},
 		"a proof of other keys":              {func(a *lookup.Answer) { a.Trie = index.Stub(a.Trie.Hash()) }, "says nothing about this key", x, 0},
 		"a proof of another map":             {func(a *lookup.Answer) { a.Trie = index.Stub(index.Hash{}) }, "does not belong to the revision", "", 0},
