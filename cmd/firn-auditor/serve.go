@@ -138,7 +138,7 @@ func newProgram(ctx context.Context, dir string, c *config, logger *slog.Logger,
 	p.server, err = server.New(ctx, server.Options{
 		Dir: dir, Config: c.witness(), Logger: logger, NoPeerCheck: noPeerCheck,
 		Extra: server.Extra{
-			Gate: audit.Gates(p.audits), Page: page, Status: p.status, Routes: evidenceFiles(dir),
+			Gate: audit.Gates(p.audits), Page: page, Status: p.status, Wrap: evidenceFiles(dir),
 			Ready:      func() error { return audit.Ready(p.audits) },
 			Collectors: []prometheus.Collector{audit.Collector(p.audits)},
 		},

@@ -30,8 +30,8 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	if s.o.Extra.Routes != nil {
-		s.o.Extra.Routes(mux)
+	if s.o.Extra.Wrap != nil {
+		return s.o.Extra.Wrap(mux)
 	}
 	return mux
 }

@@ -47,8 +47,8 @@ type Options struct {
 // Extra is what a program adds that is a witness and more.
 type Extra struct {
 	Gate witness.Gate
-	// Routes adds to the HTTP interface; nil adds nothing.
-	Routes func(*http.ServeMux)
+	// Wrap adds to the HTTP interface of the witness; nil adds nothing.
+	Wrap func(http.Handler) http.Handler
 	// Page is the status page instead of that of a witness, and Status what it and the
 	// JSON form say about a log in addition; both may be nil.
 	Page   *template.Template
