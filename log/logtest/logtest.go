@@ -9,6 +9,7 @@
 package logtest
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
@@ -63,6 +64,9 @@ func Origin(origin string) Option { return func(l *Log) { l.origin = origin } }
 
 // OtherKey makes the log sign with another key than its origin has by default.
 func OtherKey() Option { return func(l *Log) { l.key = seeded("other key of " + l.origin) } }
+
+// SignedBy makes the log sign with this key.
+func SignedBy(key ed25519.PrivateKey) Option { return func(l *Log) { l.key = key } }
 
 // Witnesses makes n witnesses, w1 to wn, all of which cosign, and a quorum of k
 // of them. Without it the policy says `quorum none`.
@@ -246,6 +250,14 @@ func (l *Log) reader() tlog.HashReader {
 		}
 		return out, nil
 	})
+}
+
+// Consistency proves that the first old leaves are a prefix of the first size ones, as a
+// witnessing.Prover does.
+func (l *Log) Consistency(_ context.Context, old, size uint64) ([]tlog.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return tlog.ProveTree(int64(size), int64(old), l.reader())
 }
 
 // Size returns the size of the published checkpoint.
