@@ -79,6 +79,7 @@ func (s *Server) ingest(ctx context.Context, rows []indexdb.Row, statements []*s
 			}
 		}
 	}
+	s.recent.add(first, statements)
 	s.metrics.ingest.Observe(time.Since(began).Seconds())
 	s.metrics.size.Set(float64(next.Size))
 	s.publisher.ingested(next.Size)

@@ -322,25 +322,40 @@ func (s *Server) takeInto(ctx context.Context, size uint64) (index.Hash, error) 
 	const batch = 4096
 	m := s.mapper
 	at := m.db.Size()
+	if size <= at {
+		return m.db.Commit()
+	}
 	var rows []triedb.Row
+	add := func(r recentRow) error {
+		at++
+		if !r.revision {
+			m.news = at
+		}
+		if rows = append(rows, r.Row); len(rows) < batch && at < size {
+			return nil
+		}
+		err := m.db.Append(rows)
+		rows = rows[:0]
+		return err
+	}
+	if known := s.recent.take(at, size); known != nil {
+		for _, r := range known {
+			if err := add(r); err != nil {
+				return index.Hash{}, err
+			}
+		}
+		return m.db.Commit()
+	}
 	for leaf, err := range s.tree.Entries(ctx, at, size) {
 		if err != nil {
 			return index.Hash{}, err
 		}
-		at++
-		row := triedb.Row{}
 		st, err := statement.Parse(leaf)
-		if err == nil { // what this version cannot read is under no key
-			row = triedb.Row{Keys: index.StatementKeys(st), Signer: st.Signer}
+		if err != nil {
+			st = nil
 		}
-		if err != nil || st.Kind != statement.KindRevision {
-			m.news = at
-		}
-		if rows = append(rows, row); len(rows) == batch || at == size {
-			if err := m.db.Append(rows); err != nil {
-				return index.Hash{}, err
-			}
-			rows = rows[:0]
+		if err := add(mapRow(st)); err != nil {
+			return index.Hash{}, err
 		}
 	}
 	return m.db.Commit()

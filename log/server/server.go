@@ -82,6 +82,7 @@ type Server struct {
 	mapper    *mapper
 	vouching  *vouching
 	resets    resets
+	recent    recent
 	metrics   *metrics
 	working   chan struct{}       // a token for each submission worked on
 	bodies    *semaphore.Weighted // bytes of their bodies
