@@ -119,3 +119,31 @@ func TestWatchEndsWithAWrongAnswer(t *testing.T) {
 		t.Errorf("status %d: %s", status, said)
 	}
 }
+
+// What was read after the newest revision of the index is in no list yet, and comes again
+// when it is.
+func TestWatchPrintsTheTailOnce(t *testing.T) {
+	l, state := logtest.New(t), t.TempDir()
+	mine := logtest.Signer(t, "mine")
+	key := index.Key(mine.PublicKey().ID())
+	add := func(name string) {
+		l.Add(logtest.Leaf(t, mine, logtest.Closure(name)))
+		l.Publish()
+	}
+	add("x")
+	l.Revise()
+	l.Lie(func(lies *logtest.Lies) { lies.NoRevision = true })
+	add("y")
+	if status, out, said := watchUntil(t, l, state, 2, "--json", key); status != exitOK || strings.Count(out, "c2sp.org/tlog-proof@v1") != 2 {
+		t.Fatalf("status %d\n%s%s", status, out, said)
+	}
+	add("z")
+	for _, revised := range []bool{false, true} {
+		l.Lie(func(lies *logtest.Lies) { lies.NoRevision = !revised })
+		want := map[bool]string{false: "z", true: "last"}[revised]
+		if status, out, _ := watchUntil(t, l, state, 1, key); status != exitOK || strings.Count(out, "\n") != 1 || !strings.Contains(out, logtest.ClosureKey(want)) {
+			t.Errorf("status %d, want %s\n%s", status, want, out)
+		}
+		add("last")
+	}
+}
