@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
@@ -380,5 +381,23 @@ func write(t *testing.T, path, text string) {
 func remove(t *testing.T, path string) {
 	if err := os.RemoveAll(path); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A difference early in a list of which the log shows 10,000 items at once.
+func TestLongListsAreReadFromTheirEnd(t *testing.T) {
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	s := logtest.Signer(t, "somebody")
+	for i := range 10_020 {
+		l.Add(logtest.Leaf(t, s, logtest.Closure(fmt.Sprint("n", i))))
+	}
+	l.Publish()
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Index = func(key string, it index.Item) (index.Item, bool) { return it, it.Index != 3 || key[:4] != "key:" }
+	})
+	a.want(revise(l), 403)
+	if why := a.convicted(); !strings.Contains(why, "lacks the entry 3") {
+		t.Error(why)
 	}
 }

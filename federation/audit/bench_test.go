@@ -30,30 +30,29 @@ func grow(b *testing.B, l *logtest.Log, m *index.Memory, n int) (note []byte) {
 	return note
 }
 
-// BenchmarkReplay replays a log of 30,000 entries with 300 revisions over HTTP.
+// BenchmarkReplay replays a log of 60,000 entries with 300 revisions over HTTP.
 func BenchmarkReplay(b *testing.B) {
 	l := logtest.New(b)
-	note := grow(b, l, new(index.Memory), 30_000)
+	note := grow(b, l, new(index.Memory), 60_000)
 	size := headOf(b, note).Size
 	b.ResetTimer()
 	for b.Loop() {
 		a := startAudit(b, l, nil)
-		for a.gate(note) != 200 {
-			time.Sleep(10 * time.Millisecond)
-		}
+		_ = a.Gate(b.Context(), request(b, note)) // too far behind
+		a.until("the replay", func() bool { return a.checked() == size })
 		a.close()
 	}
 	b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 }
 
 // BenchmarkCheckpoint measures what a checkpoint of 200 new entries with a revision
-// takes on top of 30,000.
+// takes on top of 60,000.
 func BenchmarkCheckpoint(b *testing.B) {
 	l, m := logtest.New(b), new(index.Memory)
 	a := startAudit(b, l, nil)
-	for a.gate(grow(b, l, m, 30_000)) != 200 {
-		time.Sleep(10 * time.Millisecond)
-	}
+	first := grow(b, l, m, 60_000)
+	_ = a.Gate(b.Context(), request(b, first)) // too far behind
+	a.until("the replay", func() bool { return a.Status().Behind() == 0 })
 	var took []time.Duration
 	for b.Loop() {
 		b.StopTimer()

@@ -179,3 +179,12 @@ func headOf(t testing.TB, note []byte) policy.Head {
 	}
 	return head
 }
+
+// request is what a witness is asked about a checkpoint.
+func request(t testing.TB, note []byte) *witness.Request {
+	n, err := policy.ParseNote(note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &witness.Request{Note: n, Head: headOf(t, note)}
+}

@@ -51,6 +51,10 @@ func (s *Server) getList(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	to, err := numberOf(r, "to", 0, 1<<63-1)
+	if err != nil {
+		return err
+	}
 	return s.withView(w, r, func(v *triedb.View) ([]byte, error) {
 		head, ok, err := v.Head(kh)
 		switch {
@@ -58,13 +62,15 @@ func (s *Server) getList(w http.ResponseWriter, r *http.Request) error {
 			return nil, err
 		case !ok:
 			return nil, &httpError{http.StatusNotFound, "no-such-key", "no key with this hash is in the index at this size", 0}
-		case from > head.Count:
+		case from > head.Count || to > head.Count || to > 0 && from > to:
 			return nil, badLookup("the list has %d items, fewer than asked for", head.Count)
+		case to == 0:
+			to = head.Count
 		}
-		if head.Count-from > maxSections {
-			from = head.Count - maxSections
+		if to-from > maxSections {
+			from = to - maxSections
 		}
-		before, items, _, err := v.List(kh, from, maxSections)
+		before, items, _, err := v.List(kh, from, int(to-from))
 		if err != nil {
 			return nil, err
 		}
