@@ -160,12 +160,9 @@ func (l *auditedLog) lag(ctx context.Context) ([]row, error) {
 	var wg sync.WaitGroup
 	var answered, vouched rate
 	var failed error
-	c, err := l.client(nil)
-	if err != nil {
-		return nil, err
-	}
 	begin := time.Now()
 	for round := range lagRounds {
+		var err error
 		leaves := make([][]byte, lagBatch)
 		var key string
 		for i := range leaves {
@@ -179,7 +176,7 @@ func (l *auditedLog) lag(ctx context.Context) ([]row, error) {
 			accepted := time.Now()
 			var a, v time.Duration
 			if err == nil && round%lagSample == 0 {
-				a, v, err = l.follow(ctx, c, key, accepted)
+				a, v, err = l.follow(ctx, key, accepted)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -210,7 +207,11 @@ func (l *auditedLog) lag(ctx context.Context) ([]row, error) {
 }
 
 // follow asks for a key until an answer holds it, and until a vouched revision does.
-func (l *auditedLog) follow(ctx context.Context, c *firnlog.Client, key string, since time.Time) (answered, vouched time.Duration, err error) {
+func (l *auditedLog) follow(ctx context.Context, key string, since time.Time) (answered, vouched time.Duration, err error) {
+	c, err := l.client(nil) // of its own: answers to two requests may overtake each other
+	if err != nil {
+		return 0, 0, err
+	}
 	for {
 		a, err := c.Lookup(ctx, firnlog.Query{Keys: []string{key}, Signers: []statement.KeyID{}})
 		if err != nil {
