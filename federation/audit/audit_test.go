@@ -194,6 +194,9 @@ func TestWithheldNodesAreNoEvidence(t *testing.T) {
 			})
 			a.want(revise(l), 403)
 			a.until("the alarm", func() bool { return a.Status().Withheld != "" })
+			if why := a.Status().Withheld; !strings.Contains(why, errWithheld.Error()) {
+				t.Errorf("withheld: %s", why)
+			}
 			if a.Ready() == nil || !strings.Contains(a.Ready().Error(), "does not show how") {
 				t.Errorf("ready: %v", a.Ready())
 			}
