@@ -105,3 +105,31 @@ func checkRevisions(t *testing.T, p *process, dir string) (n int) {
 	}
 	return n
 }
+
+// idle waits until the log has nothing to add by itself: from the size of the newest
+// revision on there are revisions alone, and they are public.
+func (p *process) idle(t *testing.T, dir string) {
+	t.Helper()
+	c := p.client(t, dir)
+	for range 10_000 {
+		cp, err := c.Checkpoint(t.Context())
+		if err != nil {
+			t.Fatalf("%v: %s", err, p.output())
+		}
+		var stated, news uint64
+		for e, err := range c.Entries(t.Context(), cp, 0, cp.Size) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st, err := statement.Parse(e.Leaf); err == nil && st.Kind == statement.KindRevision {
+				stated = st.Body.(*statement.Revision).Size
+			} else {
+				news = e.Index + 1
+			}
+		}
+		if stated >= news {
+			return
+		}
+	}
+	t.Fatalf("the log goes on adding: %s", p.output())
+}
