@@ -150,7 +150,7 @@ const (
 	lagBatch  = 20 // statements in a request
 	lagRounds = 1000
 	lagEvery  = 20 * time.Millisecond // a request: 1,000 statements/s
-	lagSample = 10                    // one request of so many is followed
+	lagSample = 25                    // one request of so many is followed
 )
 
 // lag adds 1,000 statements/s with six keys each for lagRounds requests, and follows
@@ -160,23 +160,25 @@ func (l *auditedLog) lag(ctx context.Context) ([]row, error) {
 	var wg sync.WaitGroup
 	var answered, vouched rate
 	var failed error
-	begin := time.Now()
-	for round := range lagRounds {
-		var err error
-		leaves := make([][]byte, lagBatch)
-		var key string
-		for i := range leaves {
-			if leaves[i], key, err = l.op.sixKeys(ctx, round*lagBatch+i); err != nil {
+	batches, keys := make([][][]byte, lagRounds), make([]string, lagRounds)
+	for round := range batches {
+		batches[round] = make([][]byte, lagBatch)
+		for i := range batches[round] {
+			var err error
+			if batches[round][i], keys[round], err = l.op.sixKeys(ctx, round*lagBatch+i); err != nil {
 				return nil, err
 			}
 		}
+	}
+	begin := time.Now()
+	for round, leaves := range batches {
 		time.Sleep(time.Until(begin.Add(time.Duration(round) * lagEvery)))
 		wg.Go(func() {
 			_, err := post(http.DefaultClient, l.url, leaves, 0)
 			accepted := time.Now()
 			var a, v time.Duration
 			if err == nil && round%lagSample == 0 {
-				a, v, err = l.follow(ctx, key, accepted)
+				a, v, err = l.follow(ctx, keys[round], accepted)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -212,14 +214,16 @@ func (l *auditedLog) follow(ctx context.Context, key string, since time.Time) (a
 	if err != nil {
 		return 0, 0, err
 	}
+	q := firnlog.Query{Keys: []string{key}, Signers: []statement.KeyID{}}
 	for {
-		a, err := c.Lookup(ctx, firnlog.Query{Keys: []string{key}, Signers: []statement.KeyID{}})
+		a, err := c.Lookup(ctx, q)
 		if err != nil {
 			return 0, 0, err
 		}
 		now := time.Since(since)
 		if answered == 0 && len(a.Of(key)) > 0 {
 			answered = now
+			q.Tail = 1 << 20 // no need to read it again
 		}
 		if a.Heads[key].Count > 0 {
 			if _, err := l.index.Verify(a.Vouched[0], time.Now()); err == nil {
@@ -229,7 +233,7 @@ func (l *auditedLog) follow(ctx context.Context, key string, since time.Time) (a
 		if now > time.Minute {
 			return 0, 0, fmt.Errorf("%s was not proven within a minute", key)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 

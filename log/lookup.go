@@ -179,7 +179,7 @@ type question struct {
 // ask sends one request for what is at the front of the queue, and leaves in the
 // queue what the answer does not hold.
 func (l *looking) ask(ctx context.Context) error {
-	r := lookup.Request{Tail: true}
+	r := lookup.Request{Tail: l.q.Tail == 0}
 	asked := l.queue[:min(len(l.queue), l.c.batch)]
 	for _, x := range asked {
 		r.Keys = append(r.Keys, x.Asked)
