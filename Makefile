@@ -33,9 +33,10 @@ build: ## build the programs into bin/ (static, stripped)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./cmd/...
 
 .PHONY: demo
-demo: ## builders, a log, witnesses and verdicts, on this machine; KEEP=1 leaves it up
+demo: ## builders, a log, witnesses, an auditor and verdicts, on this machine; KEEP=1 leaves it up
 	@deploy/apt.sh --must
 	@$(MAKE) --no-print-directory build
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./deploy/demo/cheat
 	@CGO_ENABLED=0 $(GO) build -C internal/peers -o $(CURDIR)/bin/ $(PEERS) || echo "litewitness cannot be built here"
 	@KEEP=$(KEEP) deploy/demo/run.sh
 

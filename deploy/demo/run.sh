@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The demo: four operators build the same packages with stock Nix, each in a
 # store of its own, and one of them lies; somebody who built nothing asks the
-# log whom to believe.
+# log whom to believe. In the end the log lies, too.
 #
 # Everything happens in a temporary folder and on loopback, as an ordinary user
 # or as root, and is cleaned up at the end. KEEP=1 leaves it up with commands to
@@ -45,8 +45,9 @@ submit_everything
 lose_a_witness
 ask_before_use
 find_tampering
-fork_the_log
 stop_the_log
+hide_a_dissent
+fork_the_log
 
 headline "Every verdict was what it must be (${SECONDS} s)"
 [[ -n ${KEEP-} ]] || say "make demo KEEP=1 leaves it up, with commands to try"

@@ -21,7 +21,7 @@ make_log() {
   vkey=$(grep -oE '^demo\.firn\.example/[^ ]+$' <<<"$out") || fail "firn-log init printed no verifier key"
   origin=${vkey%%+*}
 
-  headline "Four witnesses; three must have cosigned what readers believe"
+  headline "An auditor, which computes the log's index again, and four witnesses, three of which are the quorum"
   # The agent keeps the key of litewitness, and later that of an operator.
   eval "$(ssh-agent -s)" >/dev/null
   started+=("$SSH_AGENT_PID")
@@ -43,10 +43,14 @@ make_log() {
     echo "witness w4 $(own_witness w4)" >>"$demo/log.policy"
     serve_witness w4
   fi
+  start_auditor
   printf 'group witnesses 3 %s\nquorum witnesses\n' "${names[*]}" >>"$demo/log.policy"
   expect 0 - cat log.policy
+  say "the log asks the auditor, too, outside the quorum; who wants its word for what the log leaves out has another policy"
+  expect 0 - cat index.policy
   sed -i "/^\[witnessing\]/,/^\[limits\]/ {
     s|^policy = .*|policy = '../log.policy'|
+    s|^index = .*|index = '../index.policy'|
     s|^interval = .*|interval = '200ms'|
   }" "$demo/log/firn-log.toml"
   printf '%s$ firn-log serve log &%s\n' "$bold" "$plain"
@@ -65,6 +69,16 @@ own_witness() {
 serve_witness() {
   serve "$1" firn-witness serve "$1"
   sed -i "s|^witness $1 .*|& http://${address_of[$1]}/|" "$demo/log.policy"
+}
+
+# start_auditor makes and starts the auditor, and adds it to the log's policy.
+start_auditor() {
+  local port
+  free_port
+  address_of[auditor]=127.0.0.1:$port
+  quietly 0 - firn-auditor init --name auditor.example --log "$vkey" --url "http://$address" --listen "${address_of[auditor]}" auditor
+  (cd "$demo" && "$bin/firn-auditor" vkey --policy-line auditor >>log.policy && "$bin/firn-auditor" vkey --index-policy auditor >index.policy)
+  serve auditor firn-auditor serve auditor
 }
 
 # litewitness makes, starts and adds to the policy a litewitness.
@@ -183,19 +197,27 @@ lose_a_witness() {
 ask_before_use() {
   headline "The reader asks before using it: two of {a, b, c, d} must have built just this"
   {
-    echo "log demo file log.policy url http://$address"
-    echo "completeness off"
+    echo "log demo file log.policy url http://$address index index.policy"
     for name in "${operators[@]}"; do echo "operator $name id $(<"$demo/$name/id")"; done
     echo "group builders 2 a b c d"
     echo "rule default need builders"
   } >"$demo/firn.policy"
   expect 0 - cat firn.policy
+  settle
   expect 3 reader firn verify --policy firn.policy "$glacier"
+  must_say "^Complete according to auditor auditor-example \\(log demo\\)\\."
   verdict_is trusted moraine-5.5
   verdict_is trusted snowfall-2026.1.tar
   verdict_is trusted serac-1.1 'd claims another hash'
   verdict_is contradicted spindrift-0.3-log
   verdict_is untrusted sastrugi-4.2
+}
+
+# settle waits until the newest entry of the log is a revision of its index, which the
+# auditor has cosigned: then there is nothing left to do for either.
+settle() {
+  until_it eval "firn log entries ${log[*]} | tail -n 1 | grep -w revision"
+  until_it eval "firn log checkpoint ${log[*]} | grep auditor-example"
 }
 
 # verdict_is VERDICT NAME [WORDS] checks a row of the last table.
@@ -251,16 +273,62 @@ serve_peer() {
   serve "$1" firn-peer serve "$1"
 }
 
+stop_the_log() {
+  serac=$(store_path serac-1.1)
+  headline "The reader takes along what the log says about serac, and then the log is down"
+  expect 0 reader firn bundle --policy firn.policy "$serac" -o serac.bundle
+  stop "${pid_of[log]}" || fail "the log ended with status $?"
+  say "nothing is remembered: no answer is not a no"
+  lines_shown=8 expect 4 reader firn verify --policy firn.policy --state reader/nothing "$glacier"
+  verdict_is inconclusive moraine-5.5
+  must_say "^20 paths: 20 inconclusive\\."
+  say "the bundle proves as much as the log did, to the same policy and without a network"
+  expect 0 reader firn verify --policy firn.policy --state reader/nothing --bundle serac.bundle "$serac"
+  verdict_is trusted serac-1.1 'd claims another hash'
+}
+
+# hide_a_dissent puts the demo's log that cheats where the log was.
+hide_a_dissent() {
+  local entry file
+  headline "The log is back, edited: its operator has signed an index without what d says about serac"
+  entry=$(cd "$demo" && "$bin/firn" log entries --log "file://$demo/log/public" "${log[@]}" | grep -F "$serac" | tail -n 1 | cut -f 1)
+  printf '%s$ cheat --log log --policy log.policy --key out:%s --hide %s &%s\n' "$bold" "$serac" "$entry" "$plain"
+  address_of[cheat]=$address
+  serve cheat cheat --log log --policy log.policy --key "out:$serac" --hide "$entry"
+  out=$(grep -v '^msg=' "$demo/cheat.out")
+  printf '%s\n' "$out"
+  must_say "^w3 cosigns"
+  must_say "^auditor-example does not cosign: .*the index of this log is wrong"
+  say "witnesses see that the log grew and nothing was taken away, which is true: they do not protect the index"
+  sed 's| index index.policy||' "$demo/firn.policy" >"$demo/credulous.policy"
+  say "so who takes the log's own word for it, and sees it for the first time, is deceived: no dissent"
+  expect 0 reader firn verify --policy credulous.policy --state reader/credulous "$serac"
+  verdict_is trusted serac-1.1 'a b c +- '
+  say "who wants the word of the auditor gets no answer that counts"
+  lines_shown=6 expect 4 reader firn verify --policy firn.policy --state reader/cautious "$serac"
+  verdict_is inconclusive serac-1.1
+
+  say "the auditor has written down what proves it: what the log signed, and the entry; who has the file needs nobody to see it"
+  until_it eval "ls auditor/evidence/*.firn-evidence"
+  file=${out%%$'\n'*}
+  expect 0 - firn evidence verify "$file" --log-policy log.policy
+  expect 0 reader firn evidence add "$file" --log-policy log.policy --state reader/credulous
+  say "shown that file, the deceived reader is deceived no more; who reads the whole log finds what d says"
+  lines_shown=8 expect 5 reader firn verify --policy credulous.policy --state reader/credulous "$serac"
+  must_say "the list of out:$serac lacks the entry $entry"
+  quietly 5 reader firn verify --policy credulous.policy --state reader/credulous --full "$serac"
+  verdict_is trusted serac-1.1 'd claims another hash'
+}
+
 fork_the_log() {
   local name port file
-  headline "The log forks: its operator copies it and signs another history in the copy"
+  headline "Caught, the operator goes on from a copy of before the edit, as if nothing had been: the log forks"
   cp -a "$demo/log" "$demo/fork"
-  sed -i "s|^policy = .*|policy = ''|" "$demo/fork/firn-log.toml"
+  sed -i "s|^policy = .*|policy = ''|; s|^index = .*|index = ''|" "$demo/fork/firn-log.toml"
   printf '%s$ firn-log serve --no-witness-check fork &%s\n' "$bold" "$plain"
   serve fork firn-log serve --no-witness-check fork
   printf 'log %s\nquorum none\n' "$vkey" >"$demo/no-witness.policy"
-  for name in b c; do quietly 0 - firn key new "$name/second"; done
-  quietly 0 - firn operator register "${log[@]}" --identity b/identity --key b/second
+  quietly 0 - firn key new c/second
   until_it firn operator register --log "http://${address_of[fork]}" --log-policy no-witness.policy --state fork/state \
     --identity c/identity --key c/second
   say "no witness has cosigned the copy, so no reader believes it"
@@ -285,19 +353,11 @@ fork_the_log() {
   expect 0 - firn evidence verify "$file" --log-policy log.policy
   quietly 0 reader firn evidence add "$file" --log-policy log.policy
   lines_shown=8 expect 5 reader firn verify --policy firn.policy "$glacier"
+  must_say "log demo showed two histories"
 }
 
-stop_the_log() {
-  headline "The log is down and nothing is remembered: no answer is not a no"
-  stop "${pid_of[log]}" || fail "the log ended with status $?"
-  lines_shown=8 expect 4 reader firn verify --policy firn.policy --state reader/nothing "$glacier"
-  verdict_is inconclusive moraine-5.5
-  must_say "^20 paths: 20 inconclusive\\."
-}
-
-# how_to_go_on is what KEEP=1 says at the end. The log is started again.
+# how_to_go_on is what KEEP=1 says at the end.
 how_to_go_on() {
-  serve log firn-log serve log
   cat >"$demo/env" <<EOF
 # Source this in bash: the demo's programs and machines (on MACHINE COMMAND…).
 demo=$demo bin=$bin log="--log-policy log.policy"
@@ -306,18 +366,18 @@ source $here/lib.sh
 cd "\$demo" && PATH=\$bin:\$PATH
 stop_demo() { kill ${started[*]}; chmod -R u+w "\$demo"; cd / && rm -rf "\$demo"; }
 EOF
-  headline "The demo is still up"
+  headline "The demo is still up, with the log that edited its index"
   cat <<EOF
 source $demo/env
-on reader firn verify --policy firn.policy --explain serac-1.1 $glacier
-on reader firn verify --policy firn.policy --full --json $glacier
+on reader firn verify --policy firn.policy --state reader/new --full --explain serac-1.1 $glacier
+on reader firn verify --policy firn.policy --state reader/new --bundle serac.bundle --json $serac
 on a firn submit --config a/submit.toml --status
 firn log entries \$log
 firn log audit \$log
-firn operator show \$log $(<"$demo/d/id")
 firn evidence verify p1/evidence/*.firn-evidence --log-policy log.policy
 curl -s http://$address/checkpoint
+curl -s http://${address_of[auditor]}/evidence/
 curl -s http://${address_of[p1]}/evidence
-stop_demo        # ends the log and the agent, removes the folder
+stop_demo        # ends all of it, removes the folder
 EOF
 }

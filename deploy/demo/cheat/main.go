@@ -37,8 +37,8 @@ func main() {
 	flag.StringVar(&o.policy, "policy", "", "tlog-policy `file` of the log: who is asked to cosign")
 	flag.StringVar(&o.key, "key", "", "index `key` whose list is edited")
 	flag.Uint64Var(&o.hide, "hide", 0, "`index` of the entry that is left out of it")
+	flag.StringVar(&o.dir, "log", "", "`folder` of the log, which is only read")
 	flag.Parse()
-	o.dir = flag.Arg(0)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, &o)
 	stop()
@@ -174,12 +174,15 @@ func cosign(ctx context.Context, pol *policy.Policy, note []byte, prove witnessi
 			return nil, err
 		}
 		cosigs, err := add(ctx, c, cp, prove)
-		if err != nil {
+		switch e := (*witnessing.Error)(nil); {
+		case err == nil:
+			fmt.Printf("%s cosigns\n", w.Name)
+			n.Signatures = append(n.Signatures, cosigs[0].Line)
+		case errors.As(err, &e) && e.Outcome == witnessing.Unreachable:
+			fmt.Printf("%s does not answer\n", w.Name)
+		default:
 			fmt.Printf("%s does not cosign: %v\n", w.Name, err)
-			continue
 		}
-		fmt.Printf("%s cosigns\n", w.Name)
-		n.Signatures = append(n.Signatures, cosigs[0].Line)
 	}
 	_, err = log.VerifyCheckpoint(pol, n.Marshal(), time.Now())
 	return n.Marshal(), err
