@@ -395,6 +395,7 @@ func TestOperatorsAreAskedAgainAndAgain(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); o.Run(ctx) }()
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(told) != 1 || len(told[0]) != 0 {
 			t.Errorf("told %v", told)
 		}
