@@ -2,7 +2,9 @@ package log
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -145,6 +147,31 @@ func (c *Client) Accept(ctx context.Context, note []byte) (*Checkpoint, error) {
 		return nil, err
 	}
 	return cp, nil
+}
+
+// seen returns the size of the remembered checkpoint, to be told to acceptSince after a
+// request; 0 if nothing is remembered.
+func (c *Client) seen() uint64 {
+	note, err := c.mem.read(c.origin)
+	if err == nil && note == nil {
+		return 0
+	}
+	if v, err2 := c.pol.VerifyLog(note); err == nil && err2 == nil {
+		return v.Size
+	}
+	return math.MaxUint64 // no answer is as new as what cannot be read
+}
+
+// acceptSince is Accept for the answer to a request before which a checkpoint of a size
+// was remembered. One that is not smaller is not stale: requests overtake each other,
+// and what was remembered since came with another one.
+func (c *Client) acceptSince(ctx context.Context, note []byte, before uint64) (*Checkpoint, error) {
+	cp, err := c.Accept(ctx, note)
+	var stale *StaleError
+	if errors.As(err, &stale) && stale.Shown.Size >= before {
+		return stale.Shown, nil
+	}
+	return cp, err
 }
 
 // filePath returns the folder that a file URL names.

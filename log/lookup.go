@@ -18,9 +18,10 @@ import (
 const (
 	// lookupBatch is how many keys go into one request; a log takes 10,000.
 	lookupBatch = 5000
-	// maxLookupEntries bounds what one Lookup takes in, so that a log cannot go on
-	// for ever.
+	// maxLookupEntries and maxLookupBytes bound what one Lookup takes in, so that a
+	// log cannot go on for ever.
 	maxLookupEntries = 1 << 22
+	maxLookupBytes   = 1 << 30 // of answers, whose bodies are kept
 	// maxTail bounds how many entries are read between a revision and the
 	// checkpoint that holds it.
 	maxTail = 1 << 18
@@ -57,6 +58,10 @@ type Query struct {
 	// Tail is how many entries between the revision and the checkpoint may stay
 	// unread. If there are more, all of them are read.
 	Tail uint64
+	// Audited says that the cosignatures of Answers.Vouched are to count. Entries below
+	// such a checkpoint are read then, whatever Tail says: an index-reset among them would
+	// mean that auditors cosigned it without a word about the revision.
+	Audited bool
 }
 
 // Known is what was proven of the list of a key: its head in a revision of the
@@ -91,6 +96,7 @@ type Answers struct {
 
 	lists   map[string][]Found
 	entries int // in all lists
+	bytes   int // of all answers
 }
 
 // Of returns the list of a key in the order of the log: the items from position
@@ -174,12 +180,14 @@ type question struct {
 	lookup.Asked
 	// head is that of the list up to position To, from an answer before.
 	head index.Head
+	// below is the index of the item at position To.
+	below uint64
 }
 
 // ask sends one request for what is at the front of the queue, and leaves in the
 // queue what the answer does not hold.
 func (l *looking) ask(ctx context.Context) error {
-	r := lookup.Request{Tail: l.q.Tail == 0}
+	r := lookup.Request{Tail: l.q.Tail == 0 || l.q.Audited}
 	asked := l.queue[:min(len(l.queue), l.c.batch)]
 	for _, x := range asked {
 		r.Keys = append(r.Keys, x.Asked)
@@ -195,17 +203,21 @@ func (l *looking) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	before := l.c.seen()
 	b, _, err := l.c.src.call(ctx, request{
 		method: http.MethodPost, path: "v1/lookup", contentType: "application/json", body: body, limit: lookup.MaxAnswer,
 	})
 	if err != nil {
 		return fmt.Errorf("looking up %d keys in %s: %w", len(r.Keys), l.c.origin, err)
 	}
+	if l.a.bytes += len(b); l.a.bytes > maxLookupBytes {
+		return &ProofError{Origin: l.c.origin, Reason: fmt.Sprintf("its answers have more than %d bytes", maxLookupBytes)}
+	}
 	answer, err := lookup.Parse(b)
 	if err != nil {
 		return &ProofError{Origin: l.c.origin, Reason: "what it sent is no answer to a lookup", Err: err}
 	}
-	cp, err := l.c.Accept(ctx, answer.Note)
+	cp, err := l.c.acceptSince(ctx, answer.Note, before)
 	if err != nil {
 		return err
 	}
@@ -236,42 +248,54 @@ func (l *looking) trim() {
 
 // readTail reads what came after the revision of an answer, and adds it to the
 // lists of keys, which that answer is about.
-func (l *looking) readTail(ctx context.Context, cp *Checkpoint, rev *statement.Revision, t *lookup.Tail, keys map[string]bool) error {
-	gap := cp.Size - rev.Size
+func (l *looking) readTail(ctx context.Context, cp *Checkpoint, on *basis, t *lookup.Tail, keys map[string]bool) error {
+	end := l.tailEnd(cp, on)
 	switch {
-	case gap <= l.q.Tail:
-		l.a.Read = min(l.a.Read, rev.Size)
+	case end == on.Size:
+		l.a.Read = min(l.a.Read, on.Size)
 		return nil
-	case gap > maxTail:
-		l.a.Incomplete = fmt.Sprintf("the newest revision of the index of log %s is %d entries behind its checkpoint", l.c.origin, gap)
-		return nil
-	}
-	if t != nil {
+	case t != nil: // it is all there
 		for i, leaf := range t.Leaves {
-			if err := l.addTail(rev.Size+uint64(i), leaf, keys); err != nil {
+			if err := l.addTail(on, on.Size+uint64(i), leaf, keys); err != nil {
 				return err
 			}
 		}
 		return nil
+	case end-on.Size > maxTail:
+		l.a.Incomplete = fmt.Sprintf("the newest revision of the index of log %s is %d entries behind its checkpoint", l.c.origin, cp.Size-on.Size)
+		return nil
 	}
-	for e, err := range l.c.Entries(ctx, cp, rev.Size, cp.Size) {
+	for e, err := range l.c.Entries(ctx, cp, on.Size, end) {
 		if err != nil {
 			return fmt.Errorf("reading what %s added after the revision of its index: %w", l.c.origin, err)
 		}
-		if err := l.addTail(e.Index, e.Leaf, keys); err != nil {
+		if err := l.addTail(on, e.Index, e.Leaf, keys); err != nil {
 			return err
 		}
 	}
+	l.a.Read = min(l.a.Read, end)
 	return nil
 }
 
+// tailEnd returns up to where the tail must be read: what comes after may stay unread.
+func (l *looking) tailEnd(cp *Checkpoint, on *basis) uint64 {
+	end := on.Size
+	if l.q.Audited && on.vouched > on.at+1 {
+		end = on.vouched
+	}
+	if cp.Size-end > l.q.Tail {
+		return cp.Size
+	}
+	return end
+}
+
 // addTail adds an entry of a tail to the lists of those of its keys that are asked for.
-func (l *looking) addTail(at uint64, leaf []byte, keys map[string]bool) error {
+func (l *looking) addTail(on *basis, at uint64, leaf []byte, keys map[string]bool) error {
 	st, err := statement.Parse(leaf)
 	if err != nil {
 		return nil // it is under no key
 	}
-	if r, ok := st.Body.(*statement.IndexReset); ok && r.MapVersion == index.MapVersion && r.Origin == l.c.origin && st.Signer == l.c.logKeyID() {
+	if l.withdraws(on, at, st) {
 		l.a.Incomplete = fmt.Sprintf("log %s has taken its index back at entry %d and has not stated a new one yet", l.c.origin, at)
 	}
 	for _, key := range index.StatementKeys(st) {
@@ -288,6 +312,17 @@ func (l *looking) addTail(at uint64, leaf []byte, keys map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// withdraws reports whether the entry at an index takes back the revision that an answer
+// rests on (spec/index.md#index-reset).
+func (l *looking) withdraws(on *basis, at uint64, st *statement.Statement) bool {
+	r, ok := st.Body.(*statement.IndexReset)
+	if !ok || at <= on.at || !r.Withdraws(on.Revision) {
+		return false
+	}
+	key, err := l.c.logKey()
+	return err == nil && st.Verify(key) == nil
 }
 
 func (l *looking) count(n int) error {

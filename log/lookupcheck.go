@@ -38,11 +38,11 @@ func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, an
 	if len(answer.Lists) == 0 || len(answer.Lists) > len(asked) {
 		return l.bad("", "%d lists for %d keys", len(answer.Lists), len(asked))
 	}
-	rev, err := l.checkRevision(cp, answer)
+	on, err := l.checkRevision(cp, answer)
 	if err != nil {
 		return err
 	}
-	if err := l.checkTail(cp, rev, answer.Tail); err != nil {
+	if err := l.checkTail(cp, on.Revision, answer.Tail); err != nil {
 		return err
 	}
 	leaves := l.checkLeaves(cp, answer.Bodies)
@@ -50,7 +50,7 @@ func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, an
 	whole := make(map[string]bool) // keys whose lists end here, not pages before
 	for i, list := range answer.Lists {
 		whole[asked[i].Key] = asked[i].To == 0
-		rest, err := l.takeList(rev, answer.Trie, asked[i], list, leaves)
+		rest, err := l.takeList(on.Revision, answer.Trie, asked[i], list, leaves)
 		if err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, an
 	}
 	l.queue = append(rests, l.queue[len(answer.Lists):]...)
 	l.noteAnswer(cp, answer)
-	return l.readTail(ctx, cp, rev, answer.Tail, whole)
+	return l.readTail(ctx, cp, on, answer.Tail, whole)
 }
 
 // noteAnswer keeps of an answer what concerns all of them.
@@ -78,10 +78,17 @@ func (l *looking) noteAnswer(cp *Checkpoint, answer *lookup.Answer) {
 	l.a.Vouched = append(l.a.Vouched, vouched)
 }
 
+// basis is the revision that an answer rests on.
+type basis struct {
+	*statement.Revision
+	at      uint64 // its index
+	vouched uint64 // size of the checkpoint that vouches for it, above at
+}
+
 // checkRevision verifies the revision that an answer rests on: that the log stated it
 // in the tree of cp, that it is about a part of that tree, that the trie is of its map,
 // and that what vouches for it holds it.
-func (l *looking) checkRevision(cp *Checkpoint, answer *lookup.Answer) (*statement.Revision, error) {
+func (l *looking) checkRevision(cp *Checkpoint, answer *lookup.Answer) (*basis, error) {
 	r := &answer.Revision
 	if err := checkInclusion(cp, r.Index, tlog.RecordHash(r.Leaf), r.Inclusion); err != nil {
 		return nil, err
@@ -110,32 +117,33 @@ func (l *looking) checkRevision(cp *Checkpoint, answer *lookup.Answer) (*stateme
 	case answer.Trie.Hash() != rev.Root:
 		return nil, l.bad("", "the proof does not belong to the revision of its index at entry %d", r.Index)
 	}
-	return rev, l.checkVouched(cp, r.Index, answer)
+	vouched, err := l.checkVouched(cp, r.Index, answer)
+	return &basis{rev, r.Index, vouched}, err
 }
 
 // checkVouched verifies that the checkpoint which vouches for a revision holds it
-// and belongs to the history of cp.
-func (l *looking) checkVouched(cp *Checkpoint, revision uint64, answer *lookup.Answer) error {
+// and belongs to the history of cp, and returns its size.
+func (l *looking) checkVouched(cp *Checkpoint, revision uint64, answer *lookup.Answer) (uint64, error) {
 	if answer.Vouched == nil {
-		return nil
+		return cp.Size, nil
 	}
 	v, err := l.c.pol.VerifyLog(answer.Vouched)
 	switch {
 	case err != nil:
-		return l.badErr("", "the checkpoint that auditors vouch for", err)
+		return 0, l.badErr("", "the checkpoint that auditors vouch for", err)
 	case v.Origin != l.c.origin:
-		return l.bad("", "the checkpoint that auditors vouch for is that of the log %q", words(v.Origin))
+		return 0, l.bad("", "the checkpoint that auditors vouch for is that of the log %q", words(v.Origin))
 	case v.Size <= revision || v.Size > cp.Size:
-		return l.bad("", "the checkpoint that auditors vouch for has size %d, and the revision is entry %d of %d", v.Size, revision, cp.Size)
+		return 0, l.bad("", "the checkpoint that auditors vouch for has size %d, and the revision is entry %d of %d", v.Size, revision, cp.Size)
 	case v.Size == cp.Size && tlog.Hash(v.Root) != tlog.Hash(cp.Root), v.Size == cp.Size && len(answer.Vouch) > 0:
-		return l.bad("", "the checkpoint that auditors vouch for is not that of the answer, at the same size")
+		return 0, l.bad("", "the checkpoint that auditors vouch for is not that of the answer, at the same size")
 	case v.Size == cp.Size:
-		return nil
+		return cp.Size, nil
 	}
 	if err := tlog.CheckTree(answer.Vouch, int64(cp.Size), cp.Root, int64(v.Size), v.Root); err != nil {
-		return l.badErr("", "the checkpoint that auditors vouch for is not proven to belong to its history", err)
+		return 0, l.badErr("", "the checkpoint that auditors vouch for is not proven to belong to its history", err)
 	}
-	return nil
+	return v.Size, nil
 }
 
 // checkTail verifies that a tail is what lies between a revision and cp.
@@ -182,8 +190,9 @@ func foldTail(size uint64, t *lookup.Tail) (root tlog.Hash, ok bool) {
 // takeList verifies a list against the trie, and its bodies, and returns the
 // question for what it does not hold.
 func (l *looking) takeList(rev *statement.Revision, trie *index.Node, q question, list lookup.List, leaves map[uint64]*checkedLeaf) ([]question, error) {
-	head := q.head
+	head, below := q.head, q.below
 	if q.To == 0 {
+		below = rev.Size
 		var present bool
 		var err error
 		if head, present, err = trie.Find(index.KeyHash(q.Key)); err != nil {
@@ -202,7 +211,7 @@ func (l *looking) takeList(rev *statement.Revision, trie *index.Node, q question
 	} else if !list.Present {
 		return nil, l.bad(q.Key, "a part of its list is missing")
 	}
-	if err := list.Check(head, rev.Size); err != nil {
+	if err := list.Check(head, below); err != nil {
 		return nil, l.badErr(q.Key, "its list does not belong to the revision of its index", err)
 	}
 	rest, err := l.before(q, list)
@@ -227,7 +236,7 @@ func (l *looking) before(q question, list lookup.List) ([]question, error) {
 	case have > q.From && len(list.Items) == 0:
 		return nil, l.bad(q.Key, "its list is cut short before it begins")
 	case have > q.From:
-		return []question{{Asked: lookup.Asked{Key: q.Key, From: q.From, To: have}, head: list.Prefix.Root()}}, nil
+		return []question{{Asked: lookup.Asked{Key: q.Key, From: q.From, To: have}, head: list.Prefix.Root(), below: list.Items[0].Index}}, nil
 	case have > 0 && list.Prefix.Root() != l.q.Known[q.Key].Head:
 		return nil, &PrefixError{l.c.origin, q.Key}
 	}

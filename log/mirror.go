@@ -148,6 +148,7 @@ func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	before := c.seen()
 	asked := c.ask(ctx)
 	var best *Checkpoint
 	errs := make(map[*place]error)
@@ -162,7 +163,7 @@ func (c *Client) Checkpoint(ctx context.Context) (*Checkpoint, error) {
 		if ctx.Err() != nil {
 			return nil, fmt.Errorf("reading checkpoint of %s: %w", c.origin, ctx.Err())
 		}
-		cp, err := c.believe(ctx, s)
+		cp, err := c.believe(ctx, p, s, before)
 		switch {
 		case isFork(err):
 			return nil, err
@@ -203,11 +204,16 @@ func (c *Client) ask(ctx context.Context) []chan shown {
 	return asked
 }
 
-func (c *Client) believe(ctx context.Context, s shown) (*Checkpoint, error) {
-	if s.err != nil {
+// believe accepts what a place showed. A mirror that is behind what was remembered since is
+// passed over: another place was newer.
+func (c *Client) believe(ctx context.Context, p *place, s shown, before uint64) (*Checkpoint, error) {
+	switch {
+	case s.err != nil:
 		return nil, s.err
+	case p.mirror:
+		return c.Accept(ctx, s.note)
 	}
-	return c.Accept(ctx, s.note)
+	return c.acceptSince(ctx, s.note, before)
 }
 
 // newerThan reports whether a believed checkpoint is to be taken in place of

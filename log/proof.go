@@ -176,6 +176,7 @@ func (c *Client) Proof(ctx context.Context, id statement.ID, leaf []byte, wait t
 	if wait > 0 {
 		q.Set("wait", wait.String())
 	}
+	before := c.seen()
 	body, status, err := c.src.call(ctx, request{method: http.MethodGet, path: "v1/proof?" + q.Encode(), wait: wait, limit: MaxProof})
 	if err != nil {
 		return nil, fmt.Errorf("proof of %s: %w", id, err)
@@ -188,7 +189,7 @@ func (c *Client) Proof(ctx context.Context, id statement.ID, leaf []byte, wait t
 		return nil, &ProofError{Origin: c.origin, Key: id.String(), Reason: "the answer is not a proof", Err: err}
 	}
 	p.Extra = nil
-	cp, err := c.Accept(ctx, p.Note)
+	cp, err := c.acceptSince(ctx, p.Note, before)
 	if err != nil {
 		return nil, err
 	}

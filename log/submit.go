@@ -85,6 +85,7 @@ func (c *Client) Submit(ctx context.Context, leaves [][]byte, wait time.Duration
 	if len(leaves) > MaxSubmitLeaves || len(body) > MaxSubmitBytes {
 		return nil, fmt.Errorf("submitting %d leaves, %d bytes: at most %d and %d fit in one request", len(leaves), len(body), MaxSubmitLeaves, MaxSubmitBytes)
 	}
+	before := c.seen()
 	b, _, err := c.src.call(ctx, request{
 		method: http.MethodPost, path: "v1/statements?wait=" + wait.String(),
 		contentType: "application/vnd.firn.leaves", body: body, wait: wait, limit: maxSubmitAnswer,
@@ -110,7 +111,7 @@ func (c *Client) Submit(ctx context.Context, leaves [][]byte, wait time.Duration
 	if answer.Checkpoint == "" {
 		return res, nil
 	}
-	if res.Checkpoint, err = c.Accept(ctx, []byte(answer.Checkpoint)); err != nil {
+	if res.Checkpoint, err = c.acceptSince(ctx, []byte(answer.Checkpoint), before); err != nil {
 		return res, err
 	}
 	return res, c.proveSubmitted(ctx, leaves, answer, res)

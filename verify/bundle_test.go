@@ -272,3 +272,58 @@ func TestRecordingLeavesOutOptionalLogsOnly(t *testing.T) {
 		t.Error("a required log is missing")
 	}
 }
+
+// What a bundle says is as old as its oldest part: a new part about something else does not
+// make an old answer younger.
+func TestABundleIsAsOldAsItsOldestPart(t *testing.T) {
+	l := logtest.New(t, logtest.Witnesses(3, 2))
+	w := newWorld(t, l)
+	w.lines = []string{"max-age 1h"}
+	then := time.Unix(1_800_000_000, 0)
+	w.now = func() time.Time { return then.Add(48 * time.Hour) }
+	l.SetTime(then)
+	all := w.people("a b")
+	all["a"].builds("hello", "hello")
+	pol := w.policy(all, "group g 1 a b")
+	c, err := log.NewClient(l.URL(), pol.Logs[0].Policy, log.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b log.Bundle
+	s := helloSubject(t)
+	if _, err := c.Record(t.Context(), &b, s.keys()); err != nil {
+		t.Fatal(err)
+	}
+	l.SetTime(w.now())
+	all["b"].builds("hello", "evil")
+	if _, err := c.RecordPeople(t.Context(), &b, append(peopleKeys(pol), personKeys(all)...)); err != nil {
+		t.Fatal(err)
+	}
+	r := w.offline(&b, pol, s)
+	if p := r.Paths[0]; p.Verdict != Inconclusive || !strings.Contains(p.Reason, "the newest checkpoint of log log0 is 2 days old") {
+		t.Errorf("%v %s", p.Verdict, p.Reason)
+	}
+	// So it is if the log has ended meanwhile.
+	l.Add(l.State(&statement.Freeze{Origin: l.Origin()}))
+	l.Publish()
+	l.Lie(func(lies *logtest.Lies) { lies.NoRevision = true })
+	if _, err := c.Record(t.Context(), &b, []string{"out:/nix/store/last"}); err != nil {
+		t.Fatal(err)
+	}
+	w.now = func() time.Time { return then.Add(96 * time.Hour) }
+	r = w.offline(&b, pol, s)
+	if p := r.Paths[0]; p.Verdict != Inconclusive {
+		t.Errorf("of a frozen log: %v %s", p.Verdict, p.Reason)
+	}
+}
+
+// personKeys are the keys under which people are looked up.
+func personKeys(all map[string]*person) []string {
+	var keys []string
+	for _, p := range all {
+		for _, s := range []statement.Signer{p.identity, p.build} {
+			keys = append(keys, "key:"+s.PublicKey().ID().String())
+		}
+	}
+	return keys
+}

@@ -14,7 +14,7 @@ import (
 // came since. held says which entries of a key this reader holds already. The heads of an
 // answer that is not whole are not known.
 func (r *reading) lookup(ctx context.Context, keys []string, signers []statement.KeyID, known map[string]log.Known, held func(key string) []uint64) (*log.Answers, error) {
-	q := log.Query{Keys: keys, Signers: signers, Known: known, Tail: r.ref.Tail}
+	q := log.Query{Keys: keys, Signers: signers, Known: known, Tail: r.ref.Tail, Audited: r.ref.IndexPolicy != nil}
 	a, err := r.log.Lookup(ctx, q)
 	if why := r.startsAnew(err, known); why != "" {
 		r.warnings = append(r.warnings, why+"; everything is asked for again")
@@ -24,6 +24,9 @@ func (r *reading) lookup(ctx context.Context, keys []string, signers []statement
 	}
 	if err != nil {
 		return nil, err
+	}
+	if a.Checkpoint.Size < r.cp.Size { // of a bundle, whose parts are not of one time
+		r.use(ctx, a.Checkpoint)
 	}
 	if a.Incomplete != "" {
 		a.Read, a.Heads = a.Checkpoint.Size, nil

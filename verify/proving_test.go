@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
@@ -46,6 +47,33 @@ func (w *world) absent(n int, names string) {
 func (w *world) noRevision(yes bool) {
 	w.logs[0].Revise()
 	w.logs[0].Lie(func(l *logtest.Lies) { l.NoRevision = yes })
+}
+
+// vouchedUntilNow makes log 0 show what auditors cosigned so far beside every answer, and
+// no auditor cosign anything later.
+func (w *world) vouchedUntilNow() {
+	l := w.logs[0]
+	note, size := l.Publish(), l.Size()
+	w.absent(0, "a1 a2 a3")
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Answer = func(a *lookup.Answer) {
+			cp, err := l.Policy().Verify(a.Note, time.Now())
+			if err != nil {
+				w.t.Error(err)
+				return
+			}
+			a.Vouched = note
+			if a.Vouch, err = l.ConsistencyInLies(size, cp.Size); err != nil {
+				w.t.Error(err)
+			}
+		}
+	})
+}
+
+// vouchedAlways undoes vouchedUntilNow.
+func (w *world) vouchedAlways() {
+	w.logs[0].Lie(func(lies *logtest.Lies) { lies.Answer = nil })
+	w.absent(0, "")
 }
 
 // reset takes the index of log 0 back, signed by its key.

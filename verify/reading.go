@@ -156,6 +156,7 @@ func (r *reading) use(ctx context.Context, cp *log.Checkpoint) {
 	r.Size = cp.Size
 	r.Time, r.Age, r.Dated = cp.Verified.Time, cp.Verified.Age, cp.Verified.Dated
 	r.Mirror = cp.Mirror
+	r.Frozen = false
 	if r.ref.MaxAge > 0 && (!r.Dated || r.Age > r.ref.MaxAge) && !r.hasEnded(ctx, cp) {
 		r.gap = fmt.Sprintf("the newest checkpoint of log %s is %s; the policy allows %s", r.Name, r.ageWords(), span(r.ref.MaxAge))
 		r.Problem = r.gap
