@@ -2,9 +2,11 @@ package interop
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -42,7 +44,7 @@ func TestTorchwoodVerifiesProofs(t *testing.T) {
 	for what, change := range map[string]func() (policy, proof, leaf string){
 		"another entry": func() (string, string, string) { return l.policy, proof, l.policy },
 		"another index": func() (string, string, string) {
-			return l.policy, write(t, "p", strings.Replace(string(p), "index 1", "index 2", 1)), leaf
+			return l.policy, write(t, "p", nextIndex(string(p))), leaf
 		},
 		"one cosignature": func() (string, string, string) {
 			head, note, _ := strings.Cut(string(p), "\n\n")
@@ -69,4 +71,12 @@ func TestTorchwoodVerifiesProofs(t *testing.T) {
 			t.Errorf("%s: %v, want firn to refuse the proof", what, err)
 		}
 	}
+}
+
+// nextIndex returns a proof with the index of the entry after the one that it is about.
+func nextIndex(proof string) string {
+	head, rest, _ := strings.Cut(proof, "\nindex ")
+	n, rest, _ := strings.Cut(rest, "\n")
+	i, _ := strconv.Atoi(n)
+	return fmt.Sprintf("%s\nindex %d\n%s", head, i+1, rest)
 }

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -132,10 +133,7 @@ func (r *rehearsal) grow() {
 // newest checkpoint.
 func (r *rehearsal) lose(unit, path string) {
 	r.t.Helper()
-	size, err := r.checkpoint(r.t)
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	size := r.quiet()
 	eventually(r.t, "the peer has the newest checkpoint", func() error {
 		b, err := get("http://" + r.addresses["firn-peer"] + path)
 		if err == nil && !strings.Contains(string(b), fmt.Sprintf("\n%d\n", size)) {
@@ -149,6 +147,30 @@ func (r *rehearsal) lose(unit, path string) {
 	if err := os.RemoveAll(filepath.Join(r.root, "var/lib", unit)); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// quiet waits until the log has nothing more to say by itself, and returns its size: the
+// last entry is the revision of all others, and public.
+func (r *rehearsal) quiet() (size int) {
+	r.t.Helper()
+	eventually(r.t, "the log is quiet", func() error {
+		b, err := get("http://" + r.addresses["firn-log"] + "/metrics")
+		if err != nil {
+			return err
+		}
+		n := make(map[string]int)
+		for line := range strings.Lines(string(b)) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+				n[name], _ = strconv.Atoi(value)
+			}
+		}
+		size = n["firn_log_tree_size"]
+		if n["firn_log_published_size"] != size || n["firn_log_revision_size"] != size-1 {
+			return fmt.Errorf("size %d, public %d, revision of %d", size, n["firn_log_published_size"], n["firn_log_revision_size"])
+		}
+		return nil
+	})
+	return size
 }
 
 // before does what happens before a section of the runbook begins.
