@@ -126,7 +126,7 @@ func (c *config) url() string {
 
 func (c *config) marshal() ([]byte, error) {
 	var b bytes.Buffer
-	b.WriteString("# A firn auditor. See spec/auditor.md#configuration; try a change with: firn-auditor check DIR\n\n")
+	b.WriteString("# A firn auditor. See spec/auditor.md#configuration; try a change with: firn-auditor serve --check DIR\n\n")
 	enc := toml.NewEncoder(&b)
 	enc.SetIndentTables(false)
 	enc.SetArraysMultiline(false)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -61,7 +62,7 @@ the log's policy and what readers need in their index.policy.`,
 	fl.StringVar(&f.url, "url", "", "URL of the log")
 	fl.StringArrayVar(&f.mirrors, "mirror", nil, "URL of a mirror of the log (may be repeated)")
 	fl.StringVar(&f.listen, "listen", "", "address and port to listen on (default 127.0.0.1:8490)")
-	fl.StringVar(&f.publicURL, "public-url", "", "where the log finds this auditor")
+	fl.StringVar(&f.publicURL, "public-url", "", "where the log finds this auditor, if not at the address that it listens on")
 	fl.StringArrayVar(&f.peers, "peer", nil, "URL that keeps checkpoints this auditor has cosigned (may be repeated)")
 	return cmd
 }
@@ -73,7 +74,7 @@ func (f *initFlags) config() (*config, error) {
 		return usage("a name below a host name of yours is a good one: auditor.example/a1", errors.New("--name is missing"))
 	}
 	if (f.policy == "") == (f.log == "") {
-		return usage("", errors.New("want either --policy or --log"))
+		return usage("--policy FILE with the log's line, or --log with what `firn-log vkey` prints", errors.New("want either --policy or --log"))
 	}
 	c := defaultConfig()
 	c.Name, c.PublicURL = f.name, f.publicURL
@@ -84,7 +85,7 @@ func (f *initFlags) config() (*config, error) {
 	if f.policy != "" {
 		b, err := os.ReadFile(f.policy)
 		if err != nil {
-			return usage("", err)
+			return usage("", fmt.Errorf("reading the policy: %w", err))
 		}
 		pol, err := policy.Parse(b)
 		if err != nil {
@@ -117,6 +118,9 @@ func makeAuditor(dir string, c *config) (policy.Key, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return policy.Key{}, err
+	}
+	if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == configName }) {
+		return policy.Key{}, fmt.Errorf("there is an auditor in %s already", dir)
 	}
 	if len(entries) > 0 {
 		return policy.Key{}, fmt.Errorf("%s is not empty", dir)
@@ -178,9 +182,9 @@ func newVKeyCmd(a *app) *cobra.Command {
 		Short: "Print the verifier key of an auditor, or what policies need of it",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := configIn(args[0])
+			c, err := load(args[0])
 			if err != nil {
-				return fail(exitUsage, "", err)
+				return err
 			}
 			key, err := server.ReadKey(args[0], c.witness())
 			if err != nil {

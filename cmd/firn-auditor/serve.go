@@ -21,6 +21,7 @@ import (
 
 type serveFlags struct {
 	listen      string
+	check       bool
 	noPeerCheck bool
 	debug       bool
 }
@@ -35,38 +36,38 @@ func newServeCmd(a *app) *cobra.Command {
 It reads every entry of its log, computes the index again, and cosigns the
 checkpoints that the log sends if every revision in them is right. When one is not
 it cosigns nothing until the log resets its index, and keeps evidence.`,
-		Example: `  firn-auditor check /var/lib/firn-auditor && firn-auditor serve /var/lib/firn-auditor`,
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(c *cobra.Command, args []string) error { return serve(c.Context(), a, &f, args[0]) },
+		Example: `  firn-auditor serve --check /var/lib/firn-auditor && firn-auditor serve /var/lib/firn-auditor`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if f.check {
+				return check(a, args[0])
+			}
+			return serve(c.Context(), a, &f, args[0])
+		},
 	}
 	fl := cmd.Flags()
 	fl.StringVar(&f.listen, "listen", "", "address and port, instead of the configured ones")
+	fl.BoolVar(&f.check, "check", false, "check configuration, key and state, and exit")
 	fl.BoolVar(&f.noPeerCheck, "no-peer-check", false, "go on although the state is missing or the directory is in another place; only if you know that this is the newest copy")
 	fl.BoolVar(&f.debug, "debug", false, "log more")
 	return cmd
 }
 
-func newCheckCmd(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "check DIR",
-		Short: "Check configuration, key and state of an auditor",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := load(args[0])
-			if err != nil {
-				return err
-			}
-			doubt, err := server.Check(server.Options{Dir: args[0], Config: c.witness()})
-			if err != nil {
-				return startFailure(err)
-			}
-			if doubt != "" {
-				return fail(exitFailed, "configure a [[peer]] that keeps what this auditor has cosigned; or, only if you know that this is the newest copy and no other will ever sign: serve --no-peer-check", errors.New(doubt))
-			}
-			fmt.Fprintf(a.Stdout, "%s: configuration, key and state are good\n", c.Name)
-			return nil
-		},
+// check tries everything that does not need a port.
+func check(a *app, dir string) error {
+	c, err := load(dir)
+	if err != nil {
+		return err
 	}
+	doubt, err := server.Check(server.Options{Dir: dir, Config: c.witness()})
+	if err != nil {
+		return startFailure(err)
+	}
+	if doubt != "" {
+		return fail(exitFailed, "configure a [[peer]] that keeps what this auditor has cosigned; or, only if you know that this is the newest copy and no other will ever sign: --no-peer-check", errors.New(doubt))
+	}
+	fmt.Fprintf(a.Stdout, "%s: configuration, key and state are good\n", c.Name)
+	return nil
 }
 
 func load(dir string) (*config, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -131,11 +132,14 @@ func wrongArguments(c *cobra.Command, args []string) *Error {
 	return e
 }
 
+// choices are flags in brackets or parentheses, with their values.
+var choices = regexp.MustCompile(`\[-[^\[\]]*\]|\(-[^()]*\)`)
+
 // argumentNames returns the words of Use that are neither flags nor their values.
 func argumentNames(c *cobra.Command) []string {
 	var names []string
 	value := false
-	for _, word := range strings.Fields(c.Use)[1:] {
+	for _, word := range strings.Fields(choices.ReplaceAllString(c.Use, ""))[1:] {
 		switch {
 		case strings.HasPrefix(word, "--"):
 			value = true

@@ -17,7 +17,8 @@ func tree() *cobra.Command {
 	none.Flags().String("policy", "", "a `FILE`")
 	one := &cobra.Command{Use: "prove --leaf FILE INDEX|ID --wait TIME", Args: cobra.ExactArgs(1), RunE: do}
 	group.AddCommand(none, one, &cobra.Command{Use: "check [FILE]", Args: cobra.MaximumNArgs(1), RunE: do})
-	root.AddCommand(group, &cobra.Command{Use: "any [PATH...]", RunE: do})
+	root.AddCommand(group, &cobra.Command{Use: "any [PATH...]", RunE: do},
+		&cobra.Command{Use: "init --name NAME (--policy FILE | --log VKEY) [--url URL] [--a | --b] DIR", Args: cobra.ExactArgs(1), RunE: do})
 	root.SetOut(io.Discard)
 	root.SetErr(io.Discard)
 	Polish(root)
@@ -40,6 +41,8 @@ func TestExplain(t *testing.T) {
 		{[]string{"group", "prove"}, `prog group prove needs INDEX|ID`, "run `prog group prove --help` for how it is used"},
 		{[]string{"group", "prove", "1", "2"}, `prog group prove takes only INDEX|ID, but got "2" too`, "run `prog group prove --help` for how it is used"},
 		{[]string{"group", "check", "a", "b"}, `prog group check takes only [FILE], but got "b" too`, "run `prog group check --help` for how it is used"},
+		{[]string{"init"}, `prog init needs DIR`, "run `prog init --help` for how it is used"},
+		{[]string{"init", "a", "b"}, `prog init takes only DIR, but got "b" too`, "run `prog init --help` for how it is used"},
 		{[]string{"group", "none", "--polcy", "x"}, `prog group none has no flag --polcy`, forFlags},
 		{[]string{"group", "none", "-x"}, `prog group none has no flag -x`, forFlags},
 		{[]string{"group", "none", "--policy"}, `--policy needs a value: --policy FILE`, forFlags},
