@@ -31,6 +31,7 @@ import (
 const (
 	batchSize   = 8192             // entries that are parsed and taken at once
 	saveEvery   = 2 * batchSize    // entries after which the state is written
+	farAhead    = 2 * saveEvery    // entries that a kill never leaves in the map alone
 	nearby      = 16384            // entries behind up to which a request waits
 	keptSizes   = 1024             // sizes of which roots and revisions are kept
 	defaultWait = 3 * time.Second  // of a request, for the entries it needs
@@ -172,8 +173,8 @@ func (a *Auditor) open() error {
 	if a.db, err = a.openMap(); err != nil {
 		return err
 	}
-	if size := max(a.db.Size(), st.checked); size > 0 && (seen == nil || seen.Size < size) {
-		a.log.Warn("no checkpoint is remembered that holds what was computed: everything is computed again")
+	if why := anew(a.db.Size(), st.checked, seen); why != "" {
+		a.log.Warn(why + ": everything is computed again")
 		if err := errors.Join(a.db.Close(), triedb.Remove(a.mapDir())); err != nil {
 			return err
 		}
@@ -187,6 +188,19 @@ func (a *Auditor) open() error {
 		signal(a.hunts)
 	}
 	return nil
+}
+
+// anew says why nothing goes on from a map of so many entries and a state of so many,
+// "" if it does.
+func anew(mapped, checked uint64, seen *log.Checkpoint) string {
+	switch size := max(mapped, checked); {
+	case size > 0 && (seen == nil || seen.Size < size):
+		return "no checkpoint is remembered that holds what was computed"
+	case mapped > 0 && checked == 0 || mapped > checked+farAhead:
+		// To compare every revision with a map of long ago takes far longer than to make that map.
+		return "which revisions were compared is not known"
+	}
+	return ""
 }
 
 func (a *Auditor) mapDir() string { return filepath.Join(a.dir(), "map") }

@@ -15,6 +15,9 @@ const (
 	maxExtras = 64  // keys of the log that are looked at in one place
 )
 
+// maxParts is how many nodes the log may show: a variable for tests.
+var maxParts = 1 << 18
+
 // A comparison looks for where the map that a log shows differs from the own.
 // What the log shows counts only if it hashes to the root that it signed.
 type comparison struct {
@@ -23,6 +26,7 @@ type comparison struct {
 	view  *triedb.View // of the same size
 	trie  *part        // what was shown so far
 	asked int
+	parts int   // that were shown
 	shape error // index.ErrShape: what was shown is no map
 }
 
@@ -45,6 +49,14 @@ func newPart(n *index.Node) *part {
 }
 
 func (p *part) branch() bool { return p.sides[0] != nil }
+
+// count returns the number of parts.
+func (p *part) count() int {
+	if !p.branch() {
+		return 1
+	}
+	return 1 + p.sides[0].count() + p.sides[1].count()
+}
 
 // tree returns what is known below p as a pruned trie.
 func (p *part) tree() *index.Node {
@@ -155,6 +167,9 @@ func (c *comparison) expand(t *part, depth int, guide index.Hash) error {
 			return fmt.Errorf("%w: a part of it, at depth %d, has another hash", errWithheld, depth)
 		}
 		*t = *newPart(n)
+		if c.parts += t.count(); c.parts > maxParts {
+			return fmt.Errorf("%w: it has too many parts", errWithheld)
+		}
 		if err := c.trie.tree().Check(); err != nil {
 			c.shape = err
 			return err
@@ -246,8 +261,10 @@ func (c *comparison) extra(t *part, depth int, guide index.Hash, left *int) (*di
 		}
 		return nil, errNoDifference
 	}
+	// The own keys, if there are any, are where guide is: what only the log has is first.
 	var err error
-	for side := range 2 {
+	mine := index.Bit(guide, t.depth)
+	for _, side := range []int{1 - mine, mine} {
 		var d *difference
 		if d, err = c.extra(t.sides[side], t.depth+1, with(guide, t.depth, side), left); d != nil {
 			return d, nil

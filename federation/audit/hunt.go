@@ -19,6 +19,9 @@ import (
 // another one of that size.
 const maxTwins = 8192
 
+// listAtMost is how many items from the end of a list are looked at: a variable for tests.
+var listAtMost = index.MaxItems
+
 // hunt looks for evidence of what the wrong revisions hide, until ctx ends.
 func (a *Auditor) hunt(ctx context.Context) {
 	for {
@@ -169,12 +172,18 @@ func (x *exhibit) of(d *difference) (*evidence.Evidence, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, mine, _, err := x.view.List(d.kh, 0, index.MaxItems)
+	own, _, err := x.view.Head(d.kh)
 	if err != nil {
 		return nil, err
 	}
-	for list := (index.List{}); len(list.Items) < index.MaxItems; {
+	for list := (index.List{}); len(list.Items) < listAtMost; {
 		if list, err = x.more(d.kh, head, list); err != nil {
+			return nil, err
+		}
+		// As many from the end of the own list, and one more.
+		n := min(own.Count, uint64(len(list.Items)+1))
+		_, mine, _, err := x.view.List(d.kh, own.Count-n, int(n))
+		if err != nil {
 			return nil, err
 		}
 		x.m.Lists = map[index.Hash]index.List{d.kh: list}
@@ -221,7 +230,7 @@ func (x *exhibit) more(kh index.Hash, head index.Head, have index.List) (index.L
 }
 
 // differ returns the last entry about which a list of the log, or the end of it,
-// differs from the own.
+// differs from the own, of which one item more is given if there is one.
 func differ(theirs index.List, mine []index.Item) (at uint64, ok bool) {
 	items := theirs.Items
 	i, j := len(items)-1, len(mine)-1

@@ -184,7 +184,7 @@ func (a *Auditor) stateNow() state {
 // anybody sees that the entries were read.
 func (a *Auditor) advance(before, next state, entries uint64) error {
 	a.mu.Lock()
-	a.state.spans, a.state.wrongs = next.spans, next.wrongs
+	a.state.spans, a.state.wrongs, a.state.reset = next.spans, next.wrongs, next.reset
 	a.mu.Unlock()
 	if !slices.Equal(before.spans, next.spans) || !slices.Equal(before.wrongs, next.wrongs) {
 		// Without the new number of entries: if this is lost they are read again.
@@ -209,12 +209,19 @@ func (a *Auditor) advance(before, next state, entries uint64) error {
 // check compares a revision with the map, and heeds an index-reset.
 func (a *Auditor) check(ctx context.Context, st *state, e entry) error {
 	if e.reset != nil {
-		if st.reset(e.at, e.reset.Size) {
+		if st.withdraw(e.at, e.reset.Size) {
 			a.log.Warn("the log has reset its index, and goes on", "index", e.at)
 		}
 		return nil
 	}
 	if e.rev == nil {
+		return nil
+	}
+	if e.rev.Size <= st.reset {
+		// Whatever its root is, nobody could be convicted of it: the reset answers.
+		a.count(func(c *counts) { c.wrong++ })
+		a.log.Error("a revision of the index is of a size that was withdrawn before: nothing that holds it is cosigned", "index", e.at, "size", e.rev.Size)
+		st.refuse(e.at, e.rev.Size)
 		return nil
 	}
 	root, err := a.rootAt(ctx, e.rev.Size)

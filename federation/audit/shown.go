@@ -18,8 +18,10 @@ type shownIndex struct {
 	client *http.Client
 }
 
-// levels is how many levels of a trie are asked for at once.
-const levels = 12
+const (
+	levels   = 12        // of a trie that are asked for at once
+	maxShown = 512 << 10 // bytes of such an answer: 4,096 leaves take 300,000
+)
 
 // errWithheld says that the log does not show what hashes to the root that it
 // signed: nobody but the log knows what it is.
@@ -28,7 +30,7 @@ var errWithheld = errors.New("the log does not show the map that it signed")
 // trie returns the trie of the keys with these first bits. The error is
 // index.ErrShape, with the node, for what no map has.
 func (s *shownIndex) trie(ctx context.Context, size uint64, depth int, prefix index.Hash) (*index.Node, error) {
-	b, err := s.get(ctx, fmt.Sprintf("v1/index/%d/trie?depth=%d&prefix=%s&levels=%d", size, depth, hexHash(cut(prefix, depth)), levels), index.MaxPruned)
+	b, err := s.get(ctx, fmt.Sprintf("v1/index/%d/trie?depth=%d&prefix=%s&levels=%d", size, depth, hexHash(cut(prefix, depth)), levels), maxShown)
 	if err != nil {
 		return nil, err
 	}

@@ -23,6 +23,7 @@ const (
 // (spec/auditor.md#directory).
 type state struct {
 	checked uint64  // every revision below this size was compared
+	reset   uint64  // revisions of at most this size are withdrawn
 	spans   []span  // in the order of the log
 	wrongs  []wrong // in the order of the log
 }
@@ -44,7 +45,7 @@ type wrong struct {
 
 // clone returns a state that shares nothing with s.
 func (s *state) clone() state {
-	return state{s.checked, append([]span(nil), s.spans...), append([]wrong(nil), s.wrongs...)}
+	return state{s.checked, s.reset, append([]span(nil), s.spans...), append([]wrong(nil), s.wrongs...)}
 }
 
 // open returns the span that no index-reset has ended, nil if there is none.
@@ -66,18 +67,20 @@ func (s *state) refuses(size uint64) *span {
 	return nil
 }
 
-// add notes a wrong revision.
+// add notes a wrong revision, of which evidence is to be found.
 func (s *state) add(w wrong) {
+	s.refuse(w.at, w.size)
+	s.lookFor(w)
+}
+
+// refuse notes a revision that no checkpoint is cosigned with.
+func (s *state) refuse(at, size uint64) {
 	sp := s.open()
 	if sp == nil {
-		s.spans = append(s.spans, span{from: w.at})
+		s.spans = append(s.spans, span{from: at})
 		sp = &s.spans[len(s.spans)-1]
 	}
-	sp.most = max(sp.most, w.size)
-	known := slices.ContainsFunc(s.wrongs, func(v wrong) bool { return v.at == w.at })
-	if !known && len(s.wrongs) < maxWrongs {
-		s.wrongs = append(s.wrongs, w)
-	}
+	sp.most = max(sp.most, size)
 	if n := len(s.spans); n > maxSpans {
 		// Joined, they refuse more than each of them.
 		s.spans[n-2].from = s.spans[n-3].from
@@ -85,9 +88,26 @@ func (s *state) add(w wrong) {
 	}
 }
 
-// reset notes that the index-reset at an index withdraws revisions of at most a
+// lookFor notes that there should be evidence of a wrong revision. If there is no
+// room, one that was withdrawn makes place.
+func (s *state) lookFor(w wrong) {
+	if slices.ContainsFunc(s.wrongs, func(v wrong) bool { return v.at == w.at }) {
+		return
+	}
+	if len(s.wrongs) >= maxWrongs {
+		i := slices.IndexFunc(s.wrongs, func(v wrong) bool { return v.withdrawn })
+		if i < 0 {
+			return
+		}
+		s.wrongs = slices.Delete(s.wrongs, i, i+1)
+	}
+	s.wrongs = append(s.wrongs, w)
+}
+
+// withdraw notes that the index-reset at an index withdraws revisions of at most a
 // size, and reports whether it ends anything.
-func (s *state) reset(at, size uint64) bool {
+func (s *state) withdraw(at, size uint64) bool {
+	s.reset = max(s.reset, size)
 	sp := s.open()
 	if sp == nil || size < sp.most {
 		return false
@@ -103,7 +123,7 @@ const stateHeader = "firn-auditor state v1"
 
 func (s *state) marshal() []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\nchecked %d\n", stateHeader, s.checked)
+	fmt.Fprintf(&b, "%s\nchecked %d\nreset %d\n", stateHeader, s.checked, s.reset)
 	for _, sp := range s.spans {
 		fmt.Fprintf(&b, "span %d %d %d\n", sp.from, sp.to, sp.most)
 	}
@@ -130,6 +150,8 @@ func parseState(b []byte) (state, error) {
 		switch word {
 		case "checked":
 			_, err = fmt.Sscanf(rest, "%d", &s.checked)
+		case "reset":
+			_, err = fmt.Sscanf(rest, "%d", &s.reset)
 		case "span":
 			var sp span
 			_, err = fmt.Sscanf(rest, "%d %d %d", &sp.from, &sp.to, &sp.most)

@@ -53,8 +53,7 @@ func checkIndex(kind Kind, origin string, mapVersion, size uint64) error {
 }
 
 // Withdraws reports whether b is about r: the same origin and map version, and
-// a size of at least that of r. It counts only for revisions whose leaf is
-// before that of b.
+// a size of at least that of r. Whether r comes before or after b does not matter.
 func (b *IndexReset) Withdraws(r *Revision) bool {
 	return b.Origin == r.Origin && b.MapVersion == r.MapVersion && b.Size >= r.Size
 }

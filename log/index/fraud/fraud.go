@@ -152,8 +152,8 @@ func compare(a, b [32]byte) int { return bytes.Compare(a[:], b[:]) }
 // ClearedBy reports whether a leaf at an index of the log, which the caller
 // knows to be there, answers evidence against the log's index: it is an
 // index-reset by the convicted key that withdraws the revisions of the evidence
-// and, if the evidence says at which index its revision is, comes after it
-// (spec/evidence.md#answering). Evidence that convicts nobody is not cleared.
+// (spec/evidence.md#answering). So evidence about a larger revision stands for that
+// about all smaller ones. Evidence that convicts nobody is not cleared.
 func ClearedBy(e *evidence.Evidence, leaf []byte, at uint64) bool {
 	v, err := VerifySelf(e)
 	if err != nil || v.Kind != evidence.KindIndex {
@@ -165,10 +165,7 @@ func ClearedBy(e *evidence.Evidence, leaf []byte, at uint64) bool {
 	}
 	reset, ok := s.Body.(*statement.IndexReset)
 	rev := &statement.Revision{Origin: v.Origin, MapVersion: v.MapVersion, Size: v.Size}
-	if !ok || reset.Size > at || !reset.Withdraws(rev) {
-		return false
-	}
-	return len(e.Index.Revisions) > 0 || e.Index.Revision.Index < at
+	return ok && reset.Size <= at && reset.Withdraws(rev)
 }
 
 // included checks that a leaf is in the tree of a checkpoint.

@@ -169,7 +169,7 @@ func TestClearedBy(t *testing.T) {
 		"as large as its index":     {two, reset(25), 25, true},
 		"before the revision":       {two, reset(20), 19, false},
 		"a map":                     {missing, reset(20), 21, true},
-		"a map, at the revision":    {missing, reset(20), 20, false},
+		"a map, before a revision":  {missing, reset(20), 20, true},
 		"a map, smaller":            {missing, reset(19), 21, false},
 		"other version":             {contradiction(t, 20, 2, 1), reset(20), 25, false},
 		"another key":               {two, newTree(t, testOrigin, "stranger").reset(20), 25, false},

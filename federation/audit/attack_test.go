@@ -1,0 +1,158 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/index"
+	"github.com/firn-log/firn/log/index/triedb"
+	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// After a reset a log cannot state again what the reset has answered for: nothing is
+// cosigned with it, right or wrong, until it is taken back, too.
+func TestSizesThatAResetWithdrewStayWithdrawn(t *testing.T) {
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	fill(t, l, "a", 10)
+	size := l.Size()
+	state := func(size uint64, root byte) []byte {
+		l.Add(l.State(&statement.Revision{Origin: l.Origin(), Size: size, Root: [32]byte{root}, MapVersion: index.MapVersion}))
+		return l.Publish()
+	}
+	a.want(state(size, 1), 403)
+	a.want(reset(l, size), 200)
+	a.restart()
+	a.want(state(size, 2), 403)
+	a.restart()
+	a.want(state(size-1, 3), 403)
+	a.want(reset(l, size-1), 403)
+	if n := len(a.stateNow().wrongs); n > 1 {
+		t.Errorf("evidence is looked for %d times, and would be answered", n)
+	}
+	a.want(reset(l, size), 200)
+	a.want(revise(l), 200)
+	a.want(state(size, 1), 403)
+}
+
+// A reset that was noted is in the state, and a state without it is none.
+func TestStateKeepsTheReset(t *testing.T) {
+	s := state{checked: 20}
+	if s.withdraw(9, 7) || s.withdraw(12, 3) || s.reset != 7 {
+		t.Errorf("%+v", s)
+	}
+	if got, err := parseState(s.marshal()); err != nil || got.reset != 7 || got.checked != 20 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := parseState([]byte(strings.Replace(string(s.marshal()), "reset 7\n", "", 1))); err == nil {
+		t.Error("a state without its reset is accepted")
+	}
+}
+
+// Wrong revisions that were withdrawn and that the log does not show keep nobody from
+// looking for evidence of the next one.
+func TestWhatWasWithdrawnMakesPlace(t *testing.T) {
+	var s state
+	for i := range uint64(maxWrongs + 3) {
+		s.add(wrong{at: 100 + i, size: 50 + i})
+	}
+	if len(s.wrongs) != maxWrongs || s.wrongs[0].at != 100 {
+		t.Fatalf("%+v", s.wrongs)
+	}
+	s.withdraw(200, 199)
+	s.add(wrong{at: 300, size: 250})
+	if n := len(s.wrongs); n != maxWrongs || s.wrongs[n-1].at != 300 || s.wrongs[n-1].withdrawn {
+		t.Errorf("%+v", s.wrongs)
+	}
+}
+
+// Of a list that is longer than what is looked at, the ends are compared.
+func TestTheEndOfAVeryLongListIsCompared(t *testing.T) {
+	defer func(n int) { listAtMost = n }(listAtMost)
+	listAtMost = 100
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	s := logtest.Signer(t, "somebody")
+	for i := range 150 {
+		l.Add(logtest.Leaf(t, s, logtest.Closure(fmt.Sprint("n", i))))
+	}
+	l.Publish()
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Index = func(key string, it index.Item) (index.Item, bool) { return it, it.Index != 140 || key[:4] != "key:" }
+	})
+	a.want(revise(l), 403)
+	if why := a.convicted(); !strings.Contains(why, "lacks the entry 140") {
+		t.Error(why)
+	}
+	a.close()
+}
+
+// Without the state everything is computed again: a map of long ago for each revision
+// would take far longer.
+func TestAMapWithoutAStateIsMadeAnew(t *testing.T) {
+	seen := &log.Checkpoint{}
+	seen.Size = 1 << 20
+	for _, c := range []struct {
+		mapped, checked uint64
+		seen            *log.Checkpoint
+		want            bool
+	}{
+		{0, 0, nil, false},
+		{0, 0, seen, false},
+		{5, 5, seen, false},
+		{0, 5, seen, false},
+		{5 + farAhead, 5, seen, false},
+		{5, 0, seen, true},
+		{6 + farAhead, 5, seen, true},
+		{5, 5, nil, true},
+		{5, 1 << 21, seen, true},
+		{1 << 21, 1<<21 - 1, seen, true},
+	} {
+		if why := anew(c.mapped, c.checked, c.seen); (why != "") != c.want {
+			t.Errorf("%d in the map, %d compared: %q", c.mapped, c.checked, why)
+		}
+	}
+}
+
+// A log that shows a huge map, all of which hashes to its root, fills no memory.
+func TestAHugeMapIsNotReadToItsEnd(t *testing.T) {
+	defer func(n int) { maxParts = n }(maxParts)
+	for _, c := range []struct {
+		keys, parts int
+		why         string
+	}{{8000, maxParts, "too long"}, {3000, 5000, "too many parts"}} {
+		maxParts = c.parts
+		var m index.Memory
+		var khs []index.Hash
+		for i := range c.keys {
+			khs = append(khs, index.KeyHash(fmt.Sprint(i)))
+			m.Put(khs[i], index.Item{})
+		}
+		trie := m.Prove(khs)
+		body, err := trie.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }))
+		defer srv.Close()
+		db, err := triedb.Open(t.TempDir(), "log.example/00000001", triedb.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		view, err := db.View(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		x := &comparison{ctx: t.Context(), shown: &shownIndex{url: srv.URL, client: srv.Client()}, view: view}
+		if _, err := x.find(trie.Hash()); !errors.Is(err, errWithheld) || !strings.Contains(err.Error(), c.why) {
+			t.Errorf("%d keys: %v", c.keys, err)
+		}
+	}
+}
