@@ -119,8 +119,10 @@ func buildKeys(b *statement.Build) []string {
 }
 
 // Subjects returns the index keys that a claim is about, for the bound on
-// claims per key and subject (spec/log.md#claims-per-subject); that of evidence is
-// the key that it convicts. Statements by or about people and logs have none.
+// claims per key and subject (spec/log.md#claims-per-subject); that of evidence is no
+// index key but its kind and the key that it convicts, so that no log fills the places
+// for evidence of two histories with that against its index. Statements by or about
+// people and logs have none.
 func Subjects(s *statement.Statement) []string {
 	switch b := s.Body.(type) {
 	case *statement.Build:
@@ -137,7 +139,11 @@ func Subjects(s *statement.Statement) []string {
 	case *statement.BuildFailed, *statement.CacheSig, *statement.Closure:
 		return bodyKeys(s)
 	case *statement.Evidence:
-		return []string{Key(b.Convicted().ID())}
+		e, err := b.Parsed()
+		if err != nil {
+			return nil // no statement that was parsed
+		}
+		return []string{"evidence:" + string(e.Kind) + ":" + Key(b.Convicted().ID())}
 	}
 	return nil
 }

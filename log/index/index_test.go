@@ -222,6 +222,27 @@ func TestSubjectsOfABuild(t *testing.T) {
 	}
 }
 
+// Evidence against an index is counted apart from that of two histories.
+func TestSubjectsOfEvidence(t *testing.T) {
+	subjects := make(map[string]string)
+	for _, name := range []string{"accept-log-one-size", "index/accept-two-revisions", "accept-witness-one-size"} {
+		b, err := os.ReadFile(filepath.Join("..", "..", "spec", "vectors", "evidence", name+".firn-evidence"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := statement.Sign(context.Background(), signer(t, 1), &statement.Evidence{Bytes: b}, "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := index.Subjects(s)
+		if len(got) != 1 || subjects[got[0]] != "" {
+			t.Errorf("%s: %q, as %s", name, got, subjects[got[0]])
+			continue
+		}
+		subjects[got[0]] = name
+	}
+}
+
 func TestFirstOperatorStatementHasItsOwnId(t *testing.T) {
 	me := signer(t, 1)
 	s, err := statement.Sign(context.Background(), me, &statement.Operator{

@@ -119,3 +119,21 @@ func TestEvidenceAgainstAnIndexIsJudged(t *testing.T) {
 		}
 	}
 }
+
+// However much there is against the index of a log, there is room for evidence that it
+// has shown two histories.
+func TestEvidenceAgainstAnIndexTakesNoPlaceOfOther(t *testing.T) {
+	t.Parallel()
+	l := newQuickLog(t, func(c *Config) { c.Admission.ClaimsPerSubject = 1 })
+	alice := l.operator("alice")
+	for _, tt := range []struct{ name, code string }{
+		{"index/accept-two-revisions", ""},
+		{"index/accept-missing-between", "too-many-claims"},
+		{"accept-log-one-size", ""},
+		{"accept-log-two-sizes", "too-many-claims"},
+	} {
+		if got := l.code(want(statement.Sign(t.Context(), alice.Build, evidenceBody(t, tt.name), "", nil))(t).Leaf()); got != tt.code {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.code)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -168,32 +169,51 @@ type brought struct {
 	list []*evidence.Evidence
 }
 
-// maxBrought bounds how much evidence waits for the disk. What finds no room is found
+// maxBrought bounds how much evidence of a kind waits for the disk. What finds no room is found
 // in the index at the next start.
 const maxBrought = 64
 
 // bring notes the evidence of a leaf that the tree and the index have, if it is against
-// this log or one of its witnesses that still counts, and reports whether it is.
-func (s *Server) bring(body *statement.Evidence) bool {
+// this log or one of its witnesses that still counts.
+func (s *Server) bring(body *statement.Evidence) {
+	if e, _ := s.concerns(body); e != nil {
+		s.keepSoon(e)
+	}
+}
+
+// concerns returns the evidence of a leaf and what it convicts of, nil if that is not
+// this log or one of its witnesses that still counts.
+func (s *Server) concerns(body *statement.Evidence) (*evidence.Evidence, evidence.Verdict) {
 	e, err := evidence.Parse(bytes.Clone(body.Bytes))
 	if err != nil {
-		return false // the leaf would not have been one
+		return nil, evidence.Verdict{} // the leaf would not have been one
 	}
 	pol := s.accused()
 	v, err := fraud.Verify(e, pol)
 	if err != nil || v.Kind == evidence.KindWitness && slices.Contains(pol.Ignored(), v.Name) {
-		return false
+		return nil, v
 	}
+	return e, v
+}
+
+// keepSoon notes evidence that belongs into the folder. That of one kind takes no
+// place from that of another.
+func (s *Server) keepSoon(e *evidence.Evidence) {
 	s.brought.mu.Lock()
 	defer s.brought.mu.Unlock()
-	if len(s.brought.list) < maxBrought {
+	waiting := 0
+	for _, other := range s.brought.list {
+		if other.Kind == e.Kind {
+			waiting++
+		}
+	}
+	if waiting < maxBrought {
 		s.brought.list = append(s.brought.list, e)
 	}
 	select {
 	case s.brought.wake <- struct{}{}:
 	default:
 	}
-	return true
 }
 
 // accused returns the policy whose keys evidence matters against here: this log's, and
@@ -259,24 +279,51 @@ func (s *Server) findBrought(ctx context.Context) error {
 	return nil
 }
 
-// findAgainst brings evidence under an index key, as much as is kept.
+// sized is evidence against an index, about a revision of a size.
+type sized struct {
+	e    *evidence.Evidence
+	size uint64
+}
+
+// findAgainst brings evidence under an index key, as much of each kind as is kept: of
+// that against the index of this log what is about the largest revisions.
 func (s *Server) findAgainst(ctx context.Context, key string) error {
-	size, left := s.db.State().Size, evidence.MaxHeld
-	for from := uint64(0); left > 0; {
+	size, left := s.db.State().Size, map[evidence.Kind]int{evidence.KindLog: evidence.MaxHeld, evidence.KindWitness: evidence.MaxHeld}
+	var largest []sized
+	for from := uint64(0); ; {
 		at, ok, err := s.db.Against(ctx, key, from)
-		if err != nil || !ok {
+		if err != nil {
 			return err
+		}
+		if !ok {
+			break
 		}
 		from = at + 1
 		leaf, err := s.tree.Entry(ctx, size, at)
 		if err != nil {
 			return err
 		}
-		if st, err := statement.Parse(leaf); err == nil {
-			if body, ok := st.Body.(*statement.Evidence); ok && s.bring(body) {
-				left--
-			}
+		st, err := statement.Parse(leaf)
+		if err != nil {
+			continue
 		}
+		body, ok := st.Body.(*statement.Evidence)
+		if !ok {
+			continue
+		}
+		switch e, v := s.concerns(body); {
+		case e == nil:
+		case e.Kind == evidence.KindIndex && v.MapVersion == index.MapVersion:
+			largest = append(largest, sized{e, v.Size})
+			slices.SortStableFunc(largest, func(a, b sized) int { return cmp.Compare(b.size, a.size) })
+			largest = largest[:min(len(largest), evidence.MaxHeld)]
+		case left[e.Kind] > 0:
+			left[e.Kind]--
+			s.keepSoon(e)
+		}
+	}
+	for _, x := range largest {
+		s.keepSoon(x.e)
 	}
 	return nil
 }

@@ -10,7 +10,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // arrivals are the ways in which evidence against a witness comes to a running log.
@@ -186,5 +188,39 @@ func TestEvidenceOfALeafWaitsForTheDisk(t *testing.T) {
 	l.until("/metrics", `firn_log_witness_convicted{witness="w1"} 1`)
 	if w := l.w[1]; w.Requests() == 0 {
 		t.Error("the others are not asked")
+	}
+}
+
+// What the log holds against its own index keeps nobody from finding, after the folder
+// was lost, that it has shown two histories; of the index the largest revisions count.
+func TestEvidenceOfTwoHistoriesIsFoundBehindThatAgainstTheIndex(t *testing.T) {
+	t.Parallel()
+	l := newWitnessedLog(t, nil)
+	l.grow("alice", 1)
+	key := want(policy.ParseKey(l.VKey()))(t)
+	revision := func(size uint64, root byte) []byte {
+		body := &statement.Revision{Origin: l.Origin(), Size: size, Root: [32]byte{root}, MapVersion: 1}
+		return want(statement.Sign(t.Context(), l.key.statement, body, "", nil))(t).Leaf()
+	}
+	for i := range uint64(evidence.MaxHeld + 2) {
+		l.must(evidenceLeaf(t, want(fraud.FromRevisions(key, revision(1+i, 1), revision(1+i, 2)))(t)))
+	}
+	e := want(evidence.New(evidence.KindLog, key, signedHead(t, l.dir, 1), signedHead(t, l.dir, 2), tlog.Hash{}, nil))(t)
+	if status, a := l.post("?wait=0s", evidenceLeaf(t, e)); len(a.Results) != 1 || a.Results[0].Status != statusAccepted {
+		t.Fatalf("%d %+v", status, a)
+	}
+	l.until("/metrics", "firn_log_convicted 1\n")
+	l.close()
+	if err := os.RemoveAll(filepath.Join(l.dir, "evidence")); err != nil {
+		t.Fatal(err)
+	}
+	l.open()
+	l.until("/readyz", "signed two histories")
+	sizes := make(map[uint64]int)
+	for _, h := range want(l.evidence.List())(t) {
+		sizes[h.Verdict.Size]++
+	}
+	if len(sizes) != 1+evidence.MaxHeld || sizes[0] != 1 || sizes[1] != 0 || sizes[evidence.MaxHeld+2] != 1 {
+		t.Errorf("kept, by the size of the revision: %v", sizes)
 	}
 }

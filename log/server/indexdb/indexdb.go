@@ -27,9 +27,9 @@ import (
 	"modernc.org/sqlite"
 )
 
-// schemaVersion is raised when the tables change; a file with another version
+// schemaVersion is raised when the tables, or what claims are counted by, change; a file with another version
 // is treated like a damaged one and made again.
-const schemaVersion = "3"
+const schemaVersion = "4"
 
 // schema: a claim is counted under a hash of its signer and its subject.
 const schema = `
