@@ -27,8 +27,11 @@ func TestStrayFilesAreRemovedAndNumbersNotUsedAgain(t *testing.T) {
 	if files, err := runFiles(dir); err != nil || slices.Contains(files, runName(777)) {
 		t.Errorf("files %v %v", files, err)
 	}
-	if db.seq < 777 {
-		t.Errorf("the next file has number %d, want one that was never used", db.seq+1)
+	db.mu.Lock()
+	seq := db.seq
+	db.mu.Unlock()
+	if seq < 777 {
+		t.Errorf("the next file has number %d, want one that was never used", seq+1)
 	}
 	if _, err := os.Stat(filepath.Join(dir, ".firn-tmp-1")); !errors.Is(err, os.ErrNotExist) {
 		t.Error("a temporary file is left")

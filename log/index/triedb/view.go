@@ -12,6 +12,9 @@ import (
 // newest.
 const keepBytes = 64 << 20
 
+// viewBytes is what a state takes that shares everything.
+const viewBytes = 64
+
 // A View is the map of the leaves below one size. It may be used concurrently,
 // also while leaves are added, until the DB is closed. It holds memory: do not
 // keep more than a few.
@@ -38,7 +41,7 @@ func (db *DB) keep(v *View) {
 	db.views = append(db.views, v)
 	bytes := 0
 	for i := len(db.views) - 1; i > 0; i-- {
-		if bytes += db.views[i].cost; bytes > keepBytes && i < len(db.views)-1 {
+		if bytes += db.views[i].cost + viewBytes; bytes > keepBytes && i < len(db.views)-1 {
 			db.views = append([]*View(nil), db.views[i:]...)
 			return
 		}
