@@ -13,9 +13,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/firn-log/firn/internal/nix"
 	firnlog "github.com/firn-log/firn/log"
@@ -29,7 +33,7 @@ import (
 // benchProven measures look-ups that prove to be whole: how long after a
 // statement was accepted an answer proves it, under load, with witnesses and an
 // auditor; and what the answer about a closure costs.
-func benchProven(ctx context.Context, dir, bin string) ([]row, error) {
+func benchProven(ctx context.Context, dir, bin string, cal calibration) ([]row, error) {
 	l, err := startAuditedLog(ctx, filepath.Join(dir, "audited"), bin)
 	if err != nil {
 		return nil, err
@@ -39,7 +43,7 @@ func benchProven(ctx context.Context, dir, bin string) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	more, err := l.closure(ctx)
+	more, err := l.closure(ctx, cal)
 	return append(rows, more...), err
 }
 
@@ -272,7 +276,7 @@ func (o *operator) sixKeys(ctx context.Context, i int) (leaf []byte, key string,
 }
 
 // closure measures the proven answer about the paths of a closure in one request.
-func (l *auditedLog) closure(ctx context.Context) ([]row, error) {
+func (l *auditedLog) closure(ctx context.Context, cal calibration) ([]row, error) {
 	keys := make([]string, closurePaths)
 	for i := range keys {
 		p, _, err := sixPath(i, "out")
@@ -297,7 +301,8 @@ func (l *auditedLog) closure(ctx context.Context) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var check rate
+	var check, signed rate
+	signatures := 0
 	for range 9 {
 		begin := time.Now()
 		a, err := c.Lookup(ctx, firnlog.Query{Keys: keys})
@@ -305,12 +310,13 @@ func (l *auditedLog) closure(ctx context.Context) ([]row, error) {
 			return nil, err
 		}
 		check.latency = append(check.latency, time.Since(begin))
-		for _, k := range keys {
-			if len(a.Of(k)) == 0 {
-				return nil, fmt.Errorf("nothing under %s", k)
-			}
+		if signatures, err = l.verifyAll(a); err != nil {
+			return nil, err
 		}
+		signed.latency = append(signed.latency, time.Since(begin))
 	}
+	alone := time.Duration(float64(signatures) / cal.verifyPerSecond / float64(runtime.GOMAXPROCS(0)) * float64(time.Second))
+	ratio := signed.quantile(.5).Seconds() / alone.Seconds()
 	parsed, err := lookup.Parse(rec.answer)
 	if err != nil {
 		return nil, err
@@ -327,11 +333,43 @@ func (l *auditedLog) closure(ctx context.Context) ([]row, error) {
 		latencyRow(fmt.Sprintf("closure of %s paths, one request, on loopback", count(closurePaths)), ask, 300*time.Millisecond),
 		latencyRow("client: all proofs of that answer", check, 150*time.Millisecond),
 		{
+			what: fmt.Sprintf("client: proofs and %s signatures", count(float64(signatures))), value: "p50 " + millis(signed.quantile(.5)), target: "≤ 1.3 × the signatures alone",
+			fraction: fmt.Sprintf("%.2f × %s", ratio, millis(alone)), met: ratio <= 1.3,
+		},
+		{
 			what: "bytes of that answer, per path", value: fmt.Sprintf("%d", size/closurePaths),
 			fraction: fmt.Sprintf("%d statement, %d trie, %d inclusion and lists", bodies/closurePaths, len(trie)/closurePaths, (size-bodies-len(trie))/closurePaths),
 		},
 	}
 	return rows, nil
+}
+
+// verifyAll verifies the signatures of all bodies on all processors, and returns how
+// many they are.
+func (l *auditedLog) verifyAll(a *firnlog.Answers) (int, error) {
+	var all []*statement.Statement
+	for _, k := range a.Keys {
+		if len(a.Of(k)) == 0 {
+			return 0, fmt.Errorf("nothing under %s", k)
+		}
+		for _, f := range a.Of(k) {
+			all = append(all, f.Leaf.Statement)
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	key := l.op.build.PublicKey()
+	for some := range slices.Chunk(all, 100) {
+		g.Go(func() error {
+			for _, s := range some {
+				if err := s.Verify(key); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return len(all), g.Wait()
 }
 
 func (l *auditedLog) ask(ctx context.Context, keys []string) ([]byte, error) {
