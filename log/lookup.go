@@ -315,10 +315,10 @@ func (l *looking) addTail(on *basis, at uint64, leaf []byte, keys map[string]boo
 }
 
 // withdraws reports whether the entry at an index takes back the revision that an answer
-// rests on (spec/index.md#index-reset).
+// rests on, which may come before or after it (spec/index.md#index-reset).
 func (l *looking) withdraws(on *basis, at uint64, st *statement.Statement) bool {
 	r, ok := st.Body.(*statement.IndexReset)
-	if !ok || at <= on.at || !r.Withdraws(on.Revision) {
+	if !ok || r.Size > at || !r.Withdraws(on.Revision) {
 		return false
 	}
 	key, err := l.c.logKey()
