@@ -52,3 +52,48 @@ func (c *Client) SetPatience(d time.Duration) { c.patience = d }
 func (m *Memory) Swap(origin string, old, note []byte) (bool, error) {
 	return m.swap(origin, old, note)
 }
+
+// AskRaw returns the log's answer to a lookup of all bodies and the tail, unverified.
+func (c *Client) AskRaw(t testing.TB, keys ...string) *lookup.Answer {
+	t.Helper()
+	r := lookup.Request{Tail: true}
+	for _, k := range keys {
+		r.Keys = append(r.Keys, lookup.Asked{Key: k})
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := c.src.call(context.Background(), request{method: http.MethodPost, path: "v1/lookup", body: body, limit: lookup.MaxAnswer})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := lookup.Parse(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// Take checks an answer to the question for everything under keys, and returns with it
+// what is still to be asked for.
+func (c *Client) Take(ctx context.Context, keys []string, b []byte) (*Answers, []lookup.Asked, error) {
+	answer, err := lookup.Parse(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	cp, err := c.Accept(ctx, answer.Note)
+	if err != nil {
+		return nil, nil, err
+	}
+	l := newLooking(c, Query{Keys: keys})
+	if err := l.take(ctx, cp, l.queue, answer); err != nil {
+		return nil, nil, err
+	}
+	l.trim()
+	var rest []lookup.Asked
+	for _, q := range l.queue {
+		rest = append(rest, q.Asked)
+	}
+	return l.a, rest, nil
+}

@@ -92,7 +92,11 @@ func (s *Server) getWatch(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("X-Accel-Buffering", "no")
 	st := &stream{w: w, rc: http.NewResponseController(w)}
 	_ = st.rc.SetReadDeadline(time.Time{}) // that of the server is for requests that end
-	s.stream(r, st, keys)
+	hashes := make(map[string]index.Hash, len(keys))
+	for _, k := range keys {
+		hashes[k] = index.KeyHash(k)
+	}
+	s.stream(r, st, hashes)
 	return nil
 }
 
@@ -112,7 +116,7 @@ func (st *stream) send(text string) bool {
 }
 
 // stream sends events until the reader is gone, the log stops, or its index breaks.
-func (s *Server) stream(r *http.Request, st *stream, keys []string) {
+func (s *Server) stream(r *http.Request, st *stream, keys map[string]index.Hash) {
 	alive := time.NewTicker(watchComment)
 	defer alive.Stop()
 	var last watched
@@ -148,14 +152,14 @@ func (s *Server) stream(r *http.Request, st *stream, keys []string) {
 	}
 }
 
-func watch(at *answering, keys []string) (*watched, error) {
-	next := &watched{Schema: 1, Size: at.checkpoint.head.Size, Revision: at.revision.size, Keys: make(map[string]uint64)}
-	for _, k := range keys {
-		head, _, err := at.view.Head(index.KeyHash(k))
-		if err != nil {
+// watch counts what is under keys, which are given with their hashes. All watchers do at every revision.
+func watch(at *answering, keys map[string]index.Hash) (*watched, error) {
+	next := &watched{Schema: 1, Size: at.checkpoint.head.Size, Revision: at.revision.size, Keys: make(map[string]uint64, len(keys))}
+	for k, kh := range keys {
+		var err error
+		if next.Keys[k], err = at.view.Count(kh); err != nil {
 			return nil, err
 		}
-		next.Keys[k] = head.Count
 	}
 	return next, nil
 }

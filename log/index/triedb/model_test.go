@@ -142,6 +142,9 @@ func compare(t testing.TB, v *View, m *model, rng *rand.Rand) {
 func compareList(t testing.TB, v *View, kh index.Hash, want []index.Item, rng *rand.Rand) {
 	t.Helper()
 	h, present, err := v.Head(kh)
+	if n, err := v.Count(kh); err != nil || n != h.Count {
+		t.Errorf("%d items, %v, and a head of %d", n, err, h.Count)
+	}
 	if err != nil || present != (len(want) > 0) || h != index.ListHead(want) {
 		t.Fatalf("head %v %t %v, want of %d items", h, present, err, len(want))
 	}
