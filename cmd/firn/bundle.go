@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/lookup"
 	"github.com/firn-log/firn/verify"
 	"github.com/firn-log/firn/verify/closure"
 )
@@ -57,7 +61,10 @@ func (a *app) bundle(ctx context.Context, f *bundleFlags, args []string) error {
 	case f.out == "-" && f.json:
 		return failf(exitUsage, "name a file with -o", "--json and the bundle cannot both go to stdout")
 	}
-	args, err := (&verifyFlags{}).targets(args)
+	if dir, err := os.Stat(filepath.Dir(f.out)); f.out != "-" && (err != nil || !dir.IsDir()) {
+		return failf(exitUsage, "make it, or name another file with -o", "there is no folder %s to write the bundle to", filepath.Dir(f.out))
+	}
+	args, err := targets(args, "there is nothing to take along", "firn bundle ./result -o "+f.out)
 	if err != nil {
 		return err
 	}
@@ -81,7 +88,26 @@ func (a *app) bundle(ctx context.Context, f *bundleFlags, args []string) error {
 	if err != nil {
 		return logFailure("making a bundle", err)
 	}
+	if pol != nil {
+		a.foresee(ctx, b, pol, subjects)
+	}
 	return a.writeBundle(f, b, logs, len(subjects))
+}
+
+// foresee warns of what leaves the verdicts of this bundle open by the policy that it is made
+// with, for instance auditors who have not vouched.
+func (a *app) foresee(ctx context.Context, b *log.Bundle, pol *verify.Policy, subjects []verify.Subject) {
+	r, err := verify.Verify(ctx, pol, subjects, verify.Options{Bundle: b})
+	if err != nil {
+		fmt.Fprintf(a.Stderr, "firn: warning: this policy refuses the bundle: %v\n", err)
+		return
+	}
+	for _, l := range r.Logs {
+		held := slices.ContainsFunc(b.Parts, func(p log.BundlePart) bool { return p.Origin == l.Origin })
+		if held && l.Complete.By == verify.BasisNone {
+			fmt.Fprintf(a.Stderr, "firn: warning: by this policy verdicts of the bundle are inconclusive: %s\n", l.Complete.Why)
+		}
+	}
 }
 
 // bundleLogs are the logs that flags and policy name; the policy is nil if flags name
@@ -166,7 +192,8 @@ func readBundle(path string) (*log.Bundle, error) {
 	}
 	bundle, err := log.ParseBundle(b)
 	if err != nil {
-		return nil, failf(exitFailed, hint, "%s is not a bundle: %w", path, err)
+		why, _ := strings.CutPrefix(err.Error(), lookup.ErrMalformed.Error()+": ")
+		return nil, failf(exitFailed, hint, "%s is not a bundle: %s", path, why)
 	}
 	return bundle, nil
 }

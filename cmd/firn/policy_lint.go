@@ -105,8 +105,7 @@ func (a *app) lint(f *lintFlags, path string) error {
 			if err := add(l.Name, l.IndexFile, l.IndexPolicy, auditorsJSON); err != nil {
 				return err
 			}
-			auditors := &all[len(all)-1]
-			auditors.Warnings = append(auditors.Warnings, alsoWitnesses(l)...)
+			relate(l, &all[len(all)-2], &all[len(all)-1])
 		}
 	}
 	return a.showLint(f, all, pols)
@@ -186,7 +185,7 @@ func writeLint(w io.Writer, j linted, l policy.Lint) error {
 		}
 		words += fmt.Sprintf("  witnesses that may be down: %d", l.Spare)
 	}
-	for _, s := range l.Warnings {
+	for _, s := range j.Warnings {
 		words += "\n  warning: " + s
 	}
 	_, err := fmt.Fprintln(w, words)

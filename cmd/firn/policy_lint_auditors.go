@@ -66,15 +66,21 @@ func writeAuditorLint(w io.Writer, j linted) error {
 	return err
 }
 
-// alsoWitnesses warns of auditors that have the key of a witness of the log
-// policy: if it is a plain witness it says nothing about the index.
-func alsoWitnesses(l *verify.LogRef) (warnings []string) {
+// relate goes through the auditors of an index policy that are in the log policy too. Outside
+// its quorum is where the log asks them, and no reason to warn. In its quorum are mostly plain
+// witnesses, who say nothing about the index.
+func relate(l *verify.LogRef, witnesses, auditors *linted) {
 	for _, a := range l.IndexPolicy.Witnesses {
 		for _, w := range l.Policy.Witnesses {
-			if bytes.Equal(a.Key.Public, w.Key.Public) {
-				warnings = append(warnings, fmt.Sprintf("the auditor %s is the witness %s of %s; a plain witness says nothing about an index", a.Name, w.Name, l.File))
+			switch {
+			case !bytes.Equal(a.Key.Public, w.Key.Public):
+			case slices.Contains(witnesses.Outside, w.Name):
+				witnesses.Warnings = slices.DeleteFunc(witnesses.Warnings, func(s string) bool {
+					return s == fmt.Sprintf("the witness %s is not part of the quorum", w.Name)
+				})
+			default:
+				auditors.Warnings = append(auditors.Warnings, fmt.Sprintf("the auditor %s is the witness %s in the quorum of %s; a plain witness says nothing about an index", a.Name, w.Name, l.File))
 			}
 		}
 	}
-	return warnings
 }

@@ -106,20 +106,25 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
 	})
 	progress.clear()
 	if err != nil {
-		return verifyFailure(err)
+		return f.failure(err)
 	}
 	return a.showReport(f, report)
 }
 
 func (f *verifyFlags) targets(args []string) ([]string, error) {
+	if len(args) == 0 && strings.Contains(f.explain, "/") {
+		return []string{f.explain}, nil
+	}
+	return targets(args, "nothing to verify", "firn verify ./result")
+}
+
+// targets are the paths that args name, or this system.
+func targets(args []string, nothing, instance string) ([]string, error) {
 	if len(args) > 0 {
 		return args, nil
 	}
-	if strings.Contains(f.explain, "/") {
-		return []string{f.explain}, nil
-	}
 	if _, err := os.Stat(currentSystem); err != nil {
-		return nil, failf(exitUsage, "for instance `firn verify ./result`", "nothing to verify: name a path (there is no %s here)", currentSystem)
+		return nil, failf(exitUsage, "for instance `"+instance+"`", "%s: name a path (there is no %s here)", nothing, currentSystem)
 	}
 	return []string{currentSystem}, nil
 }
@@ -188,9 +193,12 @@ func closureFailure(err error) error {
 	return failf(exitFailed, hint, "finding what to verify: %w", err)
 }
 
-func verifyFailure(err error) error {
+func (f *verifyFlags) failure(err error) error {
 	var refused *verify.RefusedError
-	if errors.As(err, &refused) {
+	switch {
+	case errors.As(err, &refused) && f.bundle != "":
+		return failf(exitFailed, "somebody has changed the bundle since it was made, or it is damaged: make it again with `firn bundle`", "%w", err)
+	case errors.As(err, &refused):
 		return failf(exitFailed, "the log, or somebody on the way to it, gave an answer that does not fit its signed checkpoint; tell its operator, or name a mirror of it in the policy: log NAME file FILE mirror URL", "%w", err)
 	}
 	return failf(exitFailed, "", "verifying: %w", err)

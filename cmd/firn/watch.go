@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/index"
@@ -44,7 +46,7 @@ func newWatchCmd(a *app) *cobra.Command {
 added, until it is stopped: the index, the kind of statement, the first digits of its signer's
 key id, and what it is about. The next watch of the same KEY goes on where this one ended.
 
-KEY is a store path, the id of a key or of an operator, a file with a key, or a key of the
+KEY is a store path or a link to one, the id of a key or of an operator, a file with a key, or a key of the
 log's index such as out:PATH, digest:sha256:HASH or drv:PATH. Watch your own keys: whatever they
 sign anywhere is printed here, also if it was not you.
 
@@ -101,16 +103,51 @@ func (a *app) watch(ctx context.Context, f *watchFlags, args []string, since boo
 	return logFailure("watching", err)
 }
 
+// indexKinds are what the keys of an index begin with (spec/index.md#keys).
+var indexKinds = []string{"out", "drv", "real", "digest", "key", "operator"}
+
+const watchable = "KEY is a store path, the id of a key or of an operator (64 hexadecimal digits), a file with a key, or out:PATH, drv:PATH, key:ID, operator:ID, digest:sha256:HEX or real:sha256:HEX!OUTPUT"
+
+// indexKey reports whether a key may be in the index of a log.
+func indexKey(s string) bool {
+	kind, rest, _ := strings.Cut(s, ":")
+	switch kind {
+	case "out", "drv":
+		p, err := nix.ParseStorePath(rest)
+		return err == nil && p.IsDerivation() == (kind == "drv")
+	case "real":
+		hash, output, found := strings.Cut(rest, "!")
+		return found && output != "" && indexKey("digest:"+hash)
+	case "digest":
+		hash, found := strings.CutPrefix(rest, "sha256:")
+		return found && indexKey("key:"+hash)
+	case "key", "operator":
+		_, err := statement.ParseKeyID(rest)
+		return err == nil
+	}
+	return false
+}
+
+// storePath is the store path that arg is, or that it links to.
+func storePath(arg string) (nix.StorePath, error) {
+	if to, err := os.Readlink(arg); err == nil {
+		arg = to
+	}
+	return nix.ParseStorePath(arg)
+}
+
 // watchKeys returns the index keys that arguments mean, each once.
 func (a *app) watchKeys(ctx context.Context, args []string) ([]string, error) {
 	var keys []string
 	for _, arg := range args {
 		kind, _, _ := strings.Cut(arg, ":")
 		id, notID := statement.ParseKeyID(arg)
-		path, notPath := nix.ParseStorePath(arg)
+		path, notPath := storePath(arg)
 		switch {
-		case slices.Contains([]string{"out", "drv", "real", "digest", "key", "operator"}, kind) && kind != arg:
+		case indexKey(arg):
 			keys = append(keys, arg)
+		case kind != arg && slices.Contains(indexKinds, kind):
+			return nil, failf(exitUsage, watchable, "%q is no key of an index", arg)
 		case notID == nil: // of a key or of an operator: nobody can tell
 			keys = append(keys, index.Key(id), index.Operator(statement.ID(id)))
 		case notPath == nil && path.IsDerivation():
@@ -119,6 +156,10 @@ func (a *app) watchKeys(ctx context.Context, args []string) ([]string, error) {
 			keys = append(keys, "out:"+path.String())
 		default:
 			key, err := a.publicKey(ctx, arg)
+			var wrong *cmdline.Failure
+			if errors.As(err, &wrong) && wrong.Code == exitUsage {
+				err = failf(exitUsage, watchable, "%w", wrong.Err)
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -147,6 +188,7 @@ type watching struct {
 
 	live   atomic.Bool   // the log says what is new
 	news   chan struct{} // something may be new, or live has changed
+	began  bool          // there was an answer
 	warned string        // the last warning, which is not repeated
 }
 
@@ -250,6 +292,10 @@ func (w *watching) look(ctx context.Context) error {
 	if answers.Incomplete != "" {
 		w.warn(fmt.Errorf("entries may be missing here: %s", answers.Incomplete))
 	}
+	if !w.began {
+		w.began = true
+		w.sayUnheard(answers)
+	}
 	found := make(map[uint64]*watchedEntry)
 	for _, k := range w.keys {
 		for _, e := range answers.Of(k) {
@@ -276,6 +322,22 @@ func (w *watching) look(ctx context.Context) error {
 		}
 	}
 	return w.remember(answers)
+}
+
+// sayUnheard names the keys under which there is nothing yet: they may be mistyped.
+func (w *watching) sayUnheard(answers *log.Answers) {
+	has := func(k string) bool { return answers.Heads[k].Count > 0 || len(answers.Of(k)) > 0 }
+	for _, k := range w.keys {
+		kind, id, _ := strings.Cut(k, ":")
+		other := map[string]string{"key": "operator:" + id, "operator": "key:" + id}[kind]
+		switch both := slices.Contains(w.keys, other); {
+		case has(k) || both && (has(other) || kind == "operator"): // one line for an id
+		case both:
+			fmt.Fprintf(w.a.Stderr, "firn: warning: nothing is logged about %s yet\n", id)
+		default:
+			fmt.Fprintf(w.a.Stderr, "firn: warning: nothing is logged under %s yet\n", k)
+		}
+	}
 }
 
 // watchedEntry is an entry and the keys under which it was found.
