@@ -208,7 +208,11 @@ func prepare(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	return s, s.openWitnesses(o)
+	if err := s.openWitnesses(o); err != nil {
+		return nil, err
+	}
+	s.warnOfUnasked()
+	return s, nil
 }
 
 func (s *Server) path(name string) string { return filepath.Join(s.dir, name) }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"slices"
@@ -50,6 +51,28 @@ func (v *vouching) open(path, vkey string) error {
 	}
 	v.policy = pol
 	return nil
+}
+
+// warnOfUnasked says which auditors of the index policy are never asked. Their quorum may be
+// there without them.
+func (s *Server) warnOfUnasked() {
+	if s.vouching.policy == nil {
+		return
+	}
+	asked := func(policy.Witness) bool { return false }
+	if s.witnesses != nil {
+		pol, names := s.witnesses.Policy(), s.witnesses.Names()
+		asked = func(a policy.Witness) bool {
+			return slices.ContainsFunc(pol.Witnesses, func(w policy.Witness) bool {
+				return bytes.Equal(w.Key.Public, a.Key.Public) && slices.Contains(names, w.Name)
+			})
+		}
+	}
+	for _, a := range s.vouching.policy.Witnesses {
+		if !asked(a) {
+			s.log.Warn("an auditor of the index is never asked: its line, with its URL, belongs into the witness policy, too", "auditor", a.Name)
+		}
+	}
 }
 
 // heed counts no auditor any more that evidence is held against.

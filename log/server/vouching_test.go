@@ -1,7 +1,9 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -115,5 +117,33 @@ func TestIndexPolicyMustBeOfThisLog(t *testing.T) {
 	remove(t, l.dir, "index.policy")
 	if err := Check(Options{Dir: l.dir, Config: l.o.Config}); err == nil {
 		t.Error("no file")
+	}
+}
+
+// An auditor that only the index policy names is never asked, which looks like one that is down.
+func TestUnaskedAuditorIsNamed(t *testing.T) {
+	t.Parallel()
+	l := newWitnessedLog(t, nil)
+	l.close()
+	l.addAuditors(2, 1)
+	check := func() string {
+		var said bytes.Buffer
+		if err := Check(Options{Dir: l.dir, Config: l.o.Config, Logger: slog.New(slog.NewTextHandler(&said, nil))}); err != nil {
+			t.Fatal(err)
+		}
+		return said.String()
+	}
+	if said := check(); strings.Contains(said, "never asked") {
+		t.Errorf("both are asked: %s", said)
+	}
+	path := filepath.Join(l.dir, "witness.policy")
+	text := string(want(os.ReadFile(path))(t))
+	line := text[strings.Index(text, "witness a2 "):]
+	line = line[:strings.Index(line, "\n")+1]
+	if err := os.WriteFile(path, []byte(strings.Replace(text, line, "", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if said := check(); !strings.Contains(said, "never asked") || !strings.Contains(said, "auditor=a2") || strings.Contains(said, "auditor=a1") {
+		t.Errorf("a2 is not asked: %s", said)
 	}
 }
