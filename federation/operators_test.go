@@ -196,7 +196,7 @@ func TestAnAnswerThatIsNotAllIsNamed(t *testing.T) {
 	o.Refresh(t.Context())
 	l.Lie(func(lies *logtest.Lies) { lies.NoRevision = true })
 	b := peerID(t)
-	say([][]byte{runs(op, b), l.State(&statement.IndexReset{Origin: l.Origin(), MapVersion: 1, Size: 1})}, l)
+	say([][]byte{runs(op, b), l.State(&statement.IndexReset{Origin: l.Origin(), MapVersion: 1, Size: l.Size()})}, l)
 	o.Refresh(t.Context())
 	wantNamed(t, "in the tail", o, a+" ", b+" ")
 	if st := o.Logs(); !strings.Contains(st[0].Error, "has taken its index back") {
