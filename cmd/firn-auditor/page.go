@@ -17,7 +17,9 @@ import (
 var pageText string
 
 // page is the status page: that of a witness, with the audit of each log.
-var page = template.Must(template.New("status").Funcs(server.PageFuncs).Parse(pageText))
+var page = template.Must(template.New("status").Funcs(server.PageFuncs).Funcs(template.FuncMap{
+	"inc": func(n int) int { return n + 1 },
+}).Parse(pageText))
 
 // fileName is how files of evidence are called.
 var fileName = regexp.MustCompile(`^[0-9a-f]{64}-[0-9a-f]{16}\` + evidence.Suffix + `$`)
