@@ -346,17 +346,20 @@ func (s *Server) takeInto(ctx context.Context, size uint64) (index.Hash, error) 
 		}
 		return m.db.Commit()
 	}
+	var leaves [][]byte
 	for leaf, err := range s.tree.Entries(ctx, at, size) {
 		if err != nil {
 			return index.Hash{}, err
 		}
-		st, err := statement.Parse(leaf)
-		if err != nil {
-			st = nil
+		if leaves = append(leaves, leaf); len(leaves) < batch && at+uint64(len(leaves)) < size {
+			continue
 		}
-		if err := add(mapRow(st)); err != nil {
-			return index.Hash{}, err
+		for _, r := range mapRows(leaves) {
+			if err := add(r); err != nil {
+				return index.Hash{}, err
+			}
 		}
+		leaves = leaves[:0]
 	}
 	return m.db.Commit()
 }

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/index/triedb"
@@ -32,6 +34,24 @@ func mapRow(st *statement.Statement) recentRow {
 		return recentRow{}
 	}
 	return recentRow{triedb.Row{Keys: index.StatementKeys(st), Signer: st.Signer}, st.Kind == statement.KindRevision}
+}
+
+// mapRows returns what the map wants of entries, on all processors.
+func mapRows(leaves [][]byte) []recentRow {
+	rows := make([]recentRow, len(leaves))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(leaves)) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(leaves)); i = next.Add(1) - 1 {
+				if st, err := statement.Parse(leaves[i]); err == nil {
+					rows[i] = mapRow(st)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return rows
 }
 
 // add keeps entries from an index on.
