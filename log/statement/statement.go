@@ -1,6 +1,10 @@
 package statement
 
-import "github.com/fxamacker/cbor/v2"
+import (
+	"slices"
+
+	"github.com/fxamacker/cbor/v2"
+)
 
 // Form says how a statement is signed (spec/statement.md#forms).
 type Form int
@@ -76,13 +80,15 @@ func (s *Statement) parsePayload() error {
 	if err := checkCanonical(s.Payload); err != nil {
 		return err
 	}
-	kind, err := peekKind(s.Payload)
-	if err != nil {
-		return err
-	}
-	var w wirePayload
-	if err := decodeWire("payload", s.Payload, &w); err != nil {
-		return err
+	kind, w, ok := splitPayload(s.Payload)
+	if !ok { // the long way says what is wrong
+		var err error
+		if kind, err = peekKind(s.Payload); err != nil {
+			return err
+		}
+		if err := decodeWire("payload", s.Payload, &w); err != nil {
+			return err
+		}
 	}
 	s.Kind, s.Body = kind, kinds[kind].body()
 	if err := s.Body.decode(w.Body); err != nil {
@@ -102,6 +108,51 @@ func (s *Statement) parsePayload() error {
 		s.Prev = &id
 	}
 	return checkContents(s.Body, s.For, s.Prev)
+}
+
+// splitPayload reads a canonical payload of this version and a known kind, which most
+// are; ok is false of any other.
+func splitPayload(payload []byte) (kind Kind, w wirePayload, ok bool) {
+	r := walker{b: payload}
+	major, n, err := r.head()
+	if err != nil || major != majorMap {
+		return "", w, false
+	}
+	w.Version = Version
+	for i := range n {
+		major, key, err := r.head()
+		if err != nil || major != majorUint || i < 3 && key != i+1 {
+			return "", w, false
+		}
+		start := r.off
+		if err := r.item(1); err != nil {
+			return "", w, false
+		}
+		value := walker{b: payload[start:r.off]}
+		major, arg, err := value.head()
+		if err != nil {
+			return "", w, false
+		}
+		rest := value.b[value.off:]
+		switch {
+		case key == 1 && major == majorUint && arg == Version:
+		case key == 2 && major == majorText:
+			w.Kind = string(rest)
+		case key == 3:
+			w.Body = value.b
+		case key == 4 && major == majorText:
+			text := string(rest)
+			w.For = &text
+		case key == 5 && major == majorBytes:
+			prev := slices.Clone(rest)
+			w.Prev = &prev
+		default:
+			return "", w, false
+		}
+	}
+	kind = Kind(w.Kind)
+	_, known := kinds[kind]
+	return kind, w, known && n >= 3
 }
 
 // peekKind reads version and kind, so that a newer version or another kind is
