@@ -58,7 +58,7 @@ func buildOnce(dir string, packages ...string) func() error {
 }
 
 var (
-	buildOurs  = buildOnce(".", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-peer", "./cmd/firn-witness")
+	buildOurs  = buildOnce(".", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-peer", "./cmd/firn-witness", "./cmd/firn-auditor")
 	buildPeers = buildOnce("internal/peers", "filippo.io/torchwood/cmd/litewitness", "filippo.io/torchwood/cmd/witnessctl", "./torchcheck")
 )
 

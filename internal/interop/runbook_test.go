@@ -45,7 +45,7 @@ func newRehearsal(t *testing.T) *rehearsal {
 	t.Helper()
 	testreq.Command(t, "curl", "curl")
 	r := &rehearsal{firnLog: initLog(t), t: t, root: t.TempDir(), addresses: map[string]string{}, units: map[string]*process{}}
-	for _, unit := range []string{"firn-log", "firn-witness", "firn-peer"} {
+	for _, unit := range []string{"firn-log", "firn-witness", "firn-auditor", "firn-peer"} {
 		r.addresses[unit] = freeAddress(t)
 	}
 	for _, dir := range []string{"var/lib", "var/backups", "home", "bin"} {
@@ -200,7 +200,7 @@ func (r *rehearsal) before(section string) {
 		r.bringEvidence()
 	case "The end":
 		r.heeds()
-	case "Move a log", "Disk growth of a log", "Move a witness", "Disk growth of a witness", "End a log":
+	case "Move a log", "Disk growth of a log", "Move a witness", "Disk growth of a witness", "Add an auditor to a log", "End a log":
 		// What was restored or moved goes on.
 		r.grow()
 	}
@@ -264,6 +264,7 @@ func (r *rehearsal) script(text string) (script string, blocks int) {
 		"/var/backups/", r.root+"/var/backups/", "/srv/", r.root+"/srv/",
 		"https://log.example", r.url, "https://peer.example", "http://"+r.addresses["firn-peer"],
 		"127.0.0.1:8470", r.addresses["firn-log"], "127.0.0.1:8480", r.addresses["firn-witness"],
+		"https://auditor.example", "http://"+r.addresses["firn-auditor"], "127.0.0.1:8490", r.addresses["firn-auditor"],
 	)
 	parts := regexp.MustCompile("(?ms)^##+ ([^\n]+)$|^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1)
 	var b strings.Builder
