@@ -114,7 +114,7 @@ func TestAMapWithoutAStateIsMadeAnew(t *testing.T) {
 		{5, 1 << 21, seen, true},
 		{1 << 21, 1<<21 - 1, seen, true},
 	} {
-		if why := anew(c.mapped, c.checked, c.seen); (why != "") != c.want {
+		if why := anew(c.mapped, state{checked: c.checked}, c.seen); (why != "") != c.want {
 			t.Errorf("%d in the map, %d compared: %q", c.mapped, c.checked, why)
 		}
 	}
@@ -154,5 +154,40 @@ func TestAHugeMapIsNotReadToItsEnd(t *testing.T) {
 		if _, err := x.find(trie.Hash()); !errors.Is(err, errWithheld) || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%d keys: %v", c.keys, err)
 		}
+	}
+}
+
+// A state may be about entries that it has not counted yet: without a checkpoint that
+// holds them nothing is known of them.
+func TestAStateBeyondWhatIsRememberedIsMadeAnew(t *testing.T) {
+	l := logtest.New(t)
+	fill(t, l, "a", 3)
+	a := startAudit(t, l, nil)
+	a.close()
+	st := state{}
+	st.add(wrong{at: 7, size: 5})
+	write(t, a.file, string(st.marshal()))
+	remove(t, a.o.Dir+"/checkpoints")
+	a.open()
+	if st := a.stateNow(); len(st.spans)+len(st.wrongs) > 0 {
+		t.Errorf("%+v", st)
+	}
+	a.want(revise(l), 200)
+}
+
+// Evidence that is found while entries are read is not looked for again.
+func TestWhatWasFoundMeanwhileIsNotLookedForAgain(t *testing.T) {
+	a := startAudit(t, logtest.New(t), nil)
+	a.stop() // nobody hunts
+	before := state{checked: 9, wrongs: []wrong{{at: 5, size: 4}}}
+	a.state = state{checked: 9} // it was found
+	next := before.clone()
+	next.checked = 12
+	next.add(wrong{at: 11, size: 10})
+	if err := a.advance(before, next, 3); err != nil {
+		t.Fatal(err)
+	}
+	if st := a.stateNow(); len(st.wrongs) != 1 || st.wrongs[0].at != 11 || st.checked != 12 {
+		t.Errorf("%+v", st)
 	}
 }

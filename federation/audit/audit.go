@@ -173,7 +173,7 @@ func (a *Auditor) open() error {
 	if a.db, err = a.openMap(); err != nil {
 		return err
 	}
-	if why := anew(a.db.Size(), st.checked, seen); why != "" {
+	if why := anew(a.db.Size(), st, seen); why != "" {
 		a.log.Warn(why + ": everything is computed again")
 		if err := errors.Join(a.db.Close(), triedb.Remove(a.mapDir())); err != nil {
 			return err
@@ -190,10 +190,11 @@ func (a *Auditor) open() error {
 	return nil
 }
 
-// anew says why nothing goes on from a map of so many entries and a state of so many,
-// "" if it does.
-func anew(mapped, checked uint64, seen *log.Checkpoint) string {
-	switch size := max(mapped, checked); {
+// anew says why nothing goes on from a map of so many entries and a state, "" if it
+// does.
+func anew(mapped uint64, st state, seen *log.Checkpoint) string {
+	checked := st.checked
+	switch size := max(mapped, st.knows()); {
 	case size > 0 && (seen == nil || seen.Size < size):
 		return "no checkpoint is remembered that holds what was computed"
 	case mapped > 0 && checked == 0 || mapped > checked+farAhead:
@@ -292,7 +293,11 @@ func (a *Auditor) fail(what *error, err error) {
 	if err != nil && (*what == nil || (*what).Error() != err.Error()) {
 		a.log.Warn("the log is not followed", "error", err)
 	}
+	was := a.trouble()
 	*what = err
+	if was != nil && a.trouble() == nil {
+		a.log.Info("the log is followed again")
+	}
 	a.notify()
 }
 

@@ -184,7 +184,8 @@ func (a *Auditor) stateNow() state {
 // anybody sees that the entries were read.
 func (a *Auditor) advance(before, next state, entries uint64) error {
 	a.mu.Lock()
-	a.state.spans, a.state.wrongs, a.state.reset = next.spans, next.wrongs, next.reset
+	found := func(w wrong) bool { return w.in(before.wrongs) && !w.in(a.state.wrongs) } // meanwhile
+	a.state.spans, a.state.wrongs, a.state.reset = next.spans, slices.DeleteFunc(slices.Clone(next.wrongs), found), next.reset
 	a.mu.Unlock()
 	if !slices.Equal(before.spans, next.spans) || !slices.Equal(before.wrongs, next.wrongs) {
 		// Without the new number of entries: if this is lost they are read again.

@@ -43,9 +43,26 @@ type wrong struct {
 	withdrawn bool // looked at once more, and then forgotten
 }
 
+// in reports whether w is one of list.
+func (w wrong) in(list []wrong) bool {
+	return slices.ContainsFunc(list, func(v wrong) bool { return v.at == w.at })
+}
+
 // clone returns a state that shares nothing with s.
 func (s *state) clone() state {
 	return state{s.checked, s.reset, append([]span(nil), s.spans...), append([]wrong(nil), s.wrongs...)}
+}
+
+// knows returns the size of the smallest checkpoint that holds all that s is about.
+func (s *state) knows() uint64 {
+	size := max(s.checked, s.reset)
+	for _, sp := range s.spans {
+		size = max(size, sp.from+1, sp.to+1)
+	}
+	for _, w := range s.wrongs {
+		size = max(size, w.at+1)
+	}
+	return size
 }
 
 // open returns the span that no index-reset has ended, nil if there is none.
@@ -91,7 +108,7 @@ func (s *state) refuse(at, size uint64) {
 // lookFor notes that there should be evidence of a wrong revision. If there is no
 // room, one that was withdrawn makes place.
 func (s *state) lookFor(w wrong) {
-	if slices.ContainsFunc(s.wrongs, func(v wrong) bool { return v.at == w.at }) {
+	if w.in(s.wrongs) {
 		return
 	}
 	if len(s.wrongs) >= maxWrongs {
