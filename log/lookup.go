@@ -215,15 +215,30 @@ func (l *looking) ask(ctx context.Context) error {
 	}
 	answer, err := lookup.Parse(b)
 	if err != nil {
-		return &ProofError{Origin: l.c.origin, Reason: "what it sent is no answer to a lookup", Err: err}
+		err = &ProofError{Origin: l.c.origin, Reason: "what it sent is no answer to a lookup", Err: err}
 	}
-	cp, err := l.c.acceptSince(ctx, answer.Note, before)
-	if err != nil {
+	if answer == nil {
 		return err
+	}
+	cp, err2 := l.c.acceptSince(ctx, answer.Note, before)
+	if err2 != nil {
+		return err2
 	}
 	asked = slices.Clone(asked)
-	if err := l.take(ctx, cp, asked, answer); err != nil || l.record == nil {
+	if err == nil {
+		err = l.take(ctx, cp, asked, answer)
+	}
+	if err == nil {
+		err = l.contradicted(answer, asked)
+	}
+	if err != nil {
+		if err2 := l.convict(cp, asked, answer); err2 != nil {
+			return errors.Join(err, err2)
+		}
 		return err
+	}
+	if l.record == nil {
+		return nil
 	}
 	return l.record(cp, asked, answer)
 }

@@ -66,7 +66,11 @@ func TestLyingAnswersToALookupAreRefused(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			l.Lie(func(lies *logtest.Lies) { lies.Answer = c.change })
-			answers, err := l.Client("").Lookup(t.Context(), log.Query{Keys: []string{x, y, z, none}})
+			dir := t.TempDir()
+			answers, err := l.Client(dir).Lookup(t.Context(), log.Query{Keys: []string{x, y, z, none}})
+			if held := faults(t, l, dir); len(held) > 0 {
+				t.Errorf("it convicts the log: %+v", held)
+			}
 			var bad *log.ProofError
 			if answers != nil || !errors.As(err, &bad) {
 				t.Fatalf("%+v, %v, want a ProofError", answers, err)

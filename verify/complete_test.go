@@ -236,29 +236,6 @@ func TestTheTailMayStayUnreadAsFarAsThePolicySays(t *testing.T) {
 	}
 }
 
-// A wrong index that was taken back is cosigned by auditors, who say nothing about it: a
-// log that goes on answering with it is found out although the tail may stay unread.
-func TestATailThatMayStayUnreadHidesNoIndexReset(t *testing.T) {
-	w := audited(t, "tail 100", "")
-	ps := helloBuilt(w)
-	ps["a"].builds("hello", "evil")
-	s := helloSubject(t)
-	pol := w.policy(ps, "completeness proven", "group g 1 a")
-	w.expect(pol, s, Contradicted, "a contradicts itself")
-	w.absent(0, "a1 a2 a3")
-	w.logs[0].Lie(func(l *logtest.Lies) { l.Hide = map[string]bool{s.keys()[0]: true} })
-	w.noRevision(true)
-	w.logs[0].Lie(func(l *logtest.Lies) { l.Hide = nil })
-	at := w.reset(w.logs[0].Size() - 1)
-	w.absent(0, "") // auditors cosign again
-	w.state = t.TempDir()
-	r := w.verify(pol, s)
-	if r.Paths[0].Verdict != Inconclusive {
-		t.Errorf("%v %s", r.Paths[0].Verdict, r.Paths[0].Reason)
-	}
-	says(t, r, fmt.Sprintf("has taken its index back at entry %d", at), BasisNone)
-}
-
 func TestEvidenceAgainstAnIndexEndsTrustInItsAnswers(t *testing.T) {
 	w := audited(t, "", "")
 	ps := w.people("a")

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -16,7 +17,9 @@ import (
 const maxProof = 63
 
 // Parse reads an answer. It verifies nothing; what it accepts, [Answer.Marshal]
-// gives back byte by byte. Errors match ErrMalformed and name the part.
+// gives back byte by byte. Errors match ErrMalformed and name the part. With one that
+// matches index.ErrShape, too, comes the answer: nothing else is wrong with its form, and its
+// trie convicts whoever signed the revision of it (spec/index.md#convicting).
 func Parse(b []byte) (*Answer, error) {
 	if len(b) > MaxAnswer {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, MaxAnswer)
@@ -35,6 +38,9 @@ func Parse(b []byte) (*Answer, error) {
 	if d.err != nil {
 		return nil, d.err
 	}
+	if d.shape != nil {
+		return a, fmt.Errorf("%w: trie: %w", ErrMalformed, d.shape)
+	}
 	return a, nil
 }
 
@@ -45,6 +51,7 @@ type decoder struct {
 	hashes []tlog.Hash
 	used   int // how many of hashes were referred to
 	err    error
+	shape  error // the trie is none that a map has
 }
 
 func (d *decoder) fail(format string, args ...any) {
@@ -150,6 +157,9 @@ func (d *decoder) trie() *index.Node {
 		return nil
 	}
 	n, rest, err := index.ParsePruned(d.rest)
+	if errors.Is(err, index.ErrShape) {
+		d.shape, err = err, nil
+	}
 	if err != nil {
 		d.fail("trie: %w", err)
 		return nil
