@@ -37,7 +37,7 @@ It reads every entry of its log, computes the index again, and cosigns the
 checkpoints that the log sends if every revision in them is right. When one is not
 it cosigns nothing until the log resets its index, and keeps evidence.`,
 		Example: `  firn-auditor serve --check /var/lib/firn-auditor && firn-auditor serve /var/lib/firn-auditor`,
-		Args: cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.check {
 				return check(a, args[0])

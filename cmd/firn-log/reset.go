@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +35,7 @@ mistake.`,
 			if err := server.ResetIndex(c.Context(), dir, origin); err != nil {
 				return resetFailure(dir, err)
 			}
-			fmt.Fprintf(a.Stderr, "it becomes true with the next start: firn-log serve %s\n", dir)
+			fmt.Fprintf(a.Stderr, "every revision of the index so far is withdrawn with the next start: firn-log serve %s\nuntil then, rm %s takes that back\n", dir, filepath.Join(dir, "reset-index"))
 			return nil
 		},
 	}
