@@ -97,3 +97,10 @@ func (c *Client) Take(ctx context.Context, keys []string, b []byte) (*Answers, [
 	}
 	return l.a, rest, nil
 }
+
+// LookupAfter is Lookup by one that has taken in answers of a number of bytes already.
+func (c *Client) LookupAfter(ctx context.Context, q Query, bytes int) (*Answers, error) {
+	l := newLooking(c, q)
+	l.a.bytes = bytes
+	return l.run(ctx)
+}

@@ -226,3 +226,15 @@ func TestAnAnswerThatIsOvertakenByAnotherIsNotStale(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswersThatTakeTooMuchMemoryAreRefused(t *testing.T) {
+	l, a, _ := library(t)
+	q := log.Query{Keys: []string{index.Key(a)}}
+	if _, err := l.Client("").LookupAfter(t.Context(), q, 1<<30-1<<16); err != nil {
+		t.Error(err)
+	}
+	var bad *log.ProofError
+	if _, err := l.Client("").LookupAfter(t.Context(), q, 1<<30-1); !errors.As(err, &bad) || !strings.Contains(err.Error(), "more than 1073741824 bytes") {
+		t.Error(err)
+	}
+}
