@@ -5,8 +5,8 @@ package cmdline
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"regexp"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
