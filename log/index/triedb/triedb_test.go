@@ -154,7 +154,7 @@ func TestOlderStatesOneAtATime(t *testing.T) {
 func TestRecentStatesAreKeptWithinTheirBound(t *testing.T) {
 	db := &DB{}
 	for i := range 10 {
-		db.keep(&View{size: uint64(i), cost: keepBytes / 4})
+		db.keep(&View{size: uint64(i), cost: keepBytes/4 - viewBytes})
 	}
 	if n := len(db.views); n != 5 || db.views[n-1].size != 9 {
 		t.Errorf("%d states a quarter of the bound apart, want 5", n)
