@@ -156,11 +156,12 @@ func TestPeersFindAFork(t *testing.T) {
 	grow(b, 500, 700, "b")
 	two.until(t, "evidence: two histories")
 	three.until(t, "evidence: two histories")
-	// Against the log and both witnesses: the words come before the rest is done.
+	// Against the log and both witnesses: the words come before the rest is done. A
+	// witness that cosigned in two seconds is convicted by several pieces.
 	var list string
 	eventually(t, "all evidence is there", func() bool {
 		list = get(t, two.url+"/evidence")
-		return strings.Count(list, `"sha256"`) == 3
+		return strings.Contains(list, `"kind":"log"`) && strings.Contains(list, `"key":"witness.example/w1+`) && strings.Contains(list, `"key":"witness.example/w2+`)
 	})
 	_, rest, _ := strings.Cut(list, `"sha256":"`)
 	hash, _, _ := strings.Cut(rest, `"`)
@@ -181,8 +182,11 @@ func TestPeersFindAFork(t *testing.T) {
 		t.Errorf("it ended with %d", code)
 	}
 	two = start(t, twoDir)
-	if got := get(t, two.url+"/evidence"); got != list {
-		t.Errorf("after a restart:\n%s", got)
+	after := get(t, two.url+"/evidence")
+	for _, part := range strings.Split(list, `"sha256":"`)[1:] {
+		if hash, _, _ := strings.Cut(part, `"`); !strings.Contains(after, hash) {
+			t.Errorf("after a restart %s is missing:\n%s", hash, after)
+		}
 	}
 }
 
