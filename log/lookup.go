@@ -228,9 +228,6 @@ func (l *looking) ask(ctx context.Context) error {
 	if err == nil {
 		err = l.take(ctx, cp, asked, answer)
 	}
-	if err == nil {
-		err = l.contradicted(answer, asked)
-	}
 	if err != nil {
 		if err2 := l.convict(cp, asked, answer); err2 != nil {
 			return errors.Join(err, err2)

@@ -61,6 +61,9 @@ func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, an
 			return &ProofError{Origin: l.c.origin, Index: c.leaf.Index, HasIndex: true, Reason: "it came with an answer without being listed in it"}
 		}
 	}
+	if err := l.contradicted(answer, asked, leaves); err != nil {
+		return err
+	}
 	l.queue = append(rests, l.queue[len(answer.Lists):]...)
 	l.noteAnswer(cp, answer)
 	return l.readTail(ctx, cp, on, answer.Tail, whole)

@@ -15,18 +15,39 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
-// contradicted compares the bodies of an answer that was verified with everything that it
-// shows of the map, and returns a *ProofError about one that is not where it belongs.
-func (l *looking) contradicted(answer *lookup.Answer, asked []question) error {
-	if b, key := contradiction(answer, listsOf(answer, asked)); b != nil {
+// contradicted compares the bodies of an answer, whose lists and bodies were verified, with
+// everything that it shows of the map, and returns a *ProofError about one that is not where it
+// belongs.
+func (l *looking) contradicted(answer *lookup.Answer, asked []question, leaves map[uint64]*checkedLeaf) error {
+	lists := make(map[index.Hash]index.List)
+	for i, list := range answer.Lists {
+		if asked[i].To == 0 && list.Present {
+			lists[index.KeyHash(asked[i].Key)] = list.List
+		}
+	}
+	read := func(b *lookup.Body) (statement.KeyID, []string) {
+		c := leaves[b.Index]
+		return c.leaf.Statement.Signer, c.keys
+	}
+	if b, key := contradiction(answer, lists, read); b != nil {
 		return &ProofError{Origin: l.c.origin, Key: key, Index: b.Index, HasIndex: true, Reason: "its index does not list this entry under this key"}
 	}
 	return nil
 }
 
+// readBody returns who signed a body and its keys; none of what is no statement.
+func readBody(b *lookup.Body) (statement.KeyID, []string) {
+	st, err := statement.Parse(b.Leaf)
+	if err != nil {
+		return statement.KeyID{}, nil
+	}
+	return st.Signer, index.StatementKeys(st)
+}
+
 // contradiction returns a body that is absent under one of its keys, or listed under another
 // signer, or under a key that is not one of its own (the key is "" then); nil if there is none.
-func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List) (*lookup.Body, string) {
+// read returns the signer and the keys of a body.
+func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List, read func(*lookup.Body) (statement.KeyID, []string)) (*lookup.Body, string) {
 	listed := make(map[uint64]int) // in how many lists
 	for _, l := range lists {
 		for _, it := range l.Items {
@@ -35,11 +56,7 @@ func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List) (*loo
 	}
 	for i := range answer.Bodies {
 		b := &answer.Bodies[i]
-		var signer statement.KeyID
-		var keys []string // none of what is no statement
-		if st, err := statement.Parse(b.Leaf); err == nil {
-			signer, keys = st.Signer, index.StatementKeys(st)
-		}
+		signer, keys := read(b)
 		for _, key := range keys {
 			kh := index.KeyHash(key)
 			_, present, err := answer.Trie.Find(kh)
@@ -126,7 +143,7 @@ func (l *looking) evidence(cp *Checkpoint, asked []question, answer *lookup.Answ
 	if e, err := fraud.FromMap(m); err == nil {
 		return e
 	}
-	b, _ := contradiction(answer, m.Lists)
+	b, _ := contradiction(answer, m.Lists, readBody)
 	if b == nil || checkInclusion(cp, b.Index, tlog.RecordHash(b.Leaf), b.Inclusion) != nil {
 		return nil
 	}
