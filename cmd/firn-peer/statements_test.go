@@ -79,7 +79,7 @@ func TestTwoPeersFindEachOtherByAStatement(t *testing.T) {
 
 // A log forks before the eyes of a peer, and the evidence is in the other log.
 func TestEvidenceIsInTheOtherLogByItself(t *testing.T) {
-	bad, good := logtest.New(t, logtest.Origin("bad.example/1")), logtest.New(t)
+	bad, good := logtest.New(t, logtest.Origin("bad.example/00000001")), logtest.New(t)
 	grow(bad, 0, 7, "leaf")
 	grow(good, 0, 7, "leaf")
 	dir := made(t, "--policy", policyFile(t, bad), "--policy", policyFile(t, good))

@@ -78,7 +78,9 @@ func TestRestoredLogGoesOn(t *testing.T) {
 	mux.Handle(below+"/", http.StripPrefix(below, http.FileServer(http.Dir(mirror))))
 	web := httptest.NewServer(mux)
 	defer web.Close()
-	for name, from := range map[string]string{"a folder": mirror, "a URL": web.URL} {
+	// In this order: the second one goes on, and the witnesses know it then.
+	for _, c := range [][2]string{{"a folder", mirror}, {"a URL", web.URL}} {
+		name, from := c[0], c[1]
 		dir := backupOf(t, l.dir, "witness.policy")
 		res, err := Restore(t.Context(), dir, from, nil)
 		if err != nil || res.Size != size {
