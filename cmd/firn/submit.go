@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/ingest/submit"
 	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/internal/durable"
@@ -195,7 +196,7 @@ func configFailure(path string, err error) error {
 // openFailure explains why a spool cannot be worked on.
 func openFailure(conf *submit.Config, err error) error {
 	var locked *durable.LockedError
-	var wrong *submit.ConfigError
+	var wrong *send.ConfigError
 	switch {
 	case errors.As(err, &locked):
 		return failf(exitFailed, "one submitter works on a spool at a time; stop that one first, or ask it with --status", "%w", err)
@@ -210,9 +211,9 @@ func openFailure(conf *submit.Config, err error) error {
 // submitFailure explains why builds were not sent. Nothing is lost: they wait.
 func submitFailure(conf *submit.Config, err error) error {
 	var known *cmdline.Failure
-	var wrong *submit.ConfigError
+	var wrong *send.ConfigError
 	var fork *log.ForkError
-	var later *submit.RejectedError
+	var later *send.RejectedError
 	var refused *log.RequestError
 	switch {
 	case err == nil:

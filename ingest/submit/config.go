@@ -1,20 +1,15 @@
 package submit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
-	"github.com/pelletier/go-toml/v2"
-
 	"github.com/firn-log/firn/ingest/hook"
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/nix"
-	"github.com/firn-log/firn/log/evidence"
-	"github.com/firn-log/firn/log/policy"
 )
 
 // DefaultConfig is the configuration file of the submitter.
@@ -29,17 +24,7 @@ const DefaultConfig = "/etc/firn/submit.toml"
 //	key         = "file:/etc/firn/build.key"
 //	public-from = ["/etc/firn/public"]
 type Config struct {
-	// Log is the URL of the log, http:// or https://.
-	Log string `toml:"log"`
-	// LogPolicy is a C2SP tlog-policy file: whose checkpoints are believed.
-	LogPolicy string `toml:"log-policy"`
-	// Origin names the log if the policy has several.
-	Origin string `toml:"origin"`
-	// Key is the key that signs, as `firn key show` takes it: file:PATH,
-	// agent:WHICH or ssh-keygen:PATH.
-	Key string `toml:"key"`
-	// UseLoginKey allows a key that also logs in.
-	UseLoginKey bool `toml:"use-login-key"`
+	send.Config
 	// PublicFrom says whose builds may leave this machine: files with the path
 	// of one derivation in each line ("#" begins a comment), or
 	// "closure:sha256:<64 hexadecimal digits>" for a closure statement in the
@@ -58,70 +43,31 @@ type Config struct {
 	// Builder is the implementation and version of Nix that statements name,
 	// "nix 2.8.0"; "" finds out.
 	Builder string `toml:"builder"`
-	// State is the folder with remembered checkpoints and evidence; firn in
-	// the state folder of the user.
-	State string `toml:"state"`
-	// Evidence says what is run when the log is caught with two histories.
-	Evidence evidence.HookConfig `toml:"evidence"`
 	// KeepSent is how many sent statements stay in the spool with their proofs;
 	// 10000. Older ones are removed: they are in the log.
 	KeepSent int `toml:"keep-sent"`
 	// Interval is how often the spool is looked at; "5s".
-	Interval Duration `toml:"interval"`
+	Interval send.Duration `toml:"interval"`
 	// MaxPause bounds the pause between tries to reach the log; "5m".
-	MaxPause Duration `toml:"max-pause"`
+	MaxPause send.Duration `toml:"max-pause"`
 }
-
-// Duration is a time.Duration written as "10s" or "5m". It is a struct so that a
-// bare number, which would be nanoseconds, is refused.
-type Duration struct{ time.Duration }
-
-// UnmarshalText implements encoding.TextUnmarshaler; negative ones are refused.
-func (d *Duration) UnmarshalText(b []byte) error {
-	v, err := time.ParseDuration(string(b))
-	if err == nil && v <= 0 {
-		err = fmt.Errorf("%q is not longer than nothing", b)
-	}
-	d.Duration = v
-	return err
-}
-
-// ConfigError is an error of the configuration, which may have several.
-type ConfigError struct{ Err error }
-
-func (e *ConfigError) Error() string { return e.Err.Error() }
-func (e *ConfigError) Unwrap() error { return e.Err }
 
 // LoadConfig reads the file at path and fills in what it leaves open from the
 // environment. It does not check it: see Check. A file that does not exist is an
-// error matching fs.ErrNotExist, one that is not a configuration a *ConfigError.
+// error matching fs.ErrNotExist, one that is not a configuration a *send.ConfigError.
 func LoadConfig(path string, getenv func(string) string) (*Config, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
+	var c Config
+	if err := send.Decode(path, &c); err != nil {
 		return nil, err
 	}
-	var c Config
-	if err := toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&c); err != nil {
-		var strict *toml.StrictMissingError
-		if errors.As(err, &strict) {
-			var keys []string
-			for _, e := range strict.Errors {
-				keys = append(keys, strings.Join(e.Key(), "."))
-			}
-			return nil, &ConfigError{fmt.Errorf("%s: unknown names: %s", path, strings.Join(keys, ", "))}
-		}
-		return nil, &ConfigError{fmt.Errorf("%s: %w", path, err)}
-	}
 	dir := filepath.Dir(path)
-	for _, p := range []*string{&c.LogPolicy, &c.Spool, &c.Store, &c.State} {
-		*p = under(dir, *p)
-	}
+	c.Config.Below(dir)
+	c.Spool, c.Store = send.Under(dir, c.Spool), send.Under(dir, c.Store)
 	for i, p := range c.PublicFrom {
 		if !strings.HasPrefix(p, closurePrefix) {
-			c.PublicFrom[i] = under(dir, p)
+			c.PublicFrom[i] = send.Under(dir, p)
 		}
 	}
-	c.Key = keyUnder(dir, c.Key)
 	c.fill(getenv)
 	return &c, nil
 }
@@ -132,26 +78,6 @@ func DefaultsOnly(getenv func(string) string) *Config {
 	var c Config
 	c.fill(getenv)
 	return &c
-}
-
-func under(dir, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(dir, path)
-}
-
-// keyUnder is under for the path in a key; a key of an agent is none.
-func keyUnder(dir, key string) string {
-	for _, prefix := range []string{"file:", "ssh-keygen:"} {
-		if path, ok := strings.CutPrefix(key, prefix); ok {
-			return prefix + under(dir, path)
-		}
-	}
-	if strings.HasPrefix(key, "agent:") {
-		return key
-	}
-	return under(dir, key)
 }
 
 func (c *Config) fill(getenv func(string) string) {
@@ -167,31 +93,20 @@ func (c *Config) fill(getenv func(string) string) {
 		c.KeepSent = defaultKeepSent
 	}
 	if c.Interval.Duration == 0 {
-		c.Interval = Duration{5 * time.Second}
+		c.Interval = send.Duration{Duration: 5 * time.Second}
 	}
 	if c.MaxPause.Duration == 0 {
-		c.MaxPause = Duration{5 * time.Minute}
+		c.MaxPause = send.Duration{Duration: 5 * time.Minute}
 	}
 }
 
-// Check returns a *ConfigError with everything that is wrong, or nil. It reads
+// Check returns a *send.ConfigError with everything that is wrong, or nil. It reads
 // the files that c names, but not the key and nothing over the network.
 func (c *Config) Check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	switch {
-	case c.Log == "":
-		bad("log: the URL of the log is missing")
-	case !strings.HasPrefix(c.Log, "http://") && !strings.HasPrefix(c.Log, "https://"):
-		bad("log: %q is not an http or https URL", c.Log)
-	}
-	if c.Key == "" {
-		bad("key: the key that signs is missing")
-	}
-	if c.LogPolicy == "" {
-		bad("log-policy: the file that says whose checkpoints are believed is missing")
-	} else if _, err := c.policy(); err != nil {
-		bad("log-policy: %w", err)
+	if err := c.Config.Check(); err != nil {
+		errs = append(errs, err)
 	}
 	if err := nix.StoreDir(c.StoreDir).Validate(); err != nil {
 		bad("store-dir: %w", err)
@@ -207,23 +122,8 @@ func (c *Config) Check() error {
 			bad("public-from: %w", err)
 		}
 	}
-	if _, err := evidence.NewHooks(c.Evidence, nil); err != nil {
-		bad("%w", err)
-	}
 	if len(errs) > 0 {
-		return &ConfigError{errors.Join(errs...)}
+		return &send.ConfigError{Err: errors.Join(errs...)}
 	}
 	return nil
-}
-
-func (c *Config) policy() (*policy.Policy, error) {
-	b, err := os.ReadFile(c.LogPolicy)
-	if err != nil {
-		return nil, err
-	}
-	p, err := policy.Parse(b)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", c.LogPolicy, err)
-	}
-	return p, nil
 }

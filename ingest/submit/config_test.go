@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/durable"
 )
 
@@ -40,7 +41,7 @@ func TestLoadConfig(t *testing.T) {
 			t.Errorf("key %q became %q (%v), want %q", key, c.Key, err, want)
 		}
 	}
-	var wrong *ConfigError
+	var wrong *send.ConfigError
 	for name, text := range map[string]string{
 		"an unknown name":   "logs = \"x\"\n",
 		"not TOML":          "log = x\n",
@@ -66,9 +67,9 @@ func TestCheckNamesEverythingThatIsWrong(t *testing.T) {
 	if err := w.conf.Check(); err != nil {
 		t.Errorf("a good one: %v", err)
 	}
-	bad := Config{Log: "file:///x", StoreDir: "relative", Builder: "nix", PublicFrom: []string{"/none"}}
+	bad := Config{Config: send.Config{Log: "file:///x"}, StoreDir: "relative", Builder: "nix", PublicFrom: []string{"/none"}}
 	err := bad.Check()
-	var wrong *ConfigError
+	var wrong *send.ConfigError
 	if !errors.As(err, &wrong) {
 		t.Fatalf("got %v", err)
 	}

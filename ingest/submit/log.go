@@ -5,85 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
-	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/statement"
 )
 
-// logSender is a sender that opens key and log when they are first needed, and
-// again until that works.
-type logSender struct {
-	conf   *Config
-	open   func(ctx context.Context, spec string) (statement.Signer, error)
-	signer statement.Signer
-	client *log.Client
-	hooks  *evidence.Hooks // of client
-}
+// logSender is the log as a sender.
+type logSender struct{ *send.Log }
 
-// close gives hooks that still run a moment to end.
-func (l *logSender) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), hookPatience)
-	defer cancel()
-	l.hooks.Wait(ctx)
-}
-
-const hookPatience = 5 * time.Second
-
-// Signer implements sender.
-func (l *logSender) Signer(ctx context.Context) (statement.Signer, error) {
-	if l.signer != nil {
-		return l.signer, nil
-	}
-	if l.open == nil {
-		return nil, errors.New("there is no key to sign with")
-	}
-	signer, err := l.open(ctx, l.conf.Key)
-	if err != nil {
-		return nil, &ConfigError{err}
-	}
-	l.signer = signer
-	return signer, nil
-}
-
-func (l *logSender) connect() (*log.Client, error) {
-	if l.client != nil {
-		return l.client, nil
-	}
-	pol, err := l.conf.policy()
-	if err != nil {
-		return nil, &ConfigError{fmt.Errorf("log-policy: %w", err)}
-	}
-	hooks, err := evidence.NewHooks(l.conf.Evidence, nil)
-	if err != nil {
-		return nil, &ConfigError{err}
-	}
-	mem := log.NewMemory(l.conf.State)
-	mem.OnEvidence(hooks.Run)
-	c, err := log.NewClient(l.conf.Log, pol, log.Options{Origin: l.conf.Origin, Memory: mem, UserAgent: "firn-submit"})
-	if err != nil {
-		return nil, &ConfigError{err}
-	}
-	l.hooks = hooks
-	l.client = c
-	return c, nil
-}
-
-// Submit implements sender.
-func (l *logSender) Submit(ctx context.Context, leaves [][]byte, wait time.Duration) (*log.SubmitResult, error) {
-	c, err := l.connect()
-	if err != nil {
-		return nil, err
-	}
-	return c.Submit(ctx, leaves, wait)
+func newLogSender(conf *Config, open func(ctx context.Context, spec string) (statement.Signer, error)) logSender {
+	return logSender{send.Open(&conf.Config, send.Options{Signer: open, UserAgent: "firn-submit"})}
 }
 
 // Closure implements sender. The digest says what the statement must hold, so it
 // does not matter who signed it.
-func (l *logSender) Closure(ctx context.Context, digest string) (*statement.Closure, error) {
-	c, err := l.connect()
+func (l logSender) Closure(ctx context.Context, digest string) (*statement.Closure, error) {
+	c, err := l.Client()
 	if err != nil {
 		return nil, err
 	}

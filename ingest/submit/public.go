@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
 	"github.com/firn-log/firn/log/statement"
@@ -81,7 +82,7 @@ func (s *Submitter) findPublic(ctx context.Context, st *store) (*publicSet, erro
 	for _, from := range s.conf.PublicFrom {
 		src, err := readSource(from, st.src.StoreDir())
 		if err != nil {
-			return nil, &ConfigError{fmt.Errorf("public-from: %w", err)}
+			return nil, &send.ConfigError{Err: fmt.Errorf("public-from: %w", err)}
 		}
 		named := src.roots
 		if src.digest != nil {

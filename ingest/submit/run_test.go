@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/log"
 )
 
@@ -40,7 +41,7 @@ func TestPausesGrowAndRespectTheLog(t *testing.T) {
 		"unreachable":         {log.ErrUnreachable, time.Hour, 1, []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second}},
 		"log says when":       {&log.RequestError{Status: 503, RetryAfter: 7 * time.Second}, time.Hour, 1, []time.Duration{7 * time.Second, 7 * time.Second}},
 		"patience is over":    {log.ErrUnreachable, 2 * time.Second, 0, []time.Duration{500 * time.Millisecond}},
-		"a key that is wrong": {&ConfigError{errors.New("no such key")}, time.Hour, 0, nil},
+		"a key that is wrong": {&send.ConfigError{Err: errors.New("no such key")}, time.Hour, 0, nil},
 		"two histories":       {&log.ForkError{Origin: "x"}, time.Hour, 0, nil},
 	} {
 		w := newWorld(t)
@@ -49,7 +50,7 @@ func TestPausesGrowAndRespectTheLog(t *testing.T) {
 		w.spooled(drv)
 		synctest.Test(t, func(t *testing.T) {
 			opts := w.options()
-			f := &flaky{sender: &logSender{conf: w.conf, open: opts.Signer}, failures: 5, err: c.err}
+			f := &flaky{sender: newLogSender(w.conf, opts.Signer), failures: 5, err: c.err}
 			opts.client = f
 			s := w.open(opts)
 			defer s.Close()
@@ -79,7 +80,7 @@ func TestLoopResolvesAtOnceAndSendsWhenTheLogIsBack(t *testing.T) {
 	build := w.spooled(drv)
 	synctest.Test(t, func(t *testing.T) {
 		opts := w.options()
-		opts.client = &flaky{sender: &logSender{conf: w.conf, open: opts.Signer}, failures: 3, err: log.ErrUnreachable}
+		opts.client = &flaky{sender: newLogSender(w.conf, opts.Signer), failures: 3, err: log.ErrUnreachable}
 		s := w.open(opts)
 		defer s.Close()
 		ctx, cancel := context.WithCancel(t.Context())

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -21,13 +22,6 @@ type sender interface {
 	Submit(ctx context.Context, leaves [][]byte, wait time.Duration) (*log.SubmitResult, error)
 	// Closure returns the paths of the closure statement with this digest.
 	Closure(ctx context.Context, digest string) (*statement.Closure, error)
-}
-
-// later are the codes of rejections that may end without a change to the
-// statement: the budget of a day, a key that somebody still has to register, or
-// the wrong key in the configuration (a statement does not name its signer).
-var later = []string{
-	"budget-unvouched", "budget-key", "unknown-key", "wrong-role", "revoked-key", "not-listed", "depends-on-failed", statement.CodeInternalError,
 }
 
 // Outcome sums up what one call of Send left.
@@ -143,8 +137,8 @@ func (s *Submitter) settle(batch []string, leaves [][]byte, res *log.SubmitResul
 	for i := range batch {
 		r := &res.Results[i]
 		switch {
-		case r.Status == log.Rejected && slices.Contains(later, r.Code):
-			out.Why = &RejectedError{r.Code, r.Message}
+		case r.Status == log.Rejected && send.Later(r.Code):
+			out.Why = &send.RejectedError{Code: r.Code, Message: r.Message}
 		case r.Status == log.Rejected:
 			out.Rejected++
 		case r.Proof != nil:
@@ -158,7 +152,7 @@ func (s *Submitter) settle(batch []string, leaves [][]byte, res *log.SubmitResul
 	return s.spool.each(len(batch), func(i int) error {
 		r := &res.Results[i]
 		switch {
-		case r.Status == log.Rejected && !slices.Contains(later, r.Code):
+		case r.Status == log.Rejected && !send.Later(r.Code):
 			return s.fail(unsignedDir, batch[i], &Reason{r.Code, r.Message})
 		case r.Status != log.Rejected && r.Proof != nil:
 			return s.keep(batch[i], leaves[i], r)
@@ -185,11 +179,4 @@ func (s *Submitter) keep(name string, leaf []byte, r *log.Submitted) error {
 	}
 	s.say("%s %s: entry %d, statement %s", Sent, what, r.Index, r.ID)
 	return errors.Join(s.spool.remove(unsignedDir, name), s.spool.remove(signedDir, name))
-}
-
-// RejectedError says that the log does not take a statement now, and may later.
-type RejectedError struct{ Code, Message string }
-
-func (e *RejectedError) Error() string {
-	return "the log refuses it for now: " + e.Code + ": " + e.Message
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
@@ -145,7 +146,7 @@ func TestWithoutAKeyBuildsAreResolvedAndWait(t *testing.T) {
 	opts := w.options()
 	opts.Signer = func(context.Context, string) (statement.Signer, error) { return nil, errors.New("no such key file") }
 	out := w.once(opts)
-	var wrong *ConfigError
+	var wrong *send.ConfigError
 	if out.Waiting != 1 || !errors.As(out.Why, &wrong) {
 		t.Errorf("%+v", out)
 	}
@@ -202,7 +203,7 @@ func TestTwoHistoriesStopTheSubmitter(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	fork := forkOf(err)
+	fork := send.ForkOf(err)
 	if fork == nil {
 		t.Fatalf("got %v, want a ForkError", err)
 	}

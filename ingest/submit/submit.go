@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/ingest/hook"
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
@@ -54,7 +55,7 @@ type Submitter struct {
 	client sender
 	most   int // leaves in one request
 	open   func(ctx context.Context) (*store, error)
-	back   backoff
+	back   send.Backoff
 }
 
 // Options are what a Submitter needs beside its configuration.
@@ -83,7 +84,7 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 	for _, text := range opts.Also {
 		p, err := nix.StoreDir(conf.StoreDir).Parse(text)
 		if err != nil || !p.IsDerivation() {
-			return nil, &ConfigError{fmt.Errorf("--also %s: it is not a derivation in %s", text, conf.StoreDir)}
+			return nil, &send.ConfigError{Err: fmt.Errorf("--also %s: it is not a derivation in %s", text, conf.StoreDir)}
 		}
 		if !slices.Contains(s.also, p) {
 			s.also = append(s.also, p)
@@ -94,7 +95,7 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 		s.most = log.MaxSubmitLeaves
 	}
 	if s.client == nil {
-		s.client = &logSender{conf: conf, open: opts.Signer}
+		s.client = newLogSender(conf, opts.Signer)
 	}
 	if s.open == nil {
 		s.open = s.openStore
@@ -114,8 +115,8 @@ func Open(conf *Config, opts Options) (*Submitter, error) {
 
 // Close gives the spool up, after hooks for evidence had a moment to end.
 func (s *Submitter) Close() error {
-	if l, ok := s.client.(*logSender); ok {
-		l.close()
+	if l, ok := s.client.(logSender); ok {
+		l.Close()
 	}
 	return s.lock.Unlock()
 }
