@@ -83,6 +83,16 @@ func bodyKeys(s *statement.Statement) []string {
 		if b.Successor != nil {
 			return []string{Key(b.Successor.LogKey.ID())}
 		}
+	case *statement.Observed:
+		return append(drvKeys(b.Deriver), Out(b.Path))
+	case *statement.Realisation:
+		return realisationKeys(b)
+	case *statement.PathClaim:
+		return append(contentKeys(b.CA), Out(b.Path))
+	case *statement.Diff:
+		return append(drvKeys(b.Drv), Out(b.Path))
+	case *statement.Eval:
+		return []string{DigestSHA256(b.Digest)}
 	case *statement.Evidence:
 		return []string{Key(b.Convicted().ID()), DigestSHA256(sha256.Sum256(b.Bytes))}
 	}
@@ -110,9 +120,39 @@ func buildKeys(b *statement.Build) []string {
 		if o.CA == "" {
 			continue
 		}
-		keys = append(keys, Real(b.Modulo, o.Name))
-		if ca, err := nix.ParseContentAddress(o.CA); err == nil && ca.Algo == "sha256" && ca.Method != nix.Text {
-			keys = append(keys, "digest:sha256:"+hex.EncodeToString(ca.Hash))
+		keys = append(append(keys, Real(b.Modulo, o.Name)), contentKeys(o.CA)...)
+	}
+	return keys
+}
+
+// contentKeys returns the key of the content that a fixed address with SHA-256 names.
+func contentKeys(address string) []string {
+	if ca, err := nix.ParseContentAddress(address); err == nil && ca.Algo == "sha256" && ca.Method != nix.Text {
+		return []string{"digest:sha256:" + hex.EncodeToString(ca.Hash)}
+	}
+	return nil
+}
+
+func drvKeys(drv *nix.StorePath) []string {
+	if drv == nil {
+		return nil
+	}
+	return []string{Drv(*drv)}
+}
+
+// realisedKey is the key of what a realisation is about.
+func realisedKey(b *statement.Realisation) string {
+	if b.Drv != nil {
+		return RealDrv(*b.Drv, b.Output)
+	}
+	return Real(*b.Modulo, b.Output)
+}
+
+func realisationKeys(b *statement.Realisation) []string {
+	keys := append(drvKeys(b.Drv), Out(b.Path), realisedKey(b))
+	for _, s := range b.NixSigs {
+		if k, err := statement.Ed25519Key(s.Key[:]); err == nil { // always: Parse has checked it
+			keys = append(keys, Key(k.ID()))
 		}
 	}
 	return keys
@@ -121,7 +161,8 @@ func buildKeys(b *statement.Build) []string {
 // Subjects returns the index keys that a claim is about, for the bound on
 // claims per key and subject (spec/log.md#claims-per-subject); that of evidence is no
 // index key but its kind and the key that it convicts, so that no log fills the places
-// for evidence of two histories with that against its index. Statements by or about
+// for evidence of two histories with that against its index. What is observed and what
+// differs is counted apart, so that it takes no place of a build. Statements by or about
 // people and logs have none.
 func Subjects(s *statement.Statement) []string {
 	switch b := s.Body.(type) {
@@ -136,8 +177,16 @@ func Subjects(s *statement.Statement) []string {
 			}
 		}
 		return keys
-	case *statement.BuildFailed, *statement.CacheSig, *statement.Closure:
+	case *statement.BuildFailed, *statement.CacheSig, *statement.Closure, *statement.Eval:
 		return bodyKeys(s)
+	case *statement.Realisation:
+		return []string{Out(b.Path), realisedKey(b)}
+	case *statement.PathClaim:
+		return []string{Out(b.Path)}
+	case *statement.Observed:
+		return []string{"observed:" + Out(b.Path)}
+	case *statement.Diff:
+		return []string{"diff:" + Out(b.Path)}
 	case *statement.Evidence:
 		e, err := b.Parsed()
 		if err != nil {
@@ -160,6 +209,9 @@ func Drv(p nix.StorePath) string { return "drv:" + p.String() }
 func Real(modulo nix.Hash, output string) string {
 	return "real:sha256:" + hex.EncodeToString(modulo[:]) + "!" + output
 }
+
+// RealDrv is Real for what is named by its resolved derivation.
+func RealDrv(drv nix.StorePath, output string) string { return "real:" + drv.String() + "!" + output }
 
 // DigestSHA256 is the key of the statements about content with this hash.
 func DigestSHA256(h nix.Hash) string { return "digest:sha256:" + hex.EncodeToString(h[:]) }

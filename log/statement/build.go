@@ -1,8 +1,6 @@
 package statement
 
 import (
-	"bytes"
-	"slices"
 	"strings"
 
 	"github.com/firn-log/firn/internal/nix"
@@ -144,8 +142,7 @@ func (b *BuildFailed) Check() error {
 // derivation checks what every claim about an execution has.
 func (c *checker) derivation(dir nix.StoreDir, drv nix.StorePath, system string, builder Builder, started, finished uint64) {
 	c.wrap("store dir", dir.Validate())
-	c.inDir("drv path", dir, drv)
-	c.require(drv.IsDerivation() && len(drv.Name()) > len(".drv"), "%s is not the path of a derivation", drv)
+	c.drvPath("drv path", dir, drv)
 	c.token("system", system)
 	c.token("builder", builder.Implementation)
 	c.token("builder version", builder.Version)
@@ -192,23 +189,7 @@ func (b *Build) checkOutput(c *checker, o *BuildOutput) {
 		c.failf(CodeBadShape, "output %s: a content-addressed output needs its references, not their digest", o.Name)
 		return
 	}
-	ca, err := nix.ParseContentAddress(o.CA)
-	if err != nil || ca.String() != o.CA {
-		c.failf(CodeBadValue, "output %s: %s is not a content address", o.Name, quoteShort(o.CA))
-		return
-	}
-	refs := nix.Refs{Self: slices.Contains(o.References, o.Path)}
-	for _, r := range o.References {
-		if r != o.Path {
-			refs.Others = append(refs.Others, r)
-		}
-	}
-	want, err := nix.FixedOutputPath(b.StoreDir, nix.OutputName(drvName, o.Name), ca, refs)
-	c.wrap("output "+o.Name, err)
-	if err == nil && want != o.Path {
-		c.failf(CodePath, "output %s: %s does not follow from its content address, which gives %s", o.Name, o.Path, want.Base())
-	}
-	if ca.Method == nix.Recursive && ca.Algo == "sha256" && !refs.Self && !bytes.Equal(ca.Hash, o.NarHash[:]) {
-		c.failf(CodeDigest, "output %s: the NAR hash is not the one in its content address", o.Name)
-	}
+	c.addressed(addressed{
+		what: "output " + o.Name, name: nix.OutputName(drvName, o.Name), path: o.Path, refs: o.References, ca: o.CA, narHash: o.NarHash,
+	})
 }

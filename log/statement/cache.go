@@ -19,7 +19,7 @@ type CacheSig struct {
 	NarHash    nix.Hash
 	NarSize    uint64
 	References []nix.StorePath // sorted; nil only if RefsDigest is given
-	RefsDigest *nix.Hash       // refused as not-yet: the list would have to be held as a blob
+	RefsDigest *nix.Hash       // [PathsDigest] of a list that does not fit; the list is a blob
 	KeyName    string          // name in the Nix key; not covered by the signature
 	Key        [32]byte        // raw Ed25519 public key
 }
@@ -78,9 +78,6 @@ func (b *CacheSig) Check() error {
 	c.wrap("store dir", b.StoreDir.Validate())
 	c.inDir("path", b.StoreDir, b.Path)
 	c.require(b.NarSize >= 1 && b.NarSize <= maxSize, "NAR size %d", b.NarSize)
-	if b.RefsDigest != nil && b.References == nil {
-		c.failf(CodeNotYet, "a digest in place of the references is not supported yet: give the references")
-	}
 	c.references(b.StoreDir, b.References, b.RefsDigest)
 	c.wrap("key name", nix.CheckName(b.KeyName))
 	if err := ed25519x.CheckPublicKey(b.Key[:]); err != nil {
@@ -118,14 +115,15 @@ func (b *CacheSig) decode(raw []byte) error {
 }
 
 // PathInfo returns the path as the cache signed it: path, NAR hash, NAR size
-// and references.
+// and references, which are not there if b has only their digest.
 func (b *CacheSig) PathInfo() *nix.PathInfo {
 	return &nix.PathInfo{Path: b.Path, NarHash: b.NarHash, NarSize: b.NarSize, References: b.References}
 }
 
 // NewCacheSig returns the statement that repeats a signature which key made
 // over info. sig is "name:base64" as in a narinfo. The signature is verified
-// ("bad-signature").
+// ("bad-signature"). If the references do not fit in a leaf, the statement has
+// their digest, and [PathsBlob] of them, sorted, goes with it.
 func NewCacheSig(info *nix.PathInfo, key nix.PublicKey, sig string) (*Statement, error) {
 	name, b64, _ := strings.Cut(sig, ":")
 	raw, err := base64.StdEncoding.Strict().DecodeString(b64)
@@ -135,20 +133,49 @@ func NewCacheSig(info *nix.PathInfo, key nix.PublicKey, sig string) (*Statement,
 	if len(key.Key) != 32 {
 		return nil, errf(CodeBadKey, "the key %s has %d bytes instead of 32", key.Name, len(key.Key))
 	}
-	refs := slices.Clone(info.References)
-	slices.SortFunc(refs, nix.StorePath.Compare)
-	payload, err := EncodePayload(&CacheSig{
+	refs := slices.SortedFunc(slices.Values(info.References), nix.StorePath.Compare)
+	body := &CacheSig{
 		StoreDir: info.Path.Dir(), Path: info.Path, NarHash: info.NarHash, NarSize: info.NarSize,
 		References: append([]nix.StorePath{}, refs...), KeyName: key.Name, Key: [32]byte(key.Key),
-	}, "", nil)
+	}
+	payload, err := EncodePayload(body, "", nil)
 	if err != nil {
 		return nil, err
+	}
+	if leaf := pairLeaf(payload, raw); len(leaf) > KindCacheSig.MaxLeaf() {
+		digest := PathsDigest(refs)
+		body.References, body.RefsDigest = nil, &digest
+		if payload, err = EncodePayload(body, "", nil); err != nil {
+			return nil, err
+		}
 	}
 	s, err := Parse(pairLeaf(payload, raw))
 	if err != nil {
 		return nil, err
 	}
-	return s, s.Verify(*s.SignerKey)
+	return s, s.VerifyWithReferences(*s.SignerKey, refs)
+}
+
+// VerifyWithReferences is [Statement.Verify] for a cache-sig that has only the
+// digest of its references, with the list itself: sorted, in its store dir
+// ("bad-value"), with that digest ("digest-does-not-match"). Of any other
+// statement it is Verify, and refs does not matter.
+func (s *Statement) VerifyWithReferences(key PublicKey, refs []nix.StorePath) error {
+	b, ok := s.Body.(*CacheSig)
+	if !ok || b.RefsDigest == nil {
+		return s.Verify(key)
+	}
+	c := &checker{kind: KindCacheSig}
+	c.sortedPaths("references", b.StoreDir, refs)
+	if c.err == nil && PathsDigest(refs) != *b.RefsDigest {
+		c.failf(CodeDigest, "the references are not those of the digest")
+	}
+	if c.err != nil {
+		return c.err
+	}
+	info := b.PathInfo()
+	info.References = refs
+	return s.verify(key, info)
 }
 
 // Check implements [Body]: if the paths are given, digest and count must be theirs.

@@ -26,6 +26,7 @@ const (
 	CodeWrongKey      = "wrong-key"             // verified with a key other than the signer's
 	CodeWrongSigner   = "wrong-signer"          // the body names its signer, and somebody else signed
 	CodeBadChain      = "bad-chain"             // prev where there is none, or none where there must be one
+	CodeNeedsBlob     = "needs-blob"            // the signature covers a list of which the leaf has only the digest
 	CodeNotEvidence   = "not-evidence"          // evidence that convicts nobody
 	CodeInternalError = "internal-error"        // a defect of this program; never caused by input
 )

@@ -44,6 +44,11 @@ const (
 	KindEvidence    Kind = "evidence"
 	KindRevision    Kind = "revision"
 	KindIndexReset  Kind = "index-reset"
+	KindObserved    Kind = "observed"
+	KindRealisation Kind = "realisation"
+	KindPath        Kind = "path"
+	KindDiff        Kind = "diff"
+	KindEval        Kind = "eval"
 )
 
 // A Class groups the kinds by who signs them.
@@ -79,12 +84,16 @@ var kinds = map[Kind]struct {
 	KindEvidence:    {Anybody, func() Body { return new(Evidence) }, false},
 	KindRevision:    {Log, func() Body { return new(Revision) }, false},
 	KindIndexReset:  {Log, func() Body { return new(IndexReset) }, false},
+	KindObserved:    {Claim, func() Body { return new(Observed) }, false},
+	KindRealisation: {Claim, func() Body { return new(Realisation) }, false},
+	KindPath:        {Claim, func() Body { return new(PathClaim) }, false},
+	KindDiff:        {Claim, func() Body { return new(Diff) }, false},
+	KindEval:        {Claim, func() Body { return new(Eval) }, false},
 }
 
 // notYet holds the names that later versions of firn will admit; boot-*
 // and bootstrap-* are reserved as a whole.
 var notYet = map[Kind]bool{
-	"observed": true, "realisation": true, "path": true, "diff": true, "eval": true,
 	"fod-fetch": true, "fod-check": true, "triage": true, "dataset": true, "ci-result": true,
 }
 
@@ -107,7 +116,8 @@ func (k Kind) Reserved() bool {
 // A Body is what a statement of one kind says: one of the pointer types
 // *[Build], *[BuildFailed], *[CacheSig], *[Closure], *[Operator], *[KeyAdd],
 // *[KeyRevoke], *[Vouch], *[Retract], *[Peer], *[Genesis],
-// *[LogConfig], *[Freeze], *[Evidence], *[Revision] and *[IndexReset].
+// *[LogConfig], *[Freeze], *[Evidence], *[Revision], *[IndexReset],
+// *[Observed], *[Realisation], *[PathClaim], *[Diff] and *[Eval].
 type Body interface {
 	// Kind returns the kind of a statement with this body.
 	Kind() Kind

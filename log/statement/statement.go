@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/firn-log/firn/internal/nix"
 )
 
 // Form says how a statement is signed (spec/statement.md#forms).
@@ -187,7 +189,7 @@ func checkContents(body Body, forWhom string, prev *ID) error {
 	c := &checker{kind: kind}
 	if forWhom != "" {
 		c.text("for", forWhom, 128)
-		c.require(kind.Class() == Claim && kind != KindCacheSig, "nobody makes such a statement for somebody else")
+		c.require(kind == KindBuild || kind == KindBuildFailed || kind == KindClosure, "nobody makes such a statement for somebody else")
 	}
 	op, first := body.(*Operator)
 	first = first && op.OperatorID == nil
@@ -253,8 +255,22 @@ func (s *Statement) ID() ID { return PayloadID(s.Signer, s.Payload) }
 
 // Verify verifies the signature with key, whose id must be s.Signer
 // ("wrong-key" otherwise; "bad-signature" if it does not verify). It says
-// nothing about whether key may make such a statement.
+// nothing about whether key may make such a statement. A cache-sig that has only
+// the digest of its references needs the list ("needs-blob"; see
+// [Statement.VerifyWithReferences]).
 func (s *Statement) Verify(key PublicKey) error {
+	var info *nix.PathInfo
+	if b, ok := s.Body.(*CacheSig); ok {
+		if b.RefsDigest != nil {
+			return errf(CodeNeedsBlob, "cache-sig: its signature covers the list of references, of which the leaf has only the digest %s", b.RefsDigest.Hex())
+		}
+		info = b.PathInfo()
+	}
+	return s.verify(key, info)
+}
+
+// verify verifies the signature; info is what a foreign one is over.
+func (s *Statement) verify(key PublicKey, info *nix.PathInfo) error {
 	if key.IsZero() || key.ID() != s.Signer {
 		return errf(CodeWrongKey, "the statement is signed by the key %s, not by %s", s.Signer, key.ID())
 	}
@@ -265,7 +281,7 @@ func (s *Statement) Verify(key PublicKey) error {
 	case SSHSIG:
 		ok = s.ssh.key.Equal(key) && s.ssh.verify(Namespace, s.Payload)
 	case Foreign:
-		ok = verifyRaw(key, []byte(s.Body.(*CacheSig).PathInfo().Fingerprint()), s.Sig)
+		ok = verifyRaw(key, []byte(info.Fingerprint()), s.Sig)
 	}
 	if !ok {
 		return errf(CodeBadSignature, "the signature by the key %s does not verify", s.Signer)
