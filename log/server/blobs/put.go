@@ -263,7 +263,7 @@ func (d *Dir) isActive(name string) bool {
 
 // KeepList keeps a list that belongs to an entry of the log and came from a mirror.
 func KeepList(root string, blob []byte) error {
-	if _, err := statement.ParsePaths(nix.DefaultStoreDir, blob); err != nil {
+	if _, err := statement.ParsePathsBlob(nix.DefaultStoreDir, blob); err != nil {
 		return fmt.Errorf("the blob is not a list of paths: %w", err)
 	}
 	hash := nix.Hash(sha256.Sum256(blob))
