@@ -61,6 +61,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newWatchCmd(a),
 		newSubmitCmd(a),
 		newHookCmd(a),
+		newDiffCmd(a),
 	)
 	cmdline.Polish(root)
 	return root
