@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -78,7 +78,7 @@ func (a *app) printStatus(f *submitFlags, st *submit.Status, blame []string) {
 			left--
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", localTime(b.Time), b.State, drvName(b.Drv), buildNote(&b, st.LastRun))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", localTime(b.Time), b.State, whatOf(&b), buildNote(&b, st.LastRun))
 	}
 	w.Flush()
 	if hidden > 0 {
@@ -88,13 +88,7 @@ func (a *app) printStatus(f *submitFlags, st *submit.Status, blame []string) {
 
 func localTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05") }
 
-func drvName(drv string) string {
-	base := filepath.Base(drv)
-	if drv == "" || len(base) < 34 {
-		return "?"
-	}
-	return base[33:]
-}
+func whatOf(b *submit.Build) string { return cmp.Or(b.What(), "?") }
 
 // buildNote says why a build is where it is. What stopped the last run stands
 // above the table and is not repeated.

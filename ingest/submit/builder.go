@@ -66,12 +66,12 @@ var installedNix = sync.OnceValues(func() (impl, version string) {
 	if err != nil {
 		return parseVersion("")
 	}
-	return versionOf(program)
+	return NixVersion(program)
 })
 
-// versionOf returns what a nix-store is: as its path says, if that leads into a
-// store, or as it says itself.
-func versionOf(program string) (impl, version string) {
+// NixVersion returns which Nix a nix-store is: as its path says, if that leads into
+// a store, or as it says itself; the version is "unknown" if neither does.
+func NixVersion(program string) (impl, version string) {
 	path, err := filepath.EvalSymlinks(program)
 	if err != nil {
 		path = program

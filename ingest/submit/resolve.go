@@ -14,38 +14,80 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
-// resolve makes the statement about one spooled build and its payload. What can
-// never be resolved is a *Reason; any other error is one of the machine.
-func (st *store) resolve(ctx context.Context, rec *hook.Record, by statement.Builder) (*statement.Build, []byte, error) {
+// A Resolver makes statements about builds from the derivation and the database of
+// a store. It remembers derivations, and may not be used concurrently.
+type Resolver struct{ st *store }
+
+// NewResolver returns a Resolver for a store whose files are below root: "", or the
+// root of a private store as in `nix --store ROOT`. The caller closes src.
+func NewResolver(src nixdb.Source, root string) *Resolver { return &Resolver{newStore(src, root)} }
+
+// An Execution is what is to be known of one run of a builder and is in no store.
+type Execution struct {
+	Drv               nix.StorePath
+	How               statement.How
+	Builder           statement.Builder
+	Started, Finished uint64 // Unix seconds
+	BuildID           [16]byte
+}
+
+// Build makes the statement about an execution. It claims the outputs that the
+// database calls ultimate, and no others. What can never be claimed is a *Reason;
+// any other error is one of the machine.
+func (r *Resolver) Build(ctx context.Context, e Execution) (*statement.Build, error) {
+	return r.st.build(ctx, e)
+}
+
+// Derivation reads a derivation and computes its hash modulo, for which all that
+// it depends on must be in the store. The errors are as those of Build.
+func (r *Resolver) Derivation(drv nix.StorePath) (*nix.Derivation, nix.Hash, error) {
+	return r.st.derivation(drv)
+}
+
+// resolve makes the statement about one spooled build, its payload, and the lists
+// that it names by their digests only. The errors are as those of Resolver.Build.
+func (st *store) resolve(ctx context.Context, rec *hook.Record, by statement.Builder) (*statement.Build, []byte, [][]byte, error) {
 	drv, err := st.src.StoreDir().Parse(rec.Drv)
 	if err != nil {
-		return nil, nil, &Reason{CodeBadRecord, fmt.Sprintf("%s is not in the store %s", rec.Drv, st.src.StoreDir())}
+		return nil, nil, nil, &Reason{CodeBadRecord, fmt.Sprintf("%s is not in the store %s", rec.Drv, st.src.StoreDir())}
 	}
-	d, modulo, err := st.derivation(drv)
+	b, err := st.build(ctx, Execution{
+		Drv: drv, How: statement.HowBuilt, Builder: by, BuildID: rec.BuildID,
+		// Nix tells the hook that a build is done, and nobody when it began.
+		Started: uint64(rec.Time), Finished: uint64(rec.Time),
+	})
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	paths, modulo, err := st.outputPaths(ctx, d, drv, modulo)
+	if d, err := st.load(drv); err == nil {
+		b.Builder.Sandbox = sandboxed(rec, d)
+	}
+	payload, lists, err := Fit(b)
+	return b, payload, lists, err
+}
+
+func (st *store) build(ctx context.Context, e Execution) (*statement.Build, error) {
+	d, modulo, err := st.derivation(e.Drv)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	paths, modulo, err := st.outputPaths(ctx, d, e.Drv, modulo)
+	if err != nil {
+		return nil, err
 	}
 	outputs, err := st.claimable(ctx, d, paths)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	inputs, err := st.inputs(ctx, d)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	by.Sandbox = sandboxed(rec, d)
-	b := &statement.Build{
-		DrvPath: drv, DrvHash: sha256.Sum256(d.Raw), Modulo: modulo, System: d.System, StoreDir: drv.Dir(),
-		Outputs: outputs, How: statement.HowBuilt, Partial: len(outputs) < len(d.Outputs), Inputs: inputs, Builder: by,
-		// Nix tells the hook that a build is done, and nobody when it began.
-		Started: uint64(rec.Time), Finished: uint64(rec.Time), BuildID: rec.BuildID,
-	}
-	payload, err := fit(b)
-	return b, payload, err
+	return &statement.Build{
+		DrvPath: e.Drv, DrvHash: sha256.Sum256(d.Raw), Modulo: modulo, System: d.System, StoreDir: e.Drv.Dir(),
+		Outputs: outputs, How: e.How, Partial: len(outputs) < len(d.Outputs), Inputs: inputs, Builder: e.Builder,
+		Started: e.Started, Finished: e.Finished, BuildID: e.BuildID,
+	}, nil
 }
 
 // derivation reads drv and computes its hash modulo, for which every derivation
@@ -143,16 +185,18 @@ func (st *store) claimable(ctx context.Context, d *nix.Derivation, paths map[str
 	return nil, &Reason{CodeNoOutputs, "none of its outputs is in the store any more"}
 }
 
-// fit encodes b, and replaces lists of references by their digests, longest
-// first, until it fits in a leaf whatever key will sign it.
-func fit(b *statement.Build) ([]byte, error) {
+// Fit encodes b, and replaces lists of references in it by their digests, longest
+// first, until it fits in a leaf whatever key will sign it. It returns the lists
+// that it replaced, as blobs of the statement: see Put. A *Reason says that
+// b cannot be a statement.
+func Fit(b *statement.Build) (payload []byte, lists [][]byte, err error) {
 	for {
 		payload, err := statement.EncodePayload(b, "", nil)
 		if err != nil && statement.CodeOf(err) != statement.CodeOversize {
-			return nil, asReason(err)
+			return nil, nil, asReason(err)
 		}
 		if err == nil && len(payload) <= statement.MaxLeaf-statement.MaxEnvelope {
-			return payload, nil
+			return payload, lists, nil
 		}
 		long := -1
 		for i, o := range b.Outputs {
@@ -161,10 +205,14 @@ func fit(b *statement.Build) ([]byte, error) {
 			}
 		}
 		if long < 0 {
-			return nil, &Reason{CodeTooLarge, fmt.Sprintf("the statement has %d bytes and cannot be made shorter", len(payload))}
+			return nil, nil, &Reason{CodeTooLarge, fmt.Sprintf("the statement has %d bytes and cannot be made shorter", len(payload))}
 		}
-		digest := statement.PathsDigest(b.Outputs[long].References)
+		refs := b.Outputs[long].References
+		digest := statement.PathsDigest(refs)
 		b.Outputs[long].References, b.Outputs[long].RefsDigest = nil, &digest
+		if len(refs) > 0 {
+			lists = append(lists, statement.PathsBlob(refs))
+		}
 	}
 }
 

@@ -149,7 +149,7 @@ func TestInputsAreTheDirectOnes(t *testing.T) {
 	}
 	w.addPath(out, true, depOuts[0])
 	user := w.addDrv("user", strings.ReplaceAll(text, `"P"`, `"`+out.String()+`"`))
-	build, _, err := st.resolve(t.Context(), &hook.Record{Drv: user.String(), Time: 7, Sandbox: "true", SandboxFallback: "false"}, statement.Builder{Implementation: "nix", Version: "1"})
+	build, _, _, err := st.resolve(t.Context(), &hook.Record{Drv: user.String(), Time: 7, Sandbox: "true", SandboxFallback: "false"}, statement.Builder{Implementation: "nix", Version: "1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestInputsAreTheDirectOnes(t *testing.T) {
 		t.Error("a build in the sandbox is not said to be one")
 	}
 	delete(w.src.infos, src)
-	build, _, err = st.resolve(t.Context(), &hook.Record{Drv: user.String(), Time: 7}, statement.Builder{Implementation: "nix", Version: "1"})
+	build, _, _, err = st.resolve(t.Context(), &hook.Record{Drv: user.String(), Time: 7}, statement.Builder{Implementation: "nix", Version: "1"})
 	if err != nil || build.Inputs != nil {
 		t.Errorf("an input is gone, and the digest is %+v (%v)", build.Inputs, err)
 	}
@@ -241,24 +241,24 @@ mkdir -p "$NIX_STATE_DIR/db" "$NIX_STORE_DIR" && [ "$NIX_REMOTE" != daemon ] && 
 	if err := os.WriteFile(program, []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if impl, version := versionOf(program); impl != "nix" || version != "2.8.1" {
+	if impl, version := NixVersion(program); impl != "nix" || version != "2.8.1" {
 		t.Errorf("%s %s", impl, version)
 	}
 	if left, err := os.ReadDir(tmp); err != nil || len(left) != 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if impl, version := versionOf(filepath.Join(bin, "nothing")); impl != "nix" || version != "unknown" {
+	if impl, version := NixVersion(filepath.Join(bin, "nothing")); impl != "nix" || version != "unknown" {
 		t.Errorf("no Nix: %s %s", impl, version)
 	}
 	real := testreq.Command(t, "nix", "nix-store")
-	if _, version := versionOf(real); version == "unknown" {
+	if _, version := NixVersion(real); version == "unknown" {
 		t.Errorf("%s does not say its version", real)
 	}
 }
 
 // Where the path says it, no Nix is run.
 func TestTheVersionOfNixIsInItsPath(t *testing.T) {
-	impl, version := versionOf("/nix/store/0j66c4adj7fp5a53zcj7qm2ghbs9c1vi-nix-2.24.9/bin/nix")
+	impl, version := NixVersion("/nix/store/0j66c4adj7fp5a53zcj7qm2ghbs9c1vi-nix-2.24.9/bin/nix")
 	if impl != "nix" || version != "2.24.9" {
 		t.Errorf("%s %s", impl, version)
 	}
@@ -286,7 +286,7 @@ func TestAFullStatementCanBeSignedWithTheLargestKey(t *testing.T) {
 				Outputs: []statement.BuildOutput{{Name: "out", Path: out, NarSize: 1, References: list}},
 				Builder: statement.Builder{Implementation: "nix", Version: "2.31.2"},
 			}
-			payload, err := fit(b)
+			payload, _, err := Fit(b)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -72,7 +72,7 @@ func (s *Submitter) round(ctx context.Context, wait time.Duration) (Outcome, err
 		resolved = s.Resolve(ctx)
 	}
 	out, sent := s.Send(ctx, wait)
-	err := errors.Join(resolved, sent, s.spool.prune(s.conf.KeepSent))
+	err := errors.Join(resolved, sent, s.spool.prune(s.conf.KeepSent), s.spool.sweepBlobs(s.now()))
 	why := errors.Join(err, out.Why, closures)
 	if ctx.Err() != nil && why != nil {
 		return out, err // stopped: what is missing is nobody's fault

@@ -174,8 +174,8 @@ func (s *Submitter) keep(name string, leaf []byte, r *log.Submitted) error {
 		return err
 	}
 	what := name
-	if build, _, err := s.spool.readPayload(unsignedDir, name); err == nil {
-		what = build.DrvPath.Name()
+	if body, _, err := s.spool.readPayload(unsignedDir, name); err == nil {
+		what = whatOf(body)
 	}
 	s.say("%s %s: entry %d, statement %s", Sent, what, r.Index, r.ID)
 	return errors.Join(s.spool.remove(unsignedDir, name), s.spool.remove(signedDir, name))

@@ -58,7 +58,7 @@ func (s spool) changing() {
 // rights that they need.
 func Folders() []string {
 	return []string{
-		hook.PendingDir, hook.RootsDir, unsignedDir, signedDir, heldDir, sentDir, failedDir, closureDir, submitDir,
+		hook.PendingDir, hook.RootsDir, unsignedDir, signedDir, heldDir, sentDir, failedDir, blobDir, closureDir, submitDir,
 	}
 }
 
@@ -114,9 +114,12 @@ func (s spool) exists(dir, name string) bool {
 // maxFile bounds what is read of one file that is a record or a statement, in bytes.
 const maxFile = 64 << 10
 
-// read reads a file. Others write to the spool too: it follows no link, waits for
-// no pipe, and reads no more than maxFile.
-func (s spool) read(dir, name string) ([]byte, error) {
+// read reads a record or a statement.
+func (s spool) read(dir, name string) ([]byte, error) { return s.readMost(dir, name, maxFile) }
+
+// readMost reads a file. Others write to the spool too: it follows no link, waits
+// for no pipe, and reads no more than most bytes.
+func (s spool) readMost(dir, name string, most int64) ([]byte, error) {
 	f, err := os.OpenFile(s.path(dir, name), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -127,9 +130,9 @@ func (s spool) read(dir, name string) ([]byte, error) {
 	} else if !fi.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", f.Name())
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s has more than %d bytes", f.Name(), maxFile)
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("%s has more than %d bytes", f.Name(), most)
 	}
 	return b, err
 }
@@ -211,26 +214,14 @@ func (s spool) fail(from, name string, reason *Reason) error {
 	return s.remove(signedDir, name)
 }
 
-// readPayload reads a build statement that is not signed yet.
-func (s spool) readPayload(dir, name string) (*statement.Build, []byte, error) {
+// readPayload reads a claim that is not signed yet.
+func (s spool) readPayload(dir, name string) (statement.Body, []byte, error) {
 	b, err := s.read(dir, name)
 	if err != nil {
 		return nil, nil, err
 	}
-	build, err := parseBuild(b)
-	return build, b, err
-}
-
-func parseBuild(payload []byte) (*statement.Build, error) {
-	body, err := statement.ParsePayload(payload)
-	if err != nil {
-		return nil, err
-	}
-	build, ok := body.(*statement.Build)
-	if !ok {
-		return nil, fmt.Errorf("a %s statement", body.Kind())
-	}
-	return build, nil
+	body, err := parseClaim(b)
+	return body, b, err
 }
 
 // recover removes the earlier of two states that a crash left of one build, and
@@ -267,7 +258,7 @@ func (s spool) recover() error {
 			}
 		}
 	}
-	for _, dir := range []string{unsignedDir, signedDir, heldDir, sentDir, failedDir, closureDir, submitDir} {
+	for _, dir := range []string{unsignedDir, signedDir, heldDir, sentDir, failedDir, blobDir, closureDir, submitDir} {
 		if err := durable.SweepTemp(filepath.Join(s.dir, dir)); err != nil {
 			return err
 		}

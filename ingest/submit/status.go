@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/firn-log/firn/ingest/hook"
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -50,8 +52,10 @@ type Build struct {
 	Name    string    `json:"name"`
 	State   State     `json:"state"`
 	Time    time.Time `json:"time"`
+	Kind    string    `json:"kind,omitempty"` // of the statement, once there is one
 	Drv     string    `json:"drv,omitempty"`
 	Outputs []string  `json:"outputs,omitempty"`
+	About   string    `json:"about,omitempty"` // name of a closure or an evaluation
 	Code    string    `json:"code,omitempty"`   // why it failed
 	Reason  string    `json:"reason,omitempty"` // why it is in this state
 	Index   *uint64   `json:"index,omitempty"`  // entry of the log
@@ -173,18 +177,64 @@ func readStatement(s spool, b *Build) error {
 	if b.State == Held {
 		dir = heldDir
 	}
-	build, _, err := s.readPayload(dir, b.Name)
+	body, _, err := s.readPayload(dir, b.Name)
 	if err == nil {
-		b.describe(build)
+		b.describe(body)
 	}
 	return err
 }
 
-func (b *Build) describe(build *statement.Build) {
-	b.Drv = build.DrvPath.String()
-	for _, o := range build.Outputs {
-		b.Outputs = append(b.Outputs, o.Path.String())
+// describe says what a statement is about: a derivation, paths, or a name.
+func (b *Build) describe(body statement.Body) {
+	b.Kind = string(body.Kind())
+	drv := func(p *nix.StorePath) {
+		if p != nil {
+			b.Drv = p.String()
+		}
 	}
+	switch s := body.(type) {
+	case *statement.Build:
+		drv(&s.DrvPath)
+		for _, o := range s.Outputs {
+			b.Outputs = append(b.Outputs, o.Path.String())
+		}
+	case *statement.BuildFailed:
+		drv(&s.DrvPath)
+	case *statement.Diff:
+		drv(s.Drv)
+		b.Outputs = []string{s.Path.String()}
+	case *statement.Realisation:
+		drv(s.Drv)
+		b.Outputs = []string{s.Path.String()}
+	case *statement.Observed:
+		b.Outputs = []string{s.Path.String()}
+	case *statement.PathClaim:
+		b.Outputs = []string{s.Path.String()}
+	case *statement.Closure:
+		b.About = s.Name
+	case *statement.Eval:
+		b.About = s.Name
+	}
+}
+
+// What names the statement in a few words, "" if nothing is known of it.
+func (b *Build) What() string {
+	what := b.About
+	for _, p := range append([]string{b.Drv}, b.Outputs...) {
+		if base := filepath.Base(p); what == "" && len(base) > 33 {
+			what = base[33:]
+		}
+	}
+	if b.Kind != "" && b.Kind != string(statement.KindBuild) {
+		what = strings.TrimSpace(b.Kind + " " + what)
+	}
+	return what
+}
+
+func whatOf(body statement.Body) string {
+	var b Build
+	b.describe(body)
+	return b.What()
 }
 
 func readFailed(s spool, b *Build) error {
@@ -194,8 +244,8 @@ func readFailed(s spool, b *Build) error {
 	}
 	if rec, err := hook.ParseRecord(text); err == nil {
 		b.Drv = rec.Drv
-	} else if build, err := parseBuild(text); err == nil {
-		b.describe(build)
+	} else if body, err := parseClaim(text); err == nil {
+		b.describe(body)
 	}
 	text, err = os.ReadFile(s.path(failedDir, b.Name+reasonSuffix))
 	if err != nil {
@@ -218,9 +268,7 @@ func readSent(s spool, b *Build) error {
 		return err
 	}
 	b.ID = st.ID().String()
-	if build, ok := st.Body.(*statement.Build); ok {
-		b.describe(build)
-	}
+	b.describe(st.Body)
 	b.Proof = s.path(sentDir, b.Name+proofSuffix)
 	text, err := os.ReadFile(b.Proof)
 	if err != nil {

@@ -242,10 +242,11 @@ func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet
 	}
 	var build *statement.Build
 	var payload []byte
+	var lists [][]byte
 	if err != nil {
 		err = &Reason{CodeBadRecord, "the file is not a record of the hook, or cannot be read: " + err.Error()}
 	} else {
-		build, payload, err = st.resolve(ctx, rec, s.builder(rec))
+		build, payload, lists, err = st.resolve(ctx, rec, s.builder(rec))
 	}
 	var reason *Reason
 	if errors.As(err, &reason) {
@@ -261,6 +262,11 @@ func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet
 		to, state, why = heldDir, Held, ": private, nothing that public-from names needs it"
 	}
 	return func() error {
+		for _, list := range lists {
+			if err := s.spool.writeBlob(list); err != nil {
+				return err
+			}
+		}
 		if err := s.spool.write(to, name, payload); err != nil {
 			return err
 		}
@@ -271,11 +277,15 @@ func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet
 
 // release moves a held statement on if it has become public.
 func (s *Submitter) release(ctx context.Context, st *store, public *publicSet, name string) error {
-	build, _, err := s.spool.readPayload(heldDir, name)
+	body, _, err := s.spool.readPayload(heldDir, name)
+	build, ok := body.(*statement.Build)
+	if err == nil && !ok {
+		err = fmt.Errorf("a %s statement", body.Kind())
+	}
 	if err != nil {
 		return s.fail(heldDir, name, &Reason{CodeBadRecord, "the file is not a statement: " + err.Error()})
 	}
-	ok, err := public.has(ctx, st, build)
+	ok, err = public.has(ctx, st, build)
 	if err != nil || !ok {
 		return err
 	}
