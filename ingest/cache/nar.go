@@ -1,0 +1,138 @@
+package cache
+
+import (
+	"compress/bzip2"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/mikelolasagasti/xz"
+
+	"github.com/firn-log/firn/internal/nix"
+)
+
+// maxWindow bounds the memory of a decoder, in bytes; xz -9 asks for half.
+const maxWindow = 128 << 20
+
+// ErrNar is matched when the content of a NAR is not what its narinfo says.
+var ErrNar = errors.New("the NAR is not what its narinfo says")
+
+// OpenNar returns the NAR of info without its compression: xz, zstd, bzip2 or
+// none. It ends with io.EOF only if it had the size and hash that info names,
+// and with an error that matches ErrNar otherwise; so nothing read from it may be
+// believed before its end. No more than info.NarSize bytes are returned, however
+// much the file would unpack to. The caller closes it; reading is not for several
+// goroutines.
+func (c *Client) OpenNar(ctx context.Context, info *nix.NarInfo) (io.ReadCloser, error) {
+	file, err := c.src.open(ctx, info.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the NAR of %s: %w", info.Path.Base(), err)
+	}
+	// Compressing makes nothing much longer; padding without end is not read.
+	limit := info.NarSize + info.NarSize/8 + 1<<20
+	if info.FileSize > 0 && info.FileSize < limit {
+		limit = info.FileSize
+	}
+	in := &bounded{r: file, left: limit}
+	n := &narReader{info: info, file: file, hash: sha256.New()}
+	switch info.Compression {
+	case "none":
+		n.r = in
+	case "xz":
+		n.r, err = xz.NewReader(in, maxWindow)
+	case "zstd":
+		var d *zstd.Decoder
+		if d, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
+			n.r, n.done = d, d.Close
+		}
+	case "bzip2":
+		n.r = bzip2.NewReader(in)
+	default:
+		err = fmt.Errorf("its compression %q is not xz, zstd, bzip2 or none", clip(info.Compression))
+	}
+	if err != nil {
+		file.Close()
+		return nil, fmt.Errorf("the NAR of %s: %w", info.Path.Base(), err)
+	}
+	return n, nil
+}
+
+// bounded is an io.LimitReader that fails where that one would end.
+type bounded struct {
+	r    io.Reader
+	left uint64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left == 0 {
+		var one [1]byte
+		if n, err := b.r.Read(one[:]); n == 0 {
+			return 0, err
+		}
+		return 0, fmt.Errorf("%w: its file is longer than it can be", ErrNar)
+	}
+	if uint64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.r.Read(p)
+	b.left -= uint64(n)
+	return n, err
+}
+
+type narReader struct {
+	info *nix.NarInfo
+	file io.Closer
+	r    io.Reader
+	done func() // may be nil
+	hash hash.Hash
+	size uint64
+	err  error // of the end
+}
+
+func (n *narReader) Read(p []byte) (int, error) {
+	if n.err != nil {
+		return 0, n.err
+	}
+	got, err := n.r.Read(p)
+	if over := n.size + uint64(got); over > n.info.NarSize {
+		got = int(n.info.NarSize - n.size)
+		err = fmt.Errorf("%w: it has more than %d bytes", ErrNar, n.info.NarSize)
+	}
+	n.hash.Write(p[:got])
+	n.size += uint64(got)
+	switch {
+	case err == io.EOF && n.size != n.info.NarSize:
+		err = fmt.Errorf("%w: it has %d of %d bytes", ErrNar, n.size, n.info.NarSize)
+	case err == io.EOF:
+		if h := nix.Hash(n.hash.Sum(nil)); h != n.info.NarHash {
+			err = fmt.Errorf("%w: its hash is %v, not %v", ErrNar, h, n.info.NarHash)
+		}
+	case err != nil && !errors.Is(err, ErrNar):
+		err = fmt.Errorf("unpacking the NAR of %s: %w", n.info.Path.Base(), err)
+	}
+	n.err = err
+	return got, err
+}
+
+// Close may be called while the NAR was not read to its end.
+func (n *narReader) Close() error {
+	if n.done != nil {
+		n.done()
+	}
+	return n.file.Close()
+}
+
+// checkNar reads a whole NAR.
+func (c *Client) checkNar(ctx context.Context, info *nix.NarInfo) error {
+	r, err := c.OpenNar(ctx, info)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, r)
+	return err
+}
