@@ -40,6 +40,8 @@ var heavy = map[string][]string{
 	"github.com/fxamacker/cbor":           {"log/statement"},
 	"github.com/pelletier/go-toml":        {"cmd", "log/server", "witness/server", "ingest/send", "internal/daemon"},
 	"github.com/prometheus":               {"cmd", "log/server", "witness", "federation", "internal/daemon"},
+	"github.com/klauspost/compress":       {"ingest/cache"},
+	"github.com/mikelolasagasti/xz":       {"ingest/cache"},
 	"github.com/hanwen/go-fuse":           {"internal/dropfs"},
 	"github.com/veraison/go-cose":         {},
 	"github.com/google/go-cmp":            {},
