@@ -38,6 +38,9 @@ type Log struct {
 type Options struct {
 	// Signer opens the key that Config.Key names.
 	Signer func(ctx context.Context, spec string) (statement.Signer, error)
+	// Client is the log's client, for a caller that has one; nil makes it from the
+	// configuration.
+	Client *log.Client
 	// UserAgent is what the log sees, for instance "firn-submit".
 	UserAgent string
 	// Patience is how long SendAll tries one request again; 0 is 10 minutes.
@@ -58,7 +61,7 @@ func Open(conf *Config, o Options) *Log {
 	if o.MaxPause <= 0 {
 		o.MaxPause = 5 * time.Minute
 	}
-	return &Log{conf: conf, opts: o}
+	return &Log{conf: conf, opts: o, client: o.Client}
 }
 
 // hookPatience is how long Close waits for hooks that were started for evidence.

@@ -117,7 +117,7 @@ func parseClaim(payload []byte) (statement.Body, error) {
 		return nil, err
 	}
 	if k := body.Kind(); k.Class() != statement.Claim || k == statement.KindCacheSig {
-		return nil, fmt.Errorf("a %s statement, which no build key signs", k)
+		return nil, fmt.Errorf("a statement of the kind %s, which no build key signs", k)
 	}
 	return body, nil
 }

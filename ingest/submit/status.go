@@ -55,7 +55,7 @@ type Build struct {
 	Kind    string    `json:"kind,omitempty"` // of the statement, once there is one
 	Drv     string    `json:"drv,omitempty"`
 	Outputs []string  `json:"outputs,omitempty"`
-	About   string    `json:"about,omitempty"` // name of a closure or an evaluation
+	About   string    `json:"about,omitempty"`  // name of a closure or an evaluation
 	Code    string    `json:"code,omitempty"`   // why it failed
 	Reason  string    `json:"reason,omitempty"` // why it is in this state
 	Index   *uint64   `json:"index,omitempty"`  // entry of the log

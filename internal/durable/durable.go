@@ -100,7 +100,9 @@ func MkdirAll(path string, perm fs.FileMode) error {
 }
 
 // SweepTemp removes what interrupted calls of WriteFile and CreateFile left in
-// dir. It must only be called while no other process writes there.
+// dir. It takes its file from a call that is under way in another process, which
+// then returns an error matching fs.ErrNotExist: call it while nobody writes there
+// who would not try again.
 func SweepTemp(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -108,7 +110,7 @@ func SweepTemp(dir string) error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), tempPrefix) {
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
