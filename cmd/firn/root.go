@@ -60,6 +60,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newBundleCmd(a),
 		newWatchCmd(a),
 		newSubmitCmd(a),
+		newImportCmd(a),
 		newHookCmd(a),
 		newDiffCmd(a),
 	)

@@ -279,6 +279,16 @@ func (p *progress) show(what string, done, total uint64) {
 	}
 }
 
+// say is show for work whose end is not known.
+func (p *progress) say(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := time.Now(); p.w != nil && now.Sub(p.at) >= 100*time.Millisecond {
+		p.at = now
+		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
+	}
+}
+
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
