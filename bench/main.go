@@ -25,7 +25,7 @@ func main() {
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
 	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
 	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
-	only := flag.String("only", "", "run only this part: submit, verify, hash, diff, hook, witness, witnessed, gossip, proven or index; writes no file")
+	only := flag.String("only", "", "run only this part: submit, verify, hash, diff, hook, witness, witnessed, gossip, proven, index or import; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -71,6 +71,7 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"witnessed", func() ([]row, error) { return benchWitnessed(ctx, dir, bin) }},
 		{"gossip", func() ([]row, error) { return benchGossip(ctx, dir) }},
 		{"proven", func() ([]row, error) { return benchProven(ctx, dir, bin, cal) }},
+		{"import", func() ([]row, error) { return benchImport(ctx, dir, bin, cal) }},
 		{"index", func() ([]row, error) { return benchIndex(ctx, dir, peer.torchtrie, keys) }},
 	} {
 		if only != "" && only != part.what {

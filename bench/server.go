@@ -23,6 +23,11 @@ type testLog struct {
 
 // startLog makes an open log below dir and runs the real program on it.
 func startLog(ctx context.Context, dir, bin string) (*testLog, error) {
+	return startLogWith(ctx, dir, bin, func(*server.Config) {})
+}
+
+// startLogWith is startLog of a log whose configuration change changes.
+func startLogWith(ctx context.Context, dir, bin string, change func(*server.Config)) (*testLog, error) {
 	ports, err := freePorts(1)
 	if err != nil {
 		return nil, err
@@ -33,6 +38,7 @@ func startLog(ctx context.Context, dir, bin string) (*testLog, error) {
 	l.vkey, err = server.Init(home, server.InitOptions{Name: "bench.firn.example", Mode: statement.ModeOpen, Change: func(c *server.Config) {
 		c.Listen = addr
 		c.CheckpointInterval.Duration = 100 * time.Millisecond
+		change(c)
 		l.origin = c.Origin
 	}})
 	if err != nil {
