@@ -135,8 +135,8 @@ func (a *app) revoke(ctx context.Context, f *revokeFlags, name string) error {
 }
 
 func newStatementCmd(a *app) *cobra.Command {
-	c := &cobra.Command{Use: "statement", Short: "Take statements back"}
-	c.AddCommand(newRetractCmd(a))
+	c := &cobra.Command{Use: "statement", Short: "Export statements, and take them back"}
+	c.AddCommand(newRetractCmd(a), newStatementExportCmd(a))
 	return c
 }
 
