@@ -26,6 +26,9 @@ type Audit struct {
 	// Unknown counts, by signer, the statements whose key is nowhere in the
 	// log and not in the policy, so that nobody can verify them from the log.
 	Unknown map[statement.KeyID]uint64
+	// Unlisted counts the cache-sigs whose signature covers a list of references
+	// of which the leaf has only the digest: they are not verified.
+	Unlisted uint64
 }
 
 // Audit reads the whole log below cp and verifies every statement's signature
@@ -121,6 +124,8 @@ func (a *audit) add(s auditStatement) {
 	a.res.Kinds[s.s.Kind]++
 	key, known := a.keys[s.s.Signer]
 	switch {
+	case s.checked && statement.CodeOf(s.err) == statement.CodeNeedsBlob:
+		a.res.Unlisted++
 	case s.checked && s.err != nil:
 		a.fault(s.index, s.err)
 		return
@@ -137,6 +142,11 @@ func (a *audit) add(s auditStatement) {
 		a.waiting[s.s.Signer] = append(a.waiting[s.s.Signer], waitingStatement{s.index, s.leaf})
 	}
 	switch b := s.s.Body.(type) {
+	case *statement.Realisation:
+		if err := b.VerifyNixSigs(); err != nil {
+			a.fault(s.index, err)
+			return
+		}
 	case *statement.KeyAdd:
 		if err := b.VerifyProof(); err != nil {
 			a.fault(s.index, err)

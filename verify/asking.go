@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/statement"
@@ -173,7 +174,27 @@ type checked struct {
 	statement *statement.Statement
 	index     uint64
 	good      bool
-	noKey     bool
+	unknown   string // why it cannot be known whether it is good
+}
+
+// Why a signature cannot be checked.
+const (
+	noKey  = "is published in no log of the policy, so its signatures cannot be checked"
+	noList = "signed other references than those in the store, of which only the digest is known"
+)
+
+// verify decides about c with the key of its signer, and the lists of references
+// that the store has: what it holds needs no blob.
+func (c *checked) verify(key statement.PublicKey, lists map[nix.Hash][]nix.StorePath) {
+	var refs []nix.StorePath
+	if b, ok := c.statement.Body.(*statement.CacheSig); ok && b.RefsDigest != nil {
+		var have bool
+		if refs, have = lists[*b.RefsDigest]; !have {
+			c.unknown = noList
+			return
+		}
+	}
+	c.good = c.statement.VerifyWithReferences(key, refs) == nil
 }
 
 func (r *reading) check(order []*checked, known func(statement.KeyID) (statement.PublicKey, bool)) {
@@ -187,16 +208,19 @@ func (r *reading) check(order []*checked, known func(statement.KeyID) (statement
 				if !ok && c.statement.SignerKey != nil {
 					key, ok = *c.statement.SignerKey, true
 				}
-				c.noKey = !ok
-				c.good = ok && c.statement.Verify(key) == nil
+				if !ok {
+					c.unknown = noKey
+					continue
+				}
+				c.verify(key, r.lists)
 			}
 		})
 	}
 	wg.Wait()
 	for _, c := range order {
 		switch {
-		case c.noKey:
-			r.unverified[c.statement.Signer] = true
+		case c.unknown != "":
+			r.unverified[c.statement.Signer] = c.unknown
 		case !c.good:
 			r.Ignored++
 		}
@@ -206,8 +230,8 @@ func (r *reading) check(order []*checked, known func(statement.KeyID) (statement
 // forget drops what cannot be remembered because it could not be checked: the
 // key may become known later. What is left is by the signers alone, whom the
 // file numbers.
-func (m *memory) forget(unverified map[statement.KeyID]bool) {
-	m.signers = slices.DeleteFunc(m.signers, func(k statement.KeyID) bool { return unverified[k] })
+func (m *memory) forget(unverified map[statement.KeyID]string) {
+	m.signers = slices.DeleteFunc(m.signers, func(k statement.KeyID) bool { return unverified[k] != "" })
 	for key, got := range m.claims {
 		got.entries = slices.DeleteFunc(got.entries, func(rec record) bool { return !containsAll(m.signers, []statement.KeyID{rec.Signer}) })
 		m.claims[key] = got

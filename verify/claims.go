@@ -61,6 +61,12 @@ func recordsUnder(key string, s *statement.Statement, index uint64) []record {
 			r.About = Fingerprint{Path: o.Path, NarHash: o.NarHash, NarSize: o.NarSize, References: refs(o.References, o.RefsDigest)}
 			out = append(out, r)
 		}
+	case *statement.PathClaim:
+		if key == "out:"+b.Path.String() {
+			base.Class = Addressed
+			base.About = Fingerprint{Path: b.Path, NarHash: b.NarHash, NarSize: b.NarSize, References: refs(b.References, nil)}
+			out = append(out, base)
+		}
 	case *statement.CacheSig:
 		if key == "out:"+b.Path.String() {
 			base.Class = Signed

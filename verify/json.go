@@ -170,11 +170,8 @@ func (p *PathReport) json() jsonPath {
 	f := p.Subject.Fingerprint()
 	for _, c := range p.Claims {
 		j := jsonClaim{
-			Operator: c.Operator, Class: "built", Agrees: c.About == f, Path: c.About.Path.String(),
+			Operator: c.Operator, Class: c.Class.String(), Agrees: c.About == f, Path: c.About.Path.String(),
 			NarHash: c.About.NarHash.String(), NarSize: c.About.NarSize, Key: c.Key.String(), Statement: c.ID.String(),
-		}
-		if c.Class == Signed {
-			j.Class = "signed"
 		}
 		for _, at := range c.Places {
 			j.Places = append(j.Places, jsonPlace(at))

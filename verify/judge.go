@@ -63,11 +63,27 @@ func ReferencesDigest(bases []string) [32]byte {
 type Class uint8
 
 // A Built claim says "I built it"; a Signed claim is a cache's signature and
-// counts only in groups that say `signed`.
+// counts only in groups that say `signed`. An Addressed claim, a statement of the
+// kind path, says what content a content-addressed path has; it counts as a Built one
+// but for outputs of derivations ([Case.Output]).
 const (
 	Built Class = iota + 1
 	Signed
+	Addressed
 )
+
+// String returns "built", "signed" or "addressed".
+func (c Class) String() string {
+	switch c {
+	case Built:
+		return "built"
+	case Signed:
+		return "signed"
+	case Addressed:
+		return "addressed"
+	}
+	return fmt.Sprintf("Class(%d)", c)
+}
 
 // Place is where a log holds a statement.
 type Place struct {
@@ -93,6 +109,9 @@ type Case struct {
 	Need   *Group
 	About  Fingerprint
 	Claims []Claim // in any order; those of operators outside Need are ignored
+	// Output is set if About is judged as the content-addressed output of a
+	// derivation: an Addressed claim says nothing about derivations, so it supports nothing.
+	Output bool
 	// Open names the operators of whom something is missing that could change
 	// what they say, and what it is.
 	Open map[string]string
@@ -187,7 +206,7 @@ func (s stance) counts(signed bool) bool {
 	if signed {
 		return s.supports && s.classes[Signed]
 	}
-	return s.supports && s.classes[Built]
+	return s.supports && (s.classes[Built] || s.classes[Addressed])
 }
 
 // satisfied returns how many members of g are satisfied if vote says which

@@ -55,8 +55,8 @@ func (v *verification) homeGap(name string, st *Standing) string {
 func (v *verification) unverifiedKey(name string, st *Standing) string {
 	for _, k := range st.Keys {
 		for _, r := range v.logs {
-			if r.unverified[k] {
-				return fmt.Sprintf("key %s of operator %s is published in no log of the policy, so its signatures cannot be checked", short(k), name)
+			if why := r.unverified[k]; why != "" {
+				return fmt.Sprintf("key %s of operator %s %s", short(k), name, why)
 			}
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
@@ -93,10 +94,12 @@ type reading struct {
 	// that fit after "inconclusive:"; "" if it is.
 	gap     string
 	missing map[string]bool // index keys that are not answered although gap is ""
-	// unverified are signers with claims that could not be checked, because
-	// their public key is in no log of the policy.
-	unverified map[statement.KeyID]bool
-	warnings   []string
+	// unverified are signers with claims that could not be checked, and why: a
+	// clause without its subject, "key 1a2b… of operator a".
+	unverified map[statement.KeyID]string
+	// lists are the lists of references that are known, by their digest.
+	lists    map[nix.Hash][]nix.StorePath
+	warnings []string
 }
 
 func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading {
@@ -107,7 +110,7 @@ func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading 
 		now:        now,
 		mem:        mem,
 		missing:    make(map[string]bool),
-		unverified: make(map[statement.KeyID]bool),
+		unverified: make(map[statement.KeyID]string),
 	}
 }
 

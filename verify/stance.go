@@ -5,7 +5,7 @@ import "slices"
 // stance is what one operator's claims amount to.
 type stance struct {
 	supports bool
-	classes  [Signed + 1]bool // of the supporting claims
+	classes  [Addressed + 1]bool // of the supporting claims
 	dissent  *Dissent
 }
 
@@ -20,7 +20,7 @@ func stancesOf(c Case) map[string]stance {
 			continue
 		}
 		claims[cl.Operator] = append(claims[cl.Operator], cl)
-		if cl.About == c.About {
+		if cl.About == c.About && cl.Class != Addressed {
 			_, open := c.Open[cl.Operator]
 			agree.all[cl.Implementation] = true
 			agree.certain[cl.Implementation] = agree.certain[cl.Implementation] || !open
@@ -28,7 +28,7 @@ func stancesOf(c Case) map[string]stance {
 	}
 	stances := make(map[string]stance, len(claims))
 	for name, own := range claims {
-		stances[name] = stanceOf(name, own, c.About, agree)
+		stances[name] = stanceOf(name, own, c, agree)
 	}
 	return stances
 }
@@ -43,17 +43,26 @@ type agreement struct {
 
 // stanceOf is the rule "an operator supports f if all its live claims about
 // the path are f".
-func stanceOf(name string, own []Claim, f Fingerprint, agree agreement) stance {
+func stanceOf(name string, own []Claim, c Case, agree agreement) stance {
 	var s stance
+	f := c.About
 	impls := make(map[string]bool)
+	agreed, stated, firm := false, false, false
 	for _, cl := range own {
-		if cl.About == f {
-			s.supports = true
-			s.classes[cl.Class] = true
+		if cl.About != f {
+			continue
+		}
+		stated = true
+		if cl.Class == Addressed && c.Output {
+			continue
+		}
+		s.supports = true
+		s.classes[cl.Class] = true
+		if cl.Class != Addressed {
+			agreed = true
 			impls[cl.Implementation] = true
 		}
 	}
-	agreed, firm := s.supports, false
 	var differ []Claim
 	for _, cl := range own {
 		switch impl := cl.Implementation; {
@@ -71,7 +80,7 @@ func stanceOf(name string, own []Claim, f Fingerprint, agree agreement) stance {
 	s.supports = false
 	s.dissent = &Dissent{Operator: name, What: difference(differ[0].About, f), Claims: differ, firm: firm}
 	for _, cl := range differ {
-		if agreed || cl.About != differ[0].About {
+		if agreed || stated && cl.About.Path == f.Path || cl.About != differ[0].About {
 			s.dissent.What = itself
 		}
 	}

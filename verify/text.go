@@ -183,10 +183,7 @@ func (r *Report) explainOperator(b *strings.Builder, p *PathReport, o *Operator)
 
 // words is "built exactly this (log main entry 17, statement 1a2b…)".
 func (c *Claim) words(f Fingerprint) string {
-	verb := "built"
-	if c.Class == Signed {
-		verb = "signed"
-	}
+	verb := c.Class.String()
 	what := "exactly this"
 	if c.About != f {
 		what = difference(c.About, f)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/statement"
@@ -134,12 +135,18 @@ func (v *verification) statePath(ref *LogRef) string {
 }
 
 func (v *verification) open(ctx context.Context) error {
+	lists := make(map[nix.Hash][]nix.StorePath, len(v.subjects))
+	for _, s := range v.subjects {
+		lists[statement.PathsDigest(s.Info.References)] = s.Info.References
+	}
 	for _, ref := range v.pol.Logs {
 		l, err := v.opts.Open(ref)
 		if err != nil {
 			return fmt.Errorf("log %s: %w", ref.Name, err)
 		}
-		v.logs = append(v.logs, newReading(ref, l, newMemory(), v.opts.Now))
+		r := newReading(ref, l, newMemory(), v.opts.Now)
+		r.lists = lists
+		v.logs = append(v.logs, r)
 	}
 	keys := v.keys()
 	return v.each(func(r *reading) error {
@@ -283,7 +290,7 @@ func (v *verification) judge(s Subject, open map[string]string) PathReport {
 			}
 		}
 	}
-	c := Case{Need: v.pol.Default, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Open: open}
+	c := Case{Need: v.pol.Default, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Output: len(s.Realisations) > 0, Open: open}
 	j := Judge(c)
 	if s.Differs != "" {
 		j.Verdict = Contradicted

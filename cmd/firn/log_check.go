@@ -59,6 +59,9 @@ func (a *app) showAudit(f *logReadFlags, cp *log.Checkpoint, res *log.Audit) err
 			"schema": 1, "origin": cp.Origin, "size": cp.Size, "root": cp.Root.String(),
 			"verified": res.Verified, "kinds": res.Kinds, "faults": faults, "unknown_keys": keys,
 		}
+		if res.Unlisted > 0 {
+			out["unlisted"] = res.Unlisted
+		}
 		if res.Freeze != nil {
 			out["frozen"] = freezeJSON(res.Freeze)
 		}
@@ -73,6 +76,9 @@ func (a *app) showAudit(f *logReadFlags, cp *log.Checkpoint, res *log.Audit) err
 		for _, id := range unknown {
 			fmt.Fprintf(a.Stdout, "key %s is not in the log: %s of it not verified\n", id, plural(res.Unknown[id], "statement", "statements"))
 		}
+		if res.Unlisted > 0 {
+			fmt.Fprintf(a.Stdout, "%s whose list of references is not in the log: not verified\n", plural(res.Unlisted, "signature of a cache", "signatures of caches"))
+		}
 		fmt.Fprintf(a.Stdout, "%s of %s, %d verified:", plural(res.Entries, "entry", "entries"), cp.Origin, res.Verified)
 		for i, k := range slices.Sorted(maps.Keys(res.Kinds)) {
 			if i > 0 {
@@ -82,7 +88,7 @@ func (a *app) showAudit(f *logReadFlags, cp *log.Checkpoint, res *log.Audit) err
 		}
 		fmt.Fprintln(a.Stdout)
 	}
-	if len(res.Faults) > 0 || len(res.Unknown) > 0 {
+	if len(res.Faults) > 0 || len(res.Unknown) > 0 || res.Unlisted > 0 {
 		return errSilent(exitUntrusted)
 	}
 	return nil

@@ -106,7 +106,7 @@ func TestEncodePayloadChecks(t *testing.T) {
 	if _, err := EncodePayload(sampleBuild(), "", &ID{1}); CodeOf(err) != CodeBadChain {
 		t.Error(err)
 	}
-	for _, empty := range []Body{&Build{}, &BuildFailed{}, &CacheSig{}, &Closure{}, &Operator{}, &KeyAdd{}, &KeyRevoke{}, &Vouch{}, &Retract{}, &Peer{}, &Genesis{}, &LogConfig{}, &Freeze{}} {
+	for _, empty := range []Body{&Build{}, &BuildFailed{}, &CacheSig{}, &Closure{}, &Operator{}, &KeyAdd{}, &KeyRevoke{}, &Vouch{}, &Retract{}, &Peer{}, &Genesis{}, &LogConfig{}, &Freeze{}, &Observed{}, &Realisation{}, &PathClaim{}, &Diff{}, &Eval{}} {
 		if err := empty.Check(); err == nil {
 			t.Errorf("an empty %s is accepted", empty.Kind())
 		}

@@ -23,9 +23,9 @@ func FuzzParse(f *testing.F) {
 		if s.SignerKey != nil {
 			_ = s.Verify(*s.SignerKey)
 		}
-		if add, ok := s.Body.(*KeyAdd); ok {
-			_ = add.VerifyProof()
-		}
+		_ = verifyProof(s.Body)
+		_ = Blobs(s.Body)
+		_ = s.VerifyWithReferences(PublicKey{}, nil)
 	})
 }
 

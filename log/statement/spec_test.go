@@ -84,7 +84,9 @@ func TestSpecCDDLHasTheFieldsOfTheStructs(t *testing.T) {
 		"payload": wirePayload{}, "build": wireBuild{}, "output": wireOutput{}, "inputs": wireInputs{}, "builder": wireBuilder{},
 		"build-failed": wireBuildFailed{}, "cache-sig": wireCacheSig{}, "closure": wireClosure{}, "operator": wireOperator{},
 		"key-add": wireKeyAdd{}, "key-revoke": wireKeyRevoke{}, "vouch": wireVouch{}, "retract": wireRetract{}, "peer": wirePeer{},
-		"genesis": wireGenesis{}, "log-config": wireLogConfig{}, "freeze": wireFreeze{}, "budgets": wireBudgets{}, "cache-key": wireCacheKey{},
+		"genesis": wireGenesis{}, "log-config": wireLogConfig{}, "freeze": wireFreeze{}, "observed": wireObserved{}, "realisation": wireRealisation{}, "realisation-dep": wireRealisationDep{},
+		"nix-sig": wireNixSig{}, "path": wirePathClaim{}, "diff": wireDiff{}, "diff-file": wireDiffFile{}, "eval": wireEval{}, "eval-input": wireEvalInput{},
+		"budgets": wireBudgets{}, "cache-key": wireCacheKey{},
 	}
 	spec := specText(t)
 	entry := regexp.MustCompile(`(?m)^  (\? )?(\d+) => `)

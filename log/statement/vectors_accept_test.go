@@ -102,6 +102,7 @@ func acceptVectors(t testing.TB) map[string]vector {
 	sign("evidence-index-form", "the file index/reject-innocent-two-sizes there: the form alone is looked at, a log refuses it", ed, sampleEvidence(t, "index/reject-innocent-two-sizes"), "", nil)
 	sign("evidence-sshsig", "by a key that nobody has registered", edSSHSIG(t), sampleEvidence(t, "accept-log-one-size"), "", nil)
 	acceptIndex(t, sign)
+	acceptClaims(t, sign)
 	return out
 }
 

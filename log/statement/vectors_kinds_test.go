@@ -105,9 +105,10 @@ func rejectClaims(r *rejecter) {
 		r.t.Helper()
 		r.body("cache-sig-"+name, code, comment, s.Body, func(_, b anyMap) { change(b) })
 	}
-	cache("digest", CodeNotYet, "the list would have to be held as a blob", func(b anyMap) {
+	cache("digest-and-list", CodeBadShape, "one of the two", func(b anyMap) { b[uint64(6)] = make([]byte, 32) })
+	cache("digest-31", CodeBadShape, "", func(b anyMap) {
 		delete(b, uint64(5))
-		b[uint64(6)] = make([]byte, 32)
+		b[uint64(6)] = make([]byte, 31)
 	})
 	cache("no-references", CodeBadShape, "", func(b anyMap) { delete(b, uint64(5)) })
 	cache("unsorted", CodeBadValue, "", func(b anyMap) {

@@ -103,6 +103,7 @@ func rejectVectors(t testing.TB) map[string]vector {
 	rejectEnvelope(r)
 	rejectBuild(r)
 	rejectClaims(r)
+	rejectNewClaims(r)
 	rejectPeople(r)
 	rejectProofs(r)
 	rejectLog(r)
@@ -193,7 +194,7 @@ func rejectEnvelope(r *rejecter) {
 	c("unknown-field", CodeBadShape, "version 1 has no field 6", func(p, _ anyMap) { p[uint64(6)] = true })
 	c("unknown-kind", CodeUnknownKind, "", func(p, _ anyMap) { p[uint64(2)] = "closures" })
 	c("negative-key", CodeBadShape, "a key below zero", func(p, _ anyMap) { p[-1] = true })
-	for _, kind := range []string{"observed", "realisation", "fod-check", "boot-image", "bootstrap-seed"} {
+	for _, kind := range []string{"fod-fetch", "fod-check", "triage", "boot-image", "bootstrap-seed"} {
 		c("not-yet-"+kind, CodeNotYet, "a reserved kind", func(p, _ anyMap) { p[uint64(2)] = kind })
 	}
 	c("prev-of-a-claim", CodeBadChain, "claims are not chained", func(p, _ anyMap) { p[uint64(5)] = make([]byte, 32) })

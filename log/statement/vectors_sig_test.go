@@ -83,6 +83,11 @@ func rejectSignatures(r *rejecter) {
 	blob = append(bytes.Clone(blob[:len(blob)-1]), blob[len(blob)-1]+1)
 	verify("sshsig-sk-counter", CodeBadSignature, "the counter was changed afterwards", a.signer(r.t).pub, pairLeaf(payload, blob))
 	cs := sampleCacheSig(r.t)
+	verify("cache-sig-digest", CodeNeedsBlob, "the leaf has the digest of the references, and the signature covers the list", *cs.SignerKey, pairLeaf(edit(r.t, cs.Payload, func(_, b anyMap) {
+		digest := PathsDigest(cs.Body.(*CacheSig).References)
+		delete(b, uint64(5))
+		b[uint64(6)] = digest[:]
+	}), cs.Sig))
 	verify("cache-sig-size", CodeBadSignature, "another NAR size than the cache signed", *cs.SignerKey, pairLeaf(edit(r.t, cs.Payload, func(_, b anyMap) { b[uint64(4)] = 1 }), cs.Sig))
 }
 

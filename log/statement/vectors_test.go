@@ -27,7 +27,7 @@ type vector struct {
 	Signer    string `json:"signer,omitempty"` // key id
 	ID        string `json:"id,omitempty"`     // statement id
 	// Code is the code of the refusal, and Stage what refuses: parse, verify
-	// (with PublicKey) or proof (of a key-add).
+	// (with PublicKey) or proof (of a key-add, or by the Nix keys of a realisation).
 	Code  string `json:"code,omitempty"`
 	Stage string `json:"stage,omitempty"`
 }
@@ -119,10 +119,8 @@ func TestAcceptVectors(t *testing.T) {
 			if string(s.Kind) != v.Kind || s.Form.String() != v.Form || s.Signer.String() != v.Signer || s.ID().String() != v.ID {
 				t.Errorf("got %s %s %s %s, want %+v", s.Kind, s.Form, s.Signer, s.ID(), v)
 			}
-			if add, ok := s.Body.(*KeyAdd); ok {
-				if err := add.VerifyProof(); err != nil {
-					t.Error(err)
-				}
+			if err := verifyProof(s.Body); err != nil {
+				t.Error(err)
 			}
 			if s.SignerKey != nil && s.SignerKey.ID() != s.Signer {
 				t.Error("the signer's key does not have the signer's id")
@@ -162,7 +160,7 @@ func TestRejectVectors(t *testing.T) {
 					}
 					err = s.Verify(key)
 				} else {
-					err = s.Body.(*KeyAdd).VerifyProof()
+					err = verifyProof(s.Body)
 				}
 			}
 			if err == nil || CodeOf(err) != v.Code {
@@ -171,6 +169,17 @@ func TestRejectVectors(t *testing.T) {
 			checkSentence(t, err)
 		})
 	}
+}
+
+// verifyProof verifies the signatures that a body holds.
+func verifyProof(body Body) error {
+	switch b := body.(type) {
+	case *KeyAdd:
+		return b.VerifyProof()
+	case *Realisation:
+		return b.VerifyNixSigs()
+	}
+	return nil
 }
 
 // checkSentence requires one line in house style.

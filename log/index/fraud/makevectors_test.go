@@ -296,7 +296,7 @@ func statementVector(t testing.TB, name string) []byte {
 func (m *maker) reserved() {
 	strange := index.KeyHash("strange")
 	for name, leaf := range map[string][]byte{
-		"reject-reserved-kind":    statementVector(m.t, "envelope-not-yet-observed"),
+		"reject-reserved-kind":    statementVector(m.t, "envelope-not-yet-triage"),
 		"reject-reserved-unknown": statementVector(m.t, "envelope-unknown-kind"),
 		"reject-reserved-version": statementVector(m.t, "envelope-version-2"),
 	} {
