@@ -95,9 +95,12 @@ func (e *ProofError) Error() string {
 
 func (e *ProofError) Unwrap() error { return e.Err }
 
+// ErrDeleted is matched when the log answered that its operator has deleted a blob.
+var ErrDeleted = errors.New("deleted by the operator of the log")
+
 // A RequestError is the log's refusal of a whole request. It matches
-// ErrUnreachable if the log asks to come back later (429, 5xx), and ErrNotFound
-// for 404.
+// ErrUnreachable if the log asks to come back later (429, 5xx), ErrNotFound
+// for 404, and ErrDeleted for a blob that was deleted (410).
 type RequestError struct {
 	URL        string
 	Status     int           // HTTP status
@@ -124,6 +127,8 @@ func (e *RequestError) Is(target error) bool {
 		return e.Status == 429 || e.Status >= 500
 	case ErrNotFound:
 		return e.Status == 404
+	case ErrDeleted:
+		return e.Status == 410 && e.Code == "deleted"
 	}
 	return false
 }

@@ -2,6 +2,7 @@ package log
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,9 @@ import (
 // (c2sp.org/tlog-tiles#merkle-tree).
 var tileName = regexp.MustCompile(`^(entries|[0-9]|[1-5][0-9]|6[0-3])/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?$`)
 
+// blobName matches the name of a blob.
+var blobName = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
 // StrayFiles returns the files in the static tree at dir that do not belong
 // there: those whose name is not one of tlog-tiles, and partial tiles and
 // bundles that are not the beginning of the wider one beside them. It does not
@@ -27,10 +31,15 @@ func StrayFiles(dir string) ([]Fault, error) {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	for _, e := range top {
-		if e.Name() != "checkpoint" && e.Name() != "tile" {
+		if e.Name() != "checkpoint" && e.Name() != "tile" && e.Name() != "v1" {
 			faults = append(faults, Fault{e.Name(), "does not belong here"})
 		}
 	}
+	lists, err := strayLists(dir)
+	if err != nil {
+		return nil, err
+	}
+	faults = append(faults, lists...)
 	tiles, err := filepath.EvalSymlinks(filepath.Join(dir, "tile"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return faults, nil // an empty log
@@ -52,6 +61,40 @@ func StrayFiles(dir string) ([]Fault, error) {
 		return nil
 	})
 	return faults, err
+}
+
+// strayLists returns what does not belong below v1/, where the lists of paths are that
+// entries name (spec/log.md#blobs).
+func strayLists(dir string) (faults []Fault, err error) {
+	for _, folder := range []string{"v1", "v1/blob"} {
+		entries, err := os.ReadDir(filepath.Join(dir, filepath.FromSlash(folder)))
+		if errors.Is(err, fs.ErrNotExist) {
+			return faults, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			name := folder + "/" + e.Name()
+			if name == "v1/blob" {
+				continue
+			}
+			reason := "does not belong here"
+			if folder == "v1/blob" && blobName.MatchString(e.Name()) && e.Type().IsRegular() {
+				b, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+				if err != nil {
+					return nil, err
+				}
+				if reason = ""; fmt.Sprintf("%x", sha256.Sum256(b)) != e.Name() {
+					reason = "does not hash to its name"
+				}
+			}
+			if reason != "" {
+				faults = append(faults, Fault{name, reason})
+			}
+		}
+	}
+	return faults, nil
 }
 
 // strayReason says why a file below tile/ does not belong there, or "".

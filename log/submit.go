@@ -85,11 +85,16 @@ func (c *Client) Submit(ctx context.Context, leaves [][]byte, wait time.Duration
 	if len(leaves) > MaxSubmitLeaves || len(body) > MaxSubmitBytes {
 		return nil, fmt.Errorf("submitting %d leaves, %d bytes: at most %d and %d fit in one request", len(leaves), len(body), MaxSubmitLeaves, MaxSubmitBytes)
 	}
-	before := c.seen()
-	b, _, err := c.src.call(ctx, request{
+	return c.submit(ctx, leaves, request{
 		method: http.MethodPost, path: "v1/statements?wait=" + wait.String(),
 		contentType: "application/vnd.firn.leaves", body: body, wait: wait, limit: maxSubmitAnswer,
 	})
+}
+
+// submit makes a request that brings leaves, and verifies what it is answered.
+func (c *Client) submit(ctx context.Context, leaves [][]byte, r request) (*SubmitResult, error) {
+	before := c.seen()
+	b, _, err := c.src.call(ctx, r)
 	if err != nil {
 		return nil, fmt.Errorf("submitting to %s: %w", c.origin, err)
 	}

@@ -396,8 +396,8 @@ func TestClaimsOnTheirWayCountOnce(t *testing.T) {
 		l.seq.claims[claimKey{e.s.Signer, subject}]++
 	}
 	l.seq.mu.Unlock()
-	subs := make([]submission, 1)
-	l.verifyAll([][]byte{alice.Claim(sample.Again(1, 1))}, subs)
+	subs := submissionsOf([][]byte{alice.Claim(sample.Again(1, 1))})
+	l.verifyAll(subs)
 	if n, before, err := l.admitSome(t.Context(), subs); n != 0 || before != e || err != nil || subs[0].err != nil {
 		t.Fatalf("%d judged, %v, %v; want it to wait for the entry on its way", n, subs[0].err, err)
 	}

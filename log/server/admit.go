@@ -22,6 +22,16 @@ type submission struct {
 	e        *entry // it is in flight, or was added: by this request or another
 	index    uint64 // of an entry that was there before, if e is nil
 	repeated bool   // somebody else sent it first
+	blobs    uint64 // bytes of the blobs that came with it
+}
+
+// submissionsOf returns leaves that nothing is known about yet.
+func submissionsOf(leaves [][]byte) []submission {
+	subs := make([]submission, len(leaves))
+	for i := range leaves {
+		subs[i].leaf = leaves[i]
+	}
+	return subs
 }
 
 // subjectsOf returns what a claim is about.
@@ -30,9 +40,8 @@ func subjectsOf(s *statement.Statement) []string { return index.Subjects(s) }
 // admit takes the leaves of one request. Each is judged for itself: what is
 // wrong with one does not touch the others. When it returns, every submission
 // has an err, an entry in flight, or the index it is at.
-func (s *Server) admit(ctx context.Context, leaves [][]byte) []submission {
-	subs := make([]submission, len(leaves))
-	s.verifyAll(leaves, subs)
+func (s *Server) admit(ctx context.Context, subs []submission) {
+	s.verifyAll(subs)
 	for rest := subs; len(rest) > 0; {
 		n, before, err := s.admitSome(ctx, rest[:min(len(rest), admitAtOnce)])
 		rest = rest[n:]
@@ -47,27 +56,29 @@ func (s *Server) admit(ctx context.Context, leaves [][]byte) []submission {
 			for i := range rest {
 				rest[i].err = err
 			}
-			return subs
+			return
 		}
 	}
-	return subs
 }
 
 // verifyAll parses every leaf and verifies every signature whose key is known
 // by now, on all processors: nearly all the work of admission is here.
-func (s *Server) verifyAll(leaves [][]byte, subs []submission) {
+func (s *Server) verifyAll(subs []submission) {
 	var g errgroup.Group
-	workers := min(runtime.GOMAXPROCS(0), len(leaves))
+	workers := min(runtime.GOMAXPROCS(0), len(subs))
 	for w := range workers {
 		g.Go(func() error {
-			for i := w; i < len(leaves); i += workers {
+			for i := w; i < len(subs); i += workers {
 				sub := &subs[i]
-				sub.leaf = leaves[i]
-				if sub.s, sub.err = statement.Parse(leaves[i]); sub.err == nil {
+				if sub.s != nil || sub.err != nil {
+					continue
+				}
+				if sub.s, sub.err = statement.Parse(sub.leaf); sub.err == nil {
 					sub.err = s.verify(sub)
 				}
-				// The key may be registered by an earlier leaf of this request.
-				if codeOf(sub.err) == admission.CodeUnknownKey {
+				// The key may be registered by an earlier leaf of this request; and
+				// what needs a list may be in the log already.
+				if code := codeOf(sub.err); code == admission.CodeUnknownKey || code == statement.CodeNeedsBlob {
 					sub.err = nil
 				}
 			}
@@ -92,6 +103,11 @@ func (s *Server) verify(sub *submission) error {
 	}
 	if b, ok := sub.s.Body.(*statement.KeyAdd); ok {
 		if err := b.VerifyProof(); err != nil {
+			return err
+		}
+	}
+	if b, ok := sub.s.Body.(*statement.Realisation); ok {
+		if err := b.VerifyNixSigs(); err != nil {
 			return err
 		}
 	}
@@ -173,7 +189,8 @@ func (s *Server) judge(sub *submission, k known) (before *entry, err error) {
 	id := sub.s.ID()
 	if !sub.verified {
 		// Its key may have been registered a moment ago; this is rare, and 0.1 ms.
-		if err := s.verify(sub); err != nil {
+		err := s.verify(sub)
+		if _, ok := k.indexes[id]; err != nil && !(ok && codeOf(err) == statement.CodeNeedsBlob) {
 			return s.firstOrLast(err)
 		}
 	}
@@ -229,7 +246,7 @@ func (s *Server) takeIn(sub *submission, vouched bool, k known) (before *entry, 
 			return nil, &admission.Error{Code: admission.CodeTooManyClaims, Msg: "this key has made as many claims about " + subject + " as one key may"}
 		}
 	}
-	r, err := s.budget.Reserve(sub.s, vouched, len(sub.leaf), budgets)
+	r, err := s.budget.Reserve(sub.s, vouched, uint64(len(sub.leaf))+sub.blobs, budgets)
 	if err != nil {
 		return nil, err
 	}

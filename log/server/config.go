@@ -42,6 +42,7 @@ type Config struct {
 
 	Admission  AdmissionConfig  `toml:"admission" comment:"Who may add what. Public: a change is written into the log as a log-config entry."`
 	Witnessing WitnessingConfig `toml:"witnessing" comment:"Who cosigns the checkpoints."`
+	Blobs      BlobsConfig      `toml:"blobs" comment:"What is kept beside the statements that name it."`
 	Limits     LimitsConfig     `toml:"limits" comment:"What one address may ask."`
 	Rollback   RollbackConfig   `toml:"rollback" comment:"Who is asked at start for checkpoints this log has signed, to notice a restored older copy."`
 }
@@ -113,6 +114,7 @@ func DefaultConfig() *Config {
 			KeyStatements: 1_000_000, KeyBytes: 1 << 30, ClaimsPerSubject: 32,
 		},
 		Witnessing: defaultWitnessing(),
+		Blobs:      BlobsConfig{MaxBytes: 10 << 30, Keep: Days{365}},
 		Limits:     LimitsConfig{LeavesPerMinute: 60_000, RequestsAtOnce: 512, TrustedProxies: []netip.Prefix{}},
 		Rollback:   RollbackConfig{Mirrors: []string{}},
 	}
@@ -161,6 +163,7 @@ func (c *Config) Check() error {
 		bad("batch-age: %v is not between 1ms and 1s", d)
 	}
 	c.Witnessing.check(bad)
+	c.Blobs.check(bad)
 	if c.Limits.RequestsAtOnce < 1 || c.Limits.RequestsAtOnce > 1<<16 {
 		bad("limits.requests-at-once: %d is not between 1 and 65536", c.Limits.RequestsAtOnce)
 	}

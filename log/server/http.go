@@ -45,6 +45,8 @@ func (s *Server) Handler() http.Handler {
 		{"GET /checkpoint", s.getCheckpoint},
 		{"GET /tile/{path...}", s.getTile},
 		{"POST /v1/statements", s.postStatements},
+		{"POST /v1/blobs", s.postBlobs},
+		{"GET /v1/blob/{hash}", s.getBlob},
 		{"GET /v1/proof", s.getProof},
 		{"POST /v1/lookup", s.postLookup},
 		{"OPTIONS /v1/lookup", s.preflight},

@@ -18,6 +18,7 @@ import (
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/place"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/server/blobs"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -29,6 +30,7 @@ const (
 	lockName       = "lock"
 	treeName       = "tessera"
 	publicName     = "public"
+	blobsName      = "blobs"
 	checkpointName = "checkpoint"
 )
 
@@ -110,20 +112,31 @@ func mustBeEmpty(dir string) error {
 }
 
 func makeFolders(dir string) error {
-	for _, name := range []string{treeName, filepath.Join(treeName, "tile"), publicName} {
+	for _, name := range []string{treeName, filepath.Join(treeName, "tile"), publicName, filepath.Join(publicName, "v1"), filepath.Join(blobsName, blobs.ListsName)} {
 		if err := durable.MkdirAll(filepath.Join(dir, name), 0o755); err != nil {
 			return err
 		}
 	}
-	link := filepath.Join(dir, publicName, "tile")
-	target := filepath.Join("..", treeName, "tile")
+	for link, target := range map[string]string{
+		"tile":                      filepath.Join("..", treeName, "tile"),
+		filepath.Join("v1", "blob"): filepath.Join("..", "..", blobsName, blobs.ListsName),
+	} {
+		if err := makeLink(filepath.Join(dir, publicName, link), target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeLink makes a symbolic link, unless it is there.
+func makeLink(link, target string) error {
 	if got, err := os.Readlink(link); err == nil && got == target {
 		return nil
 	}
 	if err := os.Symlink(target, link); err != nil {
 		return err
 	}
-	return durable.SyncDir(filepath.Join(dir, publicName))
+	return durable.SyncDir(filepath.Dir(link))
 }
 
 // logKey is the log's private key in its two uses: it signs checkpoints as a

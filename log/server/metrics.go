@@ -80,7 +80,7 @@ func newMetrics(s *Server) *metrics {
 		Name: "firn_log_map_seconds", Help: "Time to take a published checkpoint into the index and compute its root.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 	})
 	r.MustRegister(
-		m.mapping, mapMetrics{s},
+		m.mapping, mapMetrics{s}, blobMetrics{s},
 		m.witness, m.rollback, m.convicted, m.frozen, witnessMetrics{s},
 		m.leaves, m.requests, m.duration, m.append, m.ingest, m.batch, m.size, m.published, m.checkpoints, m.failures,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),

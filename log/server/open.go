@@ -61,6 +61,9 @@ func (s *Server) start(ctx context.Context, o Options) error {
 	if err := s.checkGenesis(ctx, size); err != nil {
 		return err
 	}
+	if err := s.openBlobs(ctx); err != nil {
+		return err
+	}
 	if err := s.openMap(); err != nil {
 		return err
 	}

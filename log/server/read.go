@@ -181,6 +181,7 @@ func (s *Server) getLog(w http.ResponseWriter, _ *http.Request) error {
 		},
 		"size": s.publisher.latest().head.Size, "map_version": index.MapVersion, "version": version(),
 		"checkpoint_interval": s.config.interval().Round(time.Millisecond).String(),
+		"blobs":               s.config.Blobs.json(),
 	}
 	if f := s.frozenJSON(); f != nil {
 		answer["frozen"] = f

@@ -88,9 +88,10 @@ type Server struct {
 	bodies    *semaphore.Weighted // bytes of their bodies
 	looking   chan struct{}       // a token for each lookup worked on
 	older     chan struct{}       // a token for computing an older state of the index
+	blobs     blobKeeper
 	watches   watches
-	room      struct{ entries, bytes int }               // of one answer to a lookup
-	shares    struct{ working, bodies, looking *shares } // what one address may hold of these
+	room      struct{ entries, bytes int }                        // of one answer to a lookup
+	shares    struct{ working, bodies, looking, uploads *shares } // what one address may hold of these
 
 	// Without witnesses witnesses and gate are nil. The policy is witnesses.Policy().
 	witnesses      *witnessing.Collector
@@ -190,6 +191,8 @@ func prepare(o Options) (*Server, error) {
 	s.shares.working = newShares(int64(s.config.Limits.RequestsAtOnce)/shareOfOne, s.limits.sender)
 	s.shares.bodies = newShares(maxBodies/shareOfOne, s.limits.sender)
 	s.shares.looking = newShares(lookupsAtOnce/shareOfOne, s.limits.sender)
+	s.shares.uploads = newShares(uploadsAtOnce/shareOfOne, s.limits.sender)
+	s.blobs = newBlobKeeper()
 	s.metrics = newMetrics(s)
 	s.publisher = newPublisher(filepath.Join(s.dir, publicName, checkpointName), s.log, s.metrics)
 	s.signer = &checkpointSigner{Signer: s.key.note, path: s.path(recordName), signed: s.publisher.offer, failed: s.publisher.refuse}

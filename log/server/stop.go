@@ -96,6 +96,7 @@ func (s *Server) release(ctx context.Context) error {
 		s.stopFollowing()
 		<-s.followerDone
 	}
+	s.blobs.stop()
 	if s.sequencing != nil {
 		s.sequencing()
 		s.seq.signal()

@@ -59,7 +59,7 @@ func (s *Server) postStatements(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	release, err := s.work(r)
+	release, err := s.work(r, r.ContentLength)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (s *Server) postStatements(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), durableLimit)
 	defer cancel()
-	answer, covered, err := s.submit(ctx, leaves)
+	answer, covered, err := s.submit(ctx, submissionsOf(leaves))
 	if err != nil {
 		return err
 	}
@@ -89,10 +89,10 @@ const maxBodies = 256 << 20
 // shareOfOne is which part of all places one address may hold: a fourth.
 const shareOfOne = 4
 
-// work takes a place among the submissions worked on, and room for the body.
-func (s *Server) work(r *http.Request) (release func(), err error) {
+// work takes a place among the submissions worked on, and room for size bytes of the
+// body; a negative size is not known.
+func (s *Server) work(r *http.Request, size int64) (release func(), err error) {
 	busy := &httpError{http.StatusServiceUnavailable, "busy", "the log is working on as many submissions as it can; try again in a moment", 1}
-	size := r.ContentLength
 	if size < 0 || size > maxBody {
 		size = maxBody
 	}
@@ -168,8 +168,8 @@ func countFrames(b []byte) (n int) {
 // the tree size that covers all of them, 0 if none was admitted. An error is
 // about the whole request: the log could not write, and whoever sent it sends
 // it again.
-func (s *Server) submit(ctx context.Context, leaves [][]byte) (answer *submitAnswer, covered uint64, err error) {
-	subs := s.admit(ctx, leaves)
+func (s *Server) submit(ctx context.Context, subs []submission) (answer *submitAnswer, covered uint64, err error) {
+	s.admit(ctx, subs)
 	answer = &submitAnswer{Schema: 1, Results: make([]leafResult, len(subs))}
 	for i := range subs {
 		sub, r := &subs[i], &answer.Results[i]

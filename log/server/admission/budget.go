@@ -70,24 +70,44 @@ func (r Reservation) Name() string { return r.name }
 
 // Reserve takes one statement of size bytes from the budget that s counts
 // against, or returns an *Error ("budget-unvouched", "budget-key") and takes
-// nothing.
-func (b *Budget) Reserve(s *statement.Statement, vouched bool, size int, limits statement.Budgets) (Reservation, error) {
-	name, code, whose := s.Signer.String(), CodeBudgetKey, "this key"
-	limit := Use{limits.KeyStatements, limits.KeyBytes}
-	if !vouched {
-		name, code, whose = Unvouched, CodeBudgetUnvouched, "all keys that nobody has vouched for together"
-		limit = Use{limits.UnvouchedStatements, limits.UnvouchedBytes}
-	}
+// nothing. s may be nil if it is not vouched for: what nobody answers for counts
+// against the shared budget.
+func (b *Budget) Reserve(s *statement.Statement, vouched bool, size uint64, limits statement.Budgets) (Reservation, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	name, err := b.room(s, vouched, size, limits)
+	if err != nil {
+		return Reservation{}, err
+	}
+	u := b.used[name]
+	b.used[name] = Use{u.Statements + 1, u.Bytes + size}
+	return Reservation{b.day, name, size}, nil
+}
+
+// Room is Reserve that takes nothing: it tells whether there is room now.
+func (b *Budget) Room(s *statement.Statement, vouched bool, size uint64, limits statement.Budgets) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, err := b.room(s, vouched, size, limits)
+	return err
+}
+
+// room returns the name of the budget that s counts against, if that has room. The
+// caller holds mu.
+func (b *Budget) room(s *statement.Statement, vouched bool, size uint64, limits statement.Budgets) (string, error) {
+	name, code, whose := Unvouched, CodeBudgetUnvouched, "all keys that nobody has vouched for together"
+	limit := Use{limits.UnvouchedStatements, limits.UnvouchedBytes}
+	if vouched {
+		name, code, whose = s.Signer.String(), CodeBudgetKey, "this key"
+		limit = Use{limits.KeyStatements, limits.KeyBytes}
+	}
 	b.advance(b.Today())
 	u := b.used[name]
-	if u.Statements+1 > limit.Statements || u.Bytes+uint64(size) > limit.Bytes {
-		return Reservation{}, errf(code, "today's budget of %s (%d statements, %d bytes) is used up; it begins anew at midnight UTC%s",
+	if u.Statements+1 > limit.Statements || u.Bytes+size > limit.Bytes {
+		return "", errf(code, "today's budget of %s (%d statements, %d bytes) is used up; it begins anew at midnight UTC%s",
 			whose, limit.Statements, limit.Bytes, b.late())
 	}
-	b.used[name] = Use{u.Statements + 1, u.Bytes + uint64(size)}
-	return Reservation{b.day, name, uint64(size)}, nil
+	return name, nil
 }
 
 // late says which midnight, if it is not the next one of the log's clock. The

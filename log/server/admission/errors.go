@@ -20,6 +20,10 @@ const (
 	CodeBudgetUnvouched = "budget-unvouched" // today's budget of all unvouched keys is used up
 	CodeBudgetKey       = "budget-key"       // today's budget of this key is used up
 	CodeTooManyClaims   = "too-many-claims"  // this key has made as many claims about this subject as it may
+	CodeBlobNotNamed    = "blob-not-named"   // a blob came that the statement does not name, or twice
+	CodeBlobsOff        = "blobs-off"        // this log takes no logs, derivation texts and reports
+	CodeBlobDeleted     = "blob-deleted"     // the log's operator has deleted the blob for good
+	CodeNotAList        = "not-a-list"       // a blob that is to be a list of paths is none, or another one
 )
 
 // An Error says why a well-formed statement is not admitted. Error() is one

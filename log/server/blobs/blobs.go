@@ -60,8 +60,8 @@ type Dir struct {
 
 // Usage is how much there is.
 type Usage struct {
-	Lists, Rest         uint64 // blobs
-	ListBytes, RestByte uint64
+	Lists, Rest          uint64 // blobs
+	ListBytes, RestBytes uint64
 }
 
 // Open opens the folder at root, which is made if it is missing.
@@ -86,7 +86,7 @@ func (d *Dir) count() error {
 		if i.List {
 			u.Lists, u.ListBytes = u.Lists+1, u.ListBytes+uint64(i.Size)
 		} else {
-			u.Rest, u.RestByte = u.Rest+1, u.RestByte+uint64(i.Size)
+			u.Rest, u.RestBytes = u.Rest+1, u.RestBytes+uint64(i.Size)
 		}
 	}
 	d.mu.Lock()

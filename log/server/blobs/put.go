@@ -199,7 +199,7 @@ func (d *Dir) place(hash nix.Hash, from, place string) error {
 	if list {
 		d.usage.Lists, d.usage.ListBytes = d.usage.Lists+1, d.usage.ListBytes+uint64(st.Size())
 	} else {
-		d.usage.Rest, d.usage.RestByte = d.usage.Rest+1, d.usage.RestByte+uint64(st.Size())
+		d.usage.Rest, d.usage.RestBytes = d.usage.Rest+1, d.usage.RestBytes+uint64(st.Size())
 	}
 	return nil
 }

@@ -167,6 +167,32 @@ func CacheSigAs(keyName, name string, n int) []byte {
 	return must(statement.NewCacheSig(info, key.Public(), key.Sign(info.Fingerprint()))).Leaf()
 }
 
+// CacheSigByDigest returns the leaf of what the cache signed about path number n with 1,500
+// references, which it has by their digest only, and the blob with their list.
+func CacheSigByDigest(keyName string, n int) (leaf, list []byte) {
+	o := Build(n).Outputs[0]
+	var refs []nix.StorePath
+	for i := range 1500 {
+		refs = append(refs, path(fmt.Sprintf("%d reference %d", n, i), fmt.Sprintf("dependency-%d", i)))
+	}
+	sortPaths(refs)
+	key := nix.SecretKey{Name: keyName, Key: Key(keyName)}
+	info := &nix.PathInfo{Path: o.Path, NarHash: o.NarHash, NarSize: o.NarSize, References: refs}
+	return must(statement.NewCacheSig(info, key.Public(), key.Sign(info.Fingerprint()))).Leaf(), statement.PathsBlob(refs)
+}
+
+// Failed returns a failed execution of derivation number n that names its derivation text
+// and its log.
+func Failed(n int, drv, log []byte) *statement.BuildFailed {
+	b := Build(n)
+	logHash := nix.Hash(sha256.Sum256(log))
+	return &statement.BuildFailed{
+		DrvPath: b.DrvPath, DrvHash: sha256.Sum256(drv), Modulo: b.Modulo, System: b.System, StoreDir: b.StoreDir,
+		Outputs: []string{"out"}, Reason: statement.ReasonTimeout, Builder: b.Builder,
+		Started: b.Started, Finished: b.Finished, BuildID: b.BuildID, LogHash: &logHash,
+	}
+}
+
 // CacheKey returns the public key of that cache as Nix writes it.
 func CacheKey(keyName string) string {
 	return nix.SecretKey{Name: keyName, Key: Key(keyName)}.Public().String()
