@@ -44,19 +44,24 @@ func (r *Rebuilder) roomy() bool {
 	return !noSpace(r.conf.Work, r.conf.MinFree) && (r.conf.MaxDisk == 0 || usage(r.conf.Work) < r.conf.MaxDisk)
 }
 
+// usageEvery is how many looks at the free space there are to one at the size of the
+// work folder.
+const usageEvery = 10
+
 // guard returns a context that is done when a bound is passed.
 func (r *Rebuilder) guard(ctx context.Context) (context.Context, func()) {
 	ctx, stop := context.WithCancelCause(ctx)
 	go func() {
 		t := time.NewTicker(r.o.watch)
 		defer t.Stop()
-		for {
+		for n := 1; ; n++ {
 			select {
 			case <-ctx.Done():
 				return
 			case <-t.C:
 			}
-			if !r.roomy() {
+			// To add up the work folder takes longer than to ask what is free.
+			if noSpace(r.conf.Work, r.conf.MinFree) || n%usageEvery == 0 && !r.roomy() {
 				stop(errDisk)
 			}
 		}

@@ -119,6 +119,9 @@ func (b *attempt) conclude(ctx context.Context) (*record, error) {
 		return rec, b.succeeded(ctx, rec)
 	}
 	failure := classify(&b.res, b.oom)
+	if failure != nil && failure.Reason == string(statement.ReasonExit) && b.saidFull() {
+		return nil, &cannot{"it failed, and its log speaks of a full disk: " + failure.Message}
+	}
 	if failure == nil {
 		return nil, &cannot{"Nix did not build it: " + firstLine(plain(b.res.message))}
 	}
@@ -154,6 +157,12 @@ func (b *attempt) succeeded(ctx context.Context, rec *record) error {
 	return b.diffs(ctx, rec)
 }
 
+// saidFull reports whether the last words of the log are about a full disk.
+func (b *attempt) saidFull() bool {
+	text, err := os.ReadFile(b.r.logFile(b.drv.DrvPath()))
+	return err == nil && strings.Contains(string(text[max(0, len(text)-tailLen):]), "No space left on device")
+}
+
 var (
 	exitCode = regexp.MustCompile(`failed with exit code (\d+)`)
 	signalNo = regexp.MustCompile(`failed due to signal (\d+)`)
@@ -180,7 +189,10 @@ func classify(res *serveResult, oom bool) *Failure {
 		}
 	case signalNo.MatchString(text):
 		f.Reason = string(statement.ReasonExit)
-		if oom && signalNo.FindStringSubmatch(text)[1] == "9" {
+		if signalNo.FindStringSubmatch(text)[1] == "9" {
+			if !oom {
+				return nil // nobody kills itself so: Nix did, or somebody on this machine
+			}
 			f.Reason = string(statement.ReasonOOM)
 		}
 	case res.status == statusOutputRejected, res.status == statusPermanent:

@@ -69,7 +69,7 @@ type Options struct {
 	Environ []string
 
 	now   func() time.Time // nil is time.Now
-	watch time.Duration    // how often the disk is looked at; 0 is 5 s
+	watch time.Duration    // how often the disk is looked at; 0 is 1 s
 }
 
 // Event is a derivation that begins or ends.
@@ -109,7 +109,7 @@ func Open(ctx context.Context, conf Config, o Options) (*Rebuilder, error) {
 		o.now = time.Now
 	}
 	if o.watch == 0 {
-		o.watch = 5 * time.Second
+		o.watch = time.Second
 	}
 	path, err := exec.LookPath("nix-store")
 	if err != nil {

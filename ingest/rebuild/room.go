@@ -241,7 +241,7 @@ type program struct {
 // environ returns the environment for Nix: without what would lead it to another
 // store or set it up in another way than the machine's configuration.
 func (n *program) environ() []string {
-	var env []string
+	env := []string{"USER=firn"} // Nix wants to know, of users without a name too
 	for _, v := range n.env {
 		name, _, _ := strings.Cut(v, "=")
 		if strings.HasPrefix(name, "NIX_") && name != "NIX_CONF_DIR" && name != "NIX_SSL_CERT_FILE" && name != "NIX_CONFIG" {

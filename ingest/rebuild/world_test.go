@@ -46,7 +46,8 @@ in rec {
   slow = sh "slow" "echo here; busybox sleep 1000; echo > $out" { };
   spam = sh "spam" "busybox yes" { };
   fodbad = sh "fodbad" "echo wrong > $out" { outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = builtins.hashString "sha256" "right\n"; };
-  big = sh "big" "busybox dd if=/dev/zero of=$out bs=1M count=256 2>/dev/null" { };
+  big = sh "big" "busybox mkdir $out; i=0; while true; do i=$((i+1)); busybox dd if=/dev/zero of=$out/$i bs=256k count=1; busybox sleep 0.01; done" { };
+  flood = sh "flood" "busybox dd if=/dev/zero of=$out bs=1M count=256" { };
   ca = sh "ca" "echo content > $out" { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
 }
 `
@@ -151,7 +152,7 @@ func newWorld(t testing.TB, m *machine) *world {
 			w.said = append(w.said, fmt.Sprintf(format, args...))
 		},
 		Environ: m.environ(),
-		watch:   50 * time.Millisecond,
+		watch:   10 * time.Millisecond,
 	}
 	return w
 }
