@@ -131,6 +131,16 @@ func (l *Log) Submit(ctx context.Context, leaves [][]byte, wait time.Duration) (
 	return c.Submit(ctx, leaves, wait)
 }
 
+// SubmitWithBlobs sends one leaf and blobs that it names, once: it is
+// [log.Client.SubmitWithBlobs].
+func (l *Log) SubmitWithBlobs(ctx context.Context, leaf []byte, blobs [][]byte, wait time.Duration) (*log.SubmitResult, error) {
+	c, err := l.Client()
+	if err != nil {
+		return nil, err
+	}
+	return c.SubmitWithBlobs(ctx, leaf, blobs, wait)
+}
+
 // later are the codes of rejections that may end without a change to the
 // statement: the budget of a day, a key that somebody still has to register, or
 // the wrong key in the configuration (a statement does not name its signer).

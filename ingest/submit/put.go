@@ -172,6 +172,11 @@ func (s spool) blobsOf(body statement.Body) ([][]byte, error) {
 	return blobs, nil
 }
 
+// hasBlobs reports whether blobsOf will look for more than nothing.
+func (s spool) hasBlobs(body statement.Body) bool {
+	return slices.ContainsFunc(statement.Blobs(body), func(r statement.BlobRef) bool { return s.exists(blobDir, r.Hash.Hex()) })
+}
+
 // sweepBlobs removes blobs that no statement in the spool names and that are older
 // than orphanAge: a blob is written before the statement that names it.
 func (s spool) sweepBlobs(now time.Time) error {

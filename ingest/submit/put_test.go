@@ -2,6 +2,7 @@ package submit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -258,5 +260,57 @@ func TestBlobsWithoutAStatementAreRemoved(t *testing.T) {
 	w.once(w.options())
 	if err := s.sweepBlobs(now.Add(2 * orphanAge)); err != nil || there("named") {
 		t.Errorf("after it was sent: %v", err)
+	}
+}
+
+// blobLog is a log that keeps what comes with blobs, or refuses it.
+type blobLog struct {
+	sender
+	got    [][]byte
+	refuse error
+}
+
+func (b *blobLog) SubmitWithBlobs(ctx context.Context, leaf []byte, blobs [][]byte, wait time.Duration) (*log.SubmitResult, error) {
+	if b.refuse != nil {
+		return nil, b.refuse
+	}
+	b.got = append(b.got, blobs...)
+	return b.Submit(ctx, [][]byte{leaf}, wait)
+}
+
+func TestBlobsGoWithTheStatementThatNamesThem(t *testing.T) {
+	for what, c := range map[string]struct {
+		refuse    error
+		damage    bool
+		sent, got int
+	}{
+		"a log that takes them": {sent: 3, got: 1},
+		"a log that does not":   {refuse: &log.RequestError{Status: 404}, sent: 3},
+		"a log that is down":    {refuse: &log.RequestError{Status: 503}, sent: 2},
+		"a damaged file":        {damage: true, sent: 3},
+	} {
+		w := newWorld(t)
+		for n, report := range [][]byte{nil, []byte("report"), nil} {
+			var blobs [][]byte
+			if report != nil {
+				blobs = append(blobs, report)
+			}
+			if err := Put(w.conf.Spool, nameOf(byte(n)), difference(t, byte(n), report), blobs...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.damage {
+			w.write("spool/blobs/"+hashOf([]byte("report")).Hex(), "rewritten")
+		}
+		opts := w.options()
+		b := &blobLog{sender: newLogSender(w.conf, opts.Signer), refuse: c.refuse}
+		opts.client = b
+		out := w.once(opts)
+		if out.Sent != c.sent || out.Waiting != 3-c.sent || len(w.loggedAny()) != c.sent {
+			t.Errorf("%s: %+v", what, out)
+		}
+		if len(b.got) != c.got || c.got > 0 && string(b.got[0]) != "report" {
+			t.Errorf("%s: the log got %q", what, b.got)
+		}
 	}
 }

@@ -118,12 +118,18 @@ func TestLongReferencesBecomeTheirDigest(t *testing.T) {
 	w.src.infos[outs[0]].References = refs[:3]
 	w.public(drv)
 	w.spooled(drv)
-	if out := w.once(w.options()); out.Sent != 1 {
+	opts := w.options()
+	blobs := &blobLog{sender: newLogSender(w.conf, opts.Signer)}
+	opts.client = blobs
+	if out := w.once(opts); out.Sent != 1 {
 		t.Fatalf("%+v", out)
 	}
 	b := w.logged()[0]
 	if len(b.Outputs[0].References) != 3 || b.Outputs[1].References != nil || *b.Outputs[1].RefsDigest != statement.PathsDigest(refs) {
 		t.Errorf("got %+v", b.Outputs)
+	}
+	if len(blobs.got) != 1 || nix.Hash(sha256.Sum256(blobs.got[0])) != statement.PathsDigest(refs) {
+		t.Errorf("the log got %d lists", len(blobs.got))
 	}
 }
 

@@ -20,6 +20,8 @@ type sender interface {
 	Signer(ctx context.Context) (statement.Signer, error)
 	// Submit is that of log.Client.
 	Submit(ctx context.Context, leaves [][]byte, wait time.Duration) (*log.SubmitResult, error)
+	// SubmitWithBlobs is that of log.Client.
+	SubmitWithBlobs(ctx context.Context, leaf []byte, blobs [][]byte, wait time.Duration) (*log.SubmitResult, error)
 	// Closure returns the paths of the closure statement with this digest.
 	Closure(ctx context.Context, digest string) (*statement.Closure, error)
 }
@@ -42,7 +44,7 @@ func (s *Submitter) Send(ctx context.Context, wait time.Duration) (Outcome, erro
 		return out, err
 	}
 	for len(names) > 0 && out.Why == nil {
-		batch, leaves, err := s.sign(ctx, names)
+		batch, err := s.sign(ctx, names)
 		if err != nil {
 			out.Why = err
 			break
@@ -51,15 +53,10 @@ func (s *Submitter) Send(ctx context.Context, wait time.Duration) (Outcome, erro
 			names = names[min(len(names), s.most):]
 			continue
 		}
-		res, err := s.client.Submit(ctx, leaves, wait)
-		if res == nil {
-			out.Why = err
-			break
-		}
-		if err := s.settle(batch, leaves, res, err, &out); err != nil {
+		names = names[slices.Index(names, batch[len(batch)-1].name)+1:]
+		if err := s.submit(ctx, batch, wait, &out); err != nil {
 			return out, err
 		}
-		names = names[slices.Index(names, batch[len(batch)-1])+1:]
 	}
 	left, err := s.spool.list(unsignedDir)
 	out.Waiting = len(left)
@@ -69,53 +66,124 @@ func (s *Submitter) Send(ctx context.Context, wait time.Duration) (Outcome, erro
 	return out, err
 }
 
-// sign returns the first leaves of names that fit in one request, signed and on
-// disk. A name whose file is not a statement is set aside.
-func (s *Submitter) sign(ctx context.Context, names []string) (batch []string, leaves [][]byte, err error) {
+// signed is a statement whose leaf is on disk.
+type signed struct {
+	name  string
+	leaf  []byte
+	blobs bool // blobs that it names are in the spool
+}
+
+// submit sends a batch: in one request what comes without blobs, and then each of
+// the others in one of its own. The error is one of the spool.
+func (s *Submitter) submit(ctx context.Context, batch []signed, wait time.Duration, out *Outcome) error {
+	var requests [][]signed
+	var plain []signed
+	for i := range batch {
+		if batch[i].blobs {
+			requests = append(requests, batch[i:i+1])
+		} else {
+			plain = append(plain, batch[i])
+		}
+	}
+	if len(plain) > 0 {
+		requests = slices.Insert(requests, 0, plain)
+	}
+	for _, req := range requests {
+		var res *log.SubmitResult
+		var err error
+		if req[0].blobs {
+			res, err = s.submitWithBlobs(ctx, req[0], wait)
+		} else {
+			leaves := make([][]byte, len(req))
+			for i := range req {
+				leaves[i] = req[i].leaf
+			}
+			res, err = s.client.Submit(ctx, leaves, wait)
+		}
+		if res == nil {
+			out.Why = err
+			return nil
+		}
+		if err := s.settle(req, res, err, out); err != nil || out.Why != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// submitWithBlobs sends one statement with the blobs that it names, or without
+// them if the log does not take them: they are no part of what it claims.
+func (s *Submitter) submitWithBlobs(ctx context.Context, one signed, wait time.Duration) (*log.SubmitResult, error) {
+	body, _, err := s.spool.readPayload(unsignedDir, one.name)
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := s.spool.blobsOf(body)
+	if err != nil {
+		return nil, err
+	}
+	if len(blobs) == 0 {
+		return s.client.Submit(ctx, [][]byte{one.leaf}, wait)
+	}
+	res, err := s.client.SubmitWithBlobs(ctx, one.leaf, blobs[:min(len(blobs), log.MaxSubmitBlobs)], wait)
+	var refused *log.RequestError
+	if res == nil && errors.As(err, &refused) && !errors.Is(err, log.ErrUnreachable) {
+		s.say("firn: warning: %s is sent without its blobs: %v", whatOf(body), err)
+		return s.client.Submit(ctx, [][]byte{one.leaf}, wait)
+	}
+	return res, err
+}
+
+// sign returns the first statements of names that fit in one request, signed and
+// on disk. A name whose file is not a statement is set aside.
+func (s *Submitter) sign(ctx context.Context, names []string) ([]signed, error) {
 	signer, err := s.client.Signer(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	names = names[:min(len(names), s.most)]
-	signed := make([][]byte, len(names))
+	all := make([]signed, len(names))
 	err = s.spool.each(len(names), func(i int) error {
-		leaf, err := s.leaf(ctx, signer, names[i])
+		one, err := s.leaf(ctx, signer, names[i])
 		var reason *Reason
 		if errors.As(err, &reason) {
 			return s.fail(unsignedDir, names[i], reason)
 		}
-		signed[i] = leaf
+		all[i] = one
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	var batch []signed
 	size := 0
-	for i, leaf := range signed {
-		if size += len(leaf) + 2; size > log.MaxSubmitBytes {
+	for _, one := range all {
+		if size += len(one.leaf) + 2; size > log.MaxSubmitBytes {
 			break
 		}
-		if leaf != nil {
-			batch, leaves = append(batch, names[i]), append(leaves, leaf)
+		if one.leaf != nil {
+			batch = append(batch, one)
 		}
 	}
-	return batch, leaves, nil
+	return batch, nil
 }
 
 // leaf returns the signed leaf of a statement. It is on disk before it is sent,
 // so that it is never sent again with another signature.
-func (s *Submitter) leaf(ctx context.Context, signer statement.Signer, name string) ([]byte, error) {
-	_, payload, err := s.spool.readPayload(unsignedDir, name)
+func (s *Submitter) leaf(ctx context.Context, signer statement.Signer, name string) (signed, error) {
+	body, payload, err := s.spool.readPayload(unsignedDir, name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-			return nil, err
+			return signed{}, err
 		}
-		return nil, &Reason{CodeBadRecord, "the file is not a statement: " + err.Error()}
+		return signed{}, &Reason{CodeBadRecord, "the file is not a statement: " + err.Error()}
 	}
+	one := signed{name: name, blobs: s.spool.hasBlobs(body)}
 	if leaf, err := os.ReadFile(s.spool.path(signedDir, name)); err == nil {
 		st, err := statement.Parse(leaf)
 		if err == nil && st.Signer == signer.PublicKey().ID() && string(st.Payload) == string(payload) {
-			return leaf, nil
+			one.leaf = leaf
+			return one, nil
 		}
 	}
 	// One at a time: a security key wants a touch for each.
@@ -124,16 +192,17 @@ func (s *Submitter) leaf(ctx context.Context, signer statement.Signer, name stri
 	s.signing.Unlock()
 	if err != nil {
 		if statement.CodeOf(err) != "" {
-			return nil, asReason(err)
+			return signed{}, asReason(err)
 		}
-		return nil, fmt.Errorf("signing: %w", err)
+		return signed{}, fmt.Errorf("signing: %w", err)
 	}
-	return leaf, s.spool.write(signedDir, name, leaf)
+	one.leaf = leaf
+	return one, s.spool.write(signedDir, name, leaf)
 }
 
 // settle deals with the log's answer to one batch. unproven is why some proofs
 // are missing, nil if the log only needs more time.
-func (s *Submitter) settle(batch []string, leaves [][]byte, res *log.SubmitResult, unproven error, out *Outcome) error {
+func (s *Submitter) settle(batch []signed, res *log.SubmitResult, unproven error, out *Outcome) error {
 	for i := range batch {
 		r := &res.Results[i]
 		switch {
@@ -153,9 +222,9 @@ func (s *Submitter) settle(batch []string, leaves [][]byte, res *log.SubmitResul
 		r := &res.Results[i]
 		switch {
 		case r.Status == log.Rejected && !send.Later(r.Code):
-			return s.fail(unsignedDir, batch[i], &Reason{r.Code, r.Message})
+			return s.fail(unsignedDir, batch[i].name, &Reason{r.Code, r.Message})
 		case r.Status != log.Rejected && r.Proof != nil:
-			return s.keep(batch[i], leaves[i], r)
+			return s.keep(batch[i].name, batch[i].leaf, r)
 		}
 		return nil
 	})
