@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -27,7 +28,8 @@ type Audit struct {
 	// log and not in the policy, so that nobody can verify them from the log.
 	Unknown map[statement.KeyID]uint64
 	// Unlisted counts the cache-sigs whose signature covers a list of references
-	// of which the leaf has only the digest: they are not verified.
+	// of which the leaf has only the digest, and the log has not the list: they are
+	// not verified.
 	Unlisted uint64
 }
 
@@ -43,6 +45,7 @@ func (c *Client) Audit(ctx context.Context, cp *Checkpoint, progress func(done, 
 		res:     &Audit{Kinds: make(map[statement.Kind]uint64), Unknown: make(map[statement.KeyID]uint64)},
 		keys:    make(map[statement.KeyID]statement.PublicKey),
 		waiting: make(map[statement.KeyID][]waitingStatement),
+		blob:    func(h nix.Hash) ([]byte, error) { return c.Blob(ctx, h, statement.MaxBlob) },
 	}
 	for _, k := range logKeys(c.pol, c.origin) {
 		a.learn(k)
@@ -82,6 +85,7 @@ type audit struct {
 	frozen  uint64            // index of res.Freeze
 	keys    map[statement.KeyID]statement.PublicKey
 	waiting map[statement.KeyID][]waitingStatement
+	blob    func(nix.Hash) ([]byte, error)
 }
 
 // waitingStatement is a statement whose key has not been seen yet.
@@ -125,7 +129,8 @@ func (a *audit) add(s auditStatement) {
 	key, known := a.keys[s.s.Signer]
 	switch {
 	case s.checked && statement.CodeOf(s.err) == statement.CodeNeedsBlob:
-		a.res.Unlisted++
+		a.withList(s)
+		return
 	case s.checked && s.err != nil:
 		a.fault(s.index, s.err)
 		return
@@ -160,6 +165,26 @@ func (a *audit) add(s auditStatement) {
 			a.froze(s.index, b)
 		}
 	}
+}
+
+// withList verifies a cache-sig with the list of references that the log has.
+func (a *audit) withList(s auditStatement) {
+	b := s.s.Body.(*statement.CacheSig)
+	blob, err := a.blob(*b.RefsDigest)
+	if err != nil {
+		a.res.Unlisted++
+		return
+	}
+	refs, err := statement.ParsePathsBlob(b.StoreDir, blob)
+	if err == nil {
+		err = s.s.VerifyWithReferences(*s.s.SignerKey, refs)
+	}
+	if err != nil {
+		a.fault(s.index, err)
+		return
+	}
+	a.res.Verified++
+	a.learn(*s.s.SignerKey)
 }
 
 // learn keeps a key and verifies what waited for it.

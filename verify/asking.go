@@ -20,7 +20,7 @@ import (
 // the log or the memory knows; what is not known is in r.missing afterwards.
 func (r *reading) claims(ctx context.Context, keys []string, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) error {
 	if r.full != nil {
-		r.takeClaims(keys, signers, known)
+		r.takeClaims(ctx, keys, signers, known)
 		return nil
 	}
 	if r.Answered == ByLookups {
@@ -122,13 +122,13 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 		if err != nil {
 			return err
 		}
-		r.rememberClaims(a, added, known)
+		r.rememberClaims(ctx, a, added, known)
 	}
 	a, err := r.lookup(ctx, keys, all, from, r.mem.heldClaims)
 	if err != nil {
 		return err
 	}
-	r.rememberClaims(a, all, known)
+	r.rememberClaims(ctx, a, all, known)
 	r.mem.changed = r.mem.changed || len(added) > 0
 	r.mem.signers = all
 	return nil
@@ -137,7 +137,7 @@ func (r *reading) askClaims(ctx context.Context, keys []string, signers []statem
 // rememberClaims checks the signatures of an answer about signers, which are
 // sorted, on all processors, and adds what they claim. Nobody else's claims are
 // kept: of others it is not known that all were told.
-func (r *reading) rememberClaims(a *log.Answers, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
+func (r *reading) rememberClaims(ctx context.Context, a *log.Answers, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	leaves := make(map[uint64]*checked)
 	var order []*checked
 	for _, key := range a.Keys {
@@ -150,7 +150,7 @@ func (r *reading) rememberClaims(a *log.Answers, signers []statement.KeyID, know
 			order = append(order, c)
 		}
 	}
-	r.check(order, known)
+	r.check(ctx, order, known)
 	for _, key := range a.Keys {
 		got := r.mem.claims[key]
 		have := make(map[uint64]bool, len(got.entries))
@@ -180,7 +180,7 @@ type checked struct {
 // Why a signature cannot be checked.
 const (
 	noKey  = "is published in no log of the policy, so its signatures cannot be checked"
-	noList = "signed other references than those in the store, of which only the digest is known"
+	noList = "signed other references than those in the store, and the list of them could not be had"
 )
 
 // verify decides about c with the key of its signer, and the lists of references
@@ -197,7 +197,24 @@ func (c *checked) verify(key statement.PublicKey, lists map[nix.Hash][]nix.Store
 	c.good = c.statement.VerifyWithReferences(key, refs) == nil
 }
 
-func (r *reading) check(order []*checked, known func(statement.KeyID) (statement.PublicKey, bool)) {
+// lister is a log that has lists of references as blobs; a *log.Client is one.
+type lister interface {
+	Blob(ctx context.Context, hash nix.Hash, limit int64) ([]byte, error)
+}
+
+// fetch decides about c with the list of references that the log has.
+func (c *checked) fetch(ctx context.Context, from lister, key statement.PublicKey) {
+	b := c.statement.Body.(*statement.CacheSig)
+	blob, err := from.Blob(ctx, *b.RefsDigest, statement.MaxBlob)
+	if err != nil {
+		return
+	}
+	refs, err := statement.ParsePathsBlob(b.StoreDir, blob)
+	c.unknown, c.good = "", err == nil && c.statement.VerifyWithReferences(key, refs) == nil
+}
+
+// check verifies the signatures of order.
+func (r *reading) check(ctx context.Context, order []*checked, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), len(order)) {
@@ -218,6 +235,9 @@ func (r *reading) check(order []*checked, known func(statement.KeyID) (statement
 	}
 	wg.Wait()
 	for _, c := range order {
+		if from, ok := r.log.(lister); ok && c.unknown == noList {
+			c.fetch(ctx, from, *c.statement.SignerKey)
+		}
 		switch {
 		case c.unknown != "":
 			r.unverified[c.statement.Signer] = c.unknown
@@ -290,7 +310,7 @@ func (w *wholeLog) add(e log.Entry, wanted map[string]bool) {
 
 // takeClaims is askClaims for a log that was read whole. Nothing of it is
 // remembered for later runs.
-func (r *reading) takeClaims(keys []string, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
+func (r *reading) takeClaims(ctx context.Context, keys []string, signers []statement.KeyID, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	r.mem = newMemory()
 	seen := make(map[*checked]bool)
 	var order []*checked
@@ -302,7 +322,7 @@ func (r *reading) takeClaims(keys []string, signers []statement.KeyID, known fun
 			}
 		}
 	}
-	r.check(order, known)
+	r.check(ctx, order, known)
 	for _, key := range keys {
 		var got remembered[record]
 		for _, c := range r.full.claims[key] {

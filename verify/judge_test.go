@@ -25,6 +25,7 @@ type verdictCase struct {
 	Name     string            `json:"name"`
 	Policy   []string          `json:"policy"`
 	Claims   []vectorClaim     `json:"claims"`
+	Output   bool              `json:"output"`
 	Open     map[string]string `json:"open"`
 	Verdict  string            `json:"verdict"`
 	Supports []string          `json:"supports"`
@@ -72,8 +73,11 @@ func (v vectorClaim) claim(t *testing.T, n int) Claim {
 		Key: statement.KeyID{v.By[0], byte(v.Key)}, Places: []Place{{Log: "main", Index: uint64(n)}},
 	}
 	copy(c.ID[:], fmt.Sprintf("%s %d", v.By, v.Statement))
-	if v.Class == "signed" {
+	switch v.Class {
+	case "signed":
 		c.Class = Signed
+	case "addressed":
+		c.Class = Addressed
 	}
 	what, which, _ := strings.Cut(v.Says, ":")
 	k, _ := strconv.Atoi(which)
@@ -96,7 +100,7 @@ func (v vectorClaim) claim(t *testing.T, n int) Claim {
 func (v verdictCase) parse(t *testing.T) Case {
 	t.Helper()
 	pol := parseIn(t, vectorDir, strings.Join(v.Policy, "\n")+"\n")
-	c := Case{Need: pol.Default, About: theFingerprint, Open: v.Open}
+	c := Case{Need: pol.Default, About: theFingerprint, Output: v.Output, Open: v.Open}
 	for i, cl := range v.Claims {
 		c.Claims = append(c.Claims, cl.claim(t, i))
 	}
@@ -155,7 +159,7 @@ func randomCase(r *rand.Rand) (Case, []*Operator) {
 		g.Members = append(members(ops[3:]), Member{Group: inner})
 	}
 	g.K = 1 + r.IntN(len(g.Members))
-	c := Case{Need: g, About: theFingerprint, Open: make(map[string]string)}
+	c := Case{Need: g, About: theFingerprint, Output: r.IntN(2) == 0, Open: make(map[string]string)}
 	for _, o := range ops[:len(ops)-1] {
 		for range r.IntN(3) {
 			c.Claims = append(c.Claims, randomClaim(r, o.Name))
@@ -168,7 +172,7 @@ func randomCase(r *rand.Rand) (Case, []*Operator) {
 }
 
 func randomClaim(r *rand.Rand, by string) Claim {
-	c := Claim{Operator: by, Class: Class(1 + r.IntN(2)), About: theFingerprint, Implementation: []string{"nix", "lix"}[r.IntN(2)]}
+	c := Claim{Operator: by, Class: Class(1 + r.IntN(3)), About: theFingerprint, Implementation: []string{"nix", "lix"}[r.IntN(2)]}
 	for i := range c.ID {
 		c.ID[i] = byte(r.Uint32())
 	}
@@ -254,7 +258,7 @@ func TestNoCompletionChangesAVerdictThatIsNotInconclusive(t *testing.T) {
 		if before.Verdict == Inconclusive {
 			continue
 		}
-		done := Case{Need: c.Need, About: c.About}
+		done := Case{Need: c.Need, About: c.About, Output: c.Output}
 		for _, cl := range c.Claims {
 			if _, open := c.Open[cl.Operator]; !open || r.IntN(2) == 0 {
 				done.Claims = append(done.Claims, cl)

@@ -47,7 +47,7 @@ func stanceOf(name string, own []Claim, c Case, agree agreement) stance {
 	var s stance
 	f := c.About
 	impls := make(map[string]bool)
-	agreed, stated, firm := false, false, false
+	stated := false // f, if not as an output
 	for _, cl := range own {
 		if cl.About != f {
 			continue
@@ -59,10 +59,10 @@ func stanceOf(name string, own []Claim, c Case, agree agreement) stance {
 		s.supports = true
 		s.classes[cl.Class] = true
 		if cl.Class != Addressed {
-			agreed = true
 			impls[cl.Implementation] = true
 		}
 	}
+	agreed, firm := s.supports, false
 	var differ []Claim
 	for _, cl := range own {
 		switch impl := cl.Implementation; {
