@@ -62,6 +62,8 @@ func newRootCmd(a *app) *cobra.Command {
 		newSubmitCmd(a),
 		newImportCmd(a),
 		newHookCmd(a),
+		newRebuildCmd(a),
+		newRebuilderCmd(a),
 		newDiffCmd(a),
 	)
 	cmdline.Polish(root)

@@ -85,33 +85,6 @@ func (s *drvs) check(p nix.StorePath) (*nix.Derivation, nix.Hash, error) {
 	return d, m.Hash, err
 }
 
-// closure returns p and every derivation that it depends on, in an order in which each comes
-// before what it depends on. One that is missing ends it with an error that matches fs.ErrNotExist.
-func (s *drvs) closure(roots []nix.StorePath) ([]nix.StorePath, error) {
-	seen := make(map[nix.StorePath]bool)
-	var all []nix.StorePath
-	todo := roots
-	for len(todo) > 0 {
-		var next []nix.StorePath
-		for _, p := range todo {
-			if seen[p] {
-				continue
-			}
-			seen[p] = true
-			d, err := s.load(p)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, p)
-			for _, in := range d.InputDrvs {
-				next = append(next, in.Path)
-			}
-		}
-		todo = next
-	}
-	return all, nil
-}
-
 // outputs returns the paths of the outputs of d, which is not content-addressed.
 func outputs(d *nix.Derivation) (map[string]nix.StorePath, error) {
 	paths := make(map[string]nix.StorePath, len(d.Outputs))
