@@ -169,9 +169,10 @@ func (r *run) plan(roots Roots) error {
 }
 
 func (r *run) work(ctx context.Context) error {
-	ctx, r.stop = context.WithCancelCause(ctx)
-	defer r.stop(nil)
-	g, ctx := errgroup.WithContext(ctx)
+	stopped, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r.stop = stop
+	g, ctx := errgroup.WithContext(stopped)
 	tasks, answers, items := make(chan task), make(chan answer, r.o.Jobs), make(chan send.Item, 1000)
 	for range r.o.Jobs {
 		g.Go(func() error {
@@ -191,5 +192,8 @@ func (r *run) work(ctx context.Context) error {
 		defer close(tasks)
 		return r.walk(ctx, tasks, answers, items)
 	})
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(stopped) // by the last answer of the log
 }

@@ -15,8 +15,11 @@ import (
 	"github.com/firn-log/firn/internal/nix"
 )
 
-// maxWindow bounds the memory of a decoder, in bytes; xz -9 asks for half.
-const maxWindow = 128 << 20
+// Bounds of the memory of a decoder, in bytes: what xz -9 and zstd --ultra ask for.
+const (
+	maxDictionary = 64 << 20
+	maxWindow     = 128 << 20
+)
 
 // ErrNar is matched when the content of a NAR is not what its narinfo says.
 var ErrNar = errors.New("the NAR is not what its narinfo says")
@@ -43,7 +46,7 @@ func (c *Client) OpenNar(ctx context.Context, info *nix.NarInfo) (io.ReadCloser,
 	case "none":
 		n.r = in
 	case "xz":
-		n.r, err = xz.NewReader(in, maxWindow)
+		n.r, err = xz.NewReader(in, maxDictionary)
 	case "zstd":
 		var d *zstd.Decoder
 		if d, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {

@@ -75,14 +75,19 @@ func OpenState(dir string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &State{
-		lock: lock, caches: make(map[[2]string]uint64), keys: make(map[keyRef]uint64), paths: make(map[string]uint64),
-		signed: make(map[[2]uint64][]signed), seen: make(map[[2]uint64]uint64),
-	}
+	s := newState()
+	s.lock = lock
 	if err := s.open(filepath.Join(dir, "journal")); err != nil {
 		return nil, errors.Join(err, lock.Unlock())
 	}
 	return s, nil
+}
+
+func newState() *State {
+	return &State{
+		caches: make(map[[2]string]uint64), keys: make(map[keyRef]uint64), paths: make(map[string]uint64),
+		signed: make(map[[2]uint64][]signed), seen: make(map[[2]uint64]uint64),
+	}
 }
 
 func (s *State) open(path string) error {
@@ -107,26 +112,12 @@ func (s *State) read(path string) error {
 	if err != nil {
 		return err
 	}
-	r := bufio.NewReaderSize(s.file, 1<<20)
-	head := make([]byte, len(magic))
-	n, err := io.ReadFull(r, head)
-	switch {
-	case string(head[:n]) != magic[:n]:
+	err = s.load(bufio.NewReaderSize(s.file, 1<<20))
+	if err == errRecord {
 		return fmt.Errorf("%s is not the journal of an import, or of a newer version", path)
-	case err != nil: // new, or a crash when it was
-		s.buf = append(s.buf, magic...)
-	default:
-		s.size = int64(len(magic))
-		for {
-			n, err := s.readOne(r)
-			if err == errRecord || err == io.EOF {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("reading %s: %w", path, err)
-			}
-			s.size += n
-		}
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	if s.Dropped = st.Size() - s.size; s.Dropped > 0 {
 		return s.file.Truncate(s.size)
@@ -134,10 +125,38 @@ func (s *State) read(path string) error {
 	return nil
 }
 
+// load takes the records of a journal into memory, up to the first that is none;
+// s.size is where that begins. It is errRecord if the journal begins as no other.
+func (s *State) load(r *bufio.Reader) error {
+	head := make([]byte, len(magic))
+	n, err := io.ReadFull(r, head)
+	if string(head[:n]) != magic[:n] {
+		return errRecord
+	}
+	if n < len(magic) { // new, or a crash when it was
+		s.buf = append(s.buf, magic...)
+		return shortRead(err)
+	}
+	for s.size = int64(n); err == nil; {
+		var got int64
+		got, err = s.readOne(r)
+		s.size += got
+	}
+	return shortRead(err)
+}
+
+// shortRead is what err is to a journal: its end, wherever that is, is none.
+func shortRead(err error) error {
+	if err == io.EOF || err == errRecord || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil
+	}
+	return err
+}
+
 func (s *State) readOne(r *bufio.Reader) (int64, error) {
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return 0, shortRead(err)
+		return 0, err
 	}
 	n := binary.BigEndian.Uint32(head[:])
 	if n > maxRecord {
@@ -145,7 +164,7 @@ func (s *State) readOne(r *bufio.Reader) (int64, error) {
 	}
 	body := make([]byte, n)
 	if _, err := io.ReadFull(r, body); err != nil {
-		return 0, shortRead(err)
+		return 0, err
 	}
 	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(head[4:]) {
 		return 0, errRecord
@@ -154,14 +173,10 @@ func (s *State) readOne(r *bufio.Reader) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return int64(8 + n), s.apply(rec)
-}
-
-func shortRead(err error) error {
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return errRecord
+	if err := s.apply(rec); err != nil {
+		return 0, err
 	}
-	return err
+	return int64(8 + n), nil
 }
 
 // apply takes a record into memory. One that speaks of what was not named before
