@@ -21,6 +21,7 @@ wanted=(
   strace:strace
   ip:iproute2
   curl:curl
+  systemd-analyze:systemd
 )
 
 missing=()

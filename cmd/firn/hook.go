@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/ingest/hook"
+	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/internal/durable"
 )
 
@@ -24,8 +25,15 @@ func newHookCmd(a *app) *cobra.Command {
 	return c
 }
 
+// Where things are on a machine with systemd and stock Nix.
+const (
+	defaultNixConf = "/etc/nix/nix.conf"
+	defaultSystemd = "/etc/systemd/system"
+)
+
 type hookFlags struct {
 	hook, nixConf, spool, systemd, user string
+	config                              string // of firn submit; "" for its default
 	dryRun                              bool
 }
 
@@ -52,9 +60,9 @@ does not protect you from them.`,
 	flags := c.Flags()
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only show what would be done")
 	flags.StringVar(&f.hook, "hook", "", "`PATH` of firn-hook (default: beside firn, or in $PATH)")
-	flags.StringVar(&f.nixConf, "nix-conf", "/etc/nix/nix.conf", "Nix's configuration `FILE`")
+	flags.StringVar(&f.nixConf, "nix-conf", defaultNixConf, "Nix's configuration `FILE`")
 	flags.StringVar(&f.spool, "spool", hook.DefaultSpool, "spool `FOLDER`")
-	flags.StringVar(&f.systemd, "systemd", "/etc/systemd/system", "`FOLDER` for the unit; \"\" for none")
+	flags.StringVar(&f.systemd, "systemd", defaultSystemd, "`FOLDER` for the unit; \"\" for none")
 	flags.StringVar(&f.user, "user", "firn-submit", "`USER` that firn submit runs as; its group can work on the spool")
 	return c
 }
@@ -95,11 +103,7 @@ func (a *app) hookInstall(f *hookFlags) error {
 			continue
 		}
 		if err := s.do(); err != nil {
-			hint := ""
-			if errors.Is(err, fs.ErrPermission) {
-				hint = "run it as root; --dry-run only shows what it would do"
-			}
-			return failf(exitFailed, hint, "to %s: %w", firstLineOf(s.what), err)
+			return stepFailure(s, err)
 		}
 		fmt.Fprintf(a.Stdout, "done: %s\n", s.what)
 	}
@@ -107,6 +111,19 @@ func (a *app) hookInstall(f *hookFlags) error {
 		a.nextSteps(f)
 	}
 	return nil
+}
+
+// stepFailure explains why a step could not be done.
+func stepFailure(s *step, err error) error {
+	var known *cmdline.Failure
+	if errors.As(err, &known) {
+		return err
+	}
+	hint := ""
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "run it as root; --dry-run only shows what it would do"
+	}
+	return failf(exitFailed, hint, "to %s: %w", firstLineOf(s.what), err)
 }
 
 func firstLineOf(s string) string {

@@ -80,7 +80,7 @@ func (f *hookFlags) unitStep() *step {
 	if err != nil {
 		self = "/usr/bin/firn"
 	}
-	unit := unitText(self, f.spool, f.user)
+	unit := unitText(self, f)
 	return &step{"write " + path + ":\n" + indent(unit), func() error { return durable.WriteFile(path, []byte(unit), 0o644) }}
 }
 
@@ -88,14 +88,18 @@ func indent(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n  ")
 }
 
-func unitText(firn, spool, user string) string {
+func unitText(firn string, f *hookFlags) string {
+	args := ""
+	if f.config != "" {
+		args = " --config " + f.config
+	}
 	return fmt.Sprintf(`[Unit]
 Description=Send builds to a firn log
 After=network-online.target
 Wants=network-online.target
 
 [Service]
-ExecStart=%s submit
+ExecStart=%s submit%s
 Environment=FIRN_SPOOL=%s XDG_STATE_HOME=/var/lib
 User=%s
 StateDirectory=firn
@@ -113,5 +117,5 @@ CapabilityBoundingSet=
 
 [Install]
 WantedBy=multi-user.target
-`, firn, spool, user, spool)
+`, firn, args, f.spool, f.user, f.spool)
 }
