@@ -183,9 +183,9 @@ func (s *Server) logs(w http.ResponseWriter) {
 
 const immutable = "public, max-age=604800, immutable"
 
-// treePath matches the names that a tlog-tiles tree has (c2sp.org/tlog-tiles):
-// nothing else of a mirror's folder is served.
-var treePath = regexp.MustCompile(`^(checkpoint|tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?)$`)
+// treePath matches the names that a tlog-tiles tree has (c2sp.org/tlog-tiles), and those of
+// lists of paths (spec/federation.md#lists): nothing else of a mirror's folder is served.
+var treePath = regexp.MustCompile(`^(checkpoint|v1/blob/[0-9a-f]{64}|tile/(entries|[0-9]|[1-5][0-9]|6[0-3])/(x[0-9]{3}/)*[0-9]{3}(\.p/[1-9][0-9]{0,2})?)$`)
 
 // tree serves the static tree of a mirror.
 func (s *Server) tree(w http.ResponseWriter, r *http.Request) {
@@ -212,6 +212,7 @@ func (s *Server) tree(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("Cache-Control", immutable)
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	if path == "checkpoint" {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-cache")

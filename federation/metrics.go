@@ -18,6 +18,7 @@ type Metrics struct {
 	operatorPeers *prometheus.GaugeVec
 	submissions   *prometheus.CounterVec
 	mirrored      *prometheus.GaugeVec
+	lists         *prometheus.GaugeVec
 	latest        *prometheus.GaugeVec
 	best          *prometheus.GaugeVec
 	pending       *prometheus.GaugeVec
@@ -42,12 +43,13 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		operatorPeers: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "firn_peer_operator_peers", Help: "Peers that an operator says it runs and that are followed."}, []string{"operator"}),
 		submissions:   counter("submissions_total", "Evidence that was sent to a log, by what came of it.", "origin", "outcome"),
 		mirrored:      gauge("mirrored_size", "Entries that the mirror of a log has."),
+		lists:         gauge("wanted_lists", "Lists of paths that entries in the mirror name and that nobody has served yet."),
 		latest:        gauge("latest_size", "Size of the largest verified tree."),
 		best:          gauge("best_size", "Size of the best cosigned checkpoint."),
 		pending:       gauge("unproven", "Checkpoints that wait for tiles that prove them."),
 	}
 	if r != nil {
-		r.MustRegister(m.operatorReads, m.operatorPeers, m.submissions, m.offers, m.wrong, m.clocks, m.found, m.polls, m.feeds, m.mirrored, m.latest, m.best, m.pending)
+		r.MustRegister(m.operatorReads, m.operatorPeers, m.submissions, m.offers, m.wrong, m.clocks, m.found, m.polls, m.feeds, m.mirrored, m.lists, m.latest, m.best, m.pending)
 	}
 	return m
 }

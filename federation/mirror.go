@@ -29,8 +29,10 @@ type MirrorOptions struct {
 // written after everything below it is durable: whatever is killed, what the tree
 // shows is whole. It goes on serving when the log is gone.
 type Mirror struct {
-	o     MirrorOptions
-	fetch fetcher
+	o         MirrorOptions
+	fetch     fetcher
+	listFetch fetcher // of lists of paths, which may be longer than tiles
+	lists     lists
 
 	mu   sync.Mutex // guards what follows
 	have *signed    // the checkpoint in Dir
@@ -58,7 +60,8 @@ func NewMirror(ctx context.Context, o MirrorOptions) (*Mirror, error) {
 	for i, u := range o.URLs {
 		o.URLs[i] = strings.TrimSuffix(u, "/") + "/"
 	}
-	m := &Mirror{o: o, fetch: fetcher{o.Hub.o.HTTP, o.Hub.o.Timeout}, opened: make(map[string]bool)}
+	m := &Mirror{o: o, fetch: fetcher{o.Hub.o.HTTP, o.Hub.o.Timeout}, listFetch: fetcher{o.Hub.o.HTTP, 6 * o.Hub.o.Timeout}, opened: make(map[string]bool)}
+	m.lists.m = m
 	if err := durable.MkdirAll(o.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("mirror of %s: %w", o.Origin, err)
 	}
@@ -67,6 +70,9 @@ func NewMirror(ctx context.Context, o MirrorOptions) (*Mirror, error) {
 	}
 	note, err := os.ReadFile(filepath.Join(o.Dir, "checkpoint"))
 	if errors.Is(err, fs.ErrNotExist) {
+		if err := m.lists.open(); err != nil {
+			return nil, fmt.Errorf("mirror of %s: %w", o.Origin, err)
+		}
 		return m, nil
 	}
 	if err != nil {
@@ -78,6 +84,9 @@ func NewMirror(ctx context.Context, o MirrorOptions) (*Mirror, error) {
 	}
 	if m.have.head.Origin != o.Origin {
 		return nil, fmt.Errorf("mirror of %s: the folder holds %s", o.Origin, m.have)
+	}
+	if err := m.lists.open(); err != nil {
+		return nil, fmt.Errorf("mirror of %s: %w", o.Origin, err)
 	}
 	if _, err := o.Hub.Offer(ctx, note, "mirror in "+o.Dir); err != nil {
 		o.Hub.o.Logger.Warn("what the mirror holds", "origin", o.Origin, "error", err)
@@ -120,10 +129,23 @@ func (m *Mirror) Run(ctx context.Context) {
 			continue
 		}
 		pause = minPause
-		select {
-		case <-changed:
-		case <-ctx.Done():
+		if err := m.PullLists(ctx); err != nil && ctx.Err() == nil {
+			m.o.Hub.o.Logger.Warn("mirroring", "origin", m.o.Origin, "error", err)
 		}
+		m.await(ctx, changed)
+	}
+}
+
+// await returns when there is a newer checkpoint, or a list is to be asked for again.
+func (m *Mirror) await(ctx context.Context, changed <-chan struct{}) {
+	if at, any := m.lists.next(); any {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, max(at.Sub(m.o.Hub.o.Now()), minPause))
+		defer cancel()
+	}
+	select {
+	case <-changed:
+	case <-ctx.Done():
 	}
 }
 

@@ -36,6 +36,9 @@ that there is.`,
 				return restoreFailure(args[0], err)
 			}
 			fmt.Fprintf(a.Stdout, "%s: %d entries restored\n", res.Origin, res.Size)
+			if res.Lists+res.MissingLists > 0 {
+				fmt.Fprintf(a.Stdout, "%d lists of paths restored, %d not found at the mirror\n", res.Lists, res.MissingLists)
+			}
 			next := "all witnesses must answer before it signs"
 			if !res.Witnesses {
 				next = "without witnesses nobody can say whether this is the newest copy, so it starts only with --no-witness-check"

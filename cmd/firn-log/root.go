@@ -36,7 +36,7 @@ func newRootCmd(a *app) *cobra.Command {
 	}
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	root.AddCommand(newInitCmd(a), newServeCmd(a), newVKeyCmd(a), newFreezeCmd(a), newResetIndexCmd(a), newRestoreCmd(a))
+	root.AddCommand(newInitCmd(a), newServeCmd(a), newVKeyCmd(a), newFreezeCmd(a), newResetIndexCmd(a), newRestoreCmd(a), newBlobsCmd(a))
 	cmdline.Polish(root)
 	return root
 }

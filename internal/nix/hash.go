@@ -22,6 +22,15 @@ func (h Hash) String() string { return "sha256:" + EncodeBase32(h[:]) }
 // Hex returns 64 lower-case hexadecimal digits, without a prefix.
 func (h Hash) Hex() string { return hex.EncodeToString(h[:]) }
 
+// ParseHex reads what Hex writes: 64 lower-case hexadecimal digits and nothing else.
+func ParseHex(s string) (h Hash, err error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(h) || strings.ToLower(s) != s {
+		return h, fmt.Errorf("%w: %q is not a SHA-256 in 64 lower-case hexadecimal digits", ErrHash, clip(s))
+	}
+	return Hash(b), nil
+}
+
 // IsZero reports whether h is all zero, which stands for "none".
 func (h Hash) IsZero() bool { return h == Hash{} }
 

@@ -91,14 +91,18 @@ func (l *testLog) holds(blob []byte) bool {
 func newBlobLog(t *testing.T, change func(*Config)) (*testLog, *sample.Operator) {
 	t.Helper()
 	l := newQuickLog(t, func(c *Config) {
-		c.Blobs.Enabled = true
-		c.Admission.CacheKeys = []string{sample.CacheKey("cache.example-1")}
-		c.Admission.Mode = statement.ModeOpen
+		takesBlobs(c)
 		if change != nil {
 			change(c)
 		}
 	})
 	return l, l.operator("alice")
+}
+
+func takesBlobs(c *Config) {
+	c.Blobs.Enabled = true
+	c.Admission.CacheKeys = []string{sample.CacheKey("cache.example-1")}
+	c.Admission.Mode = statement.ModeOpen
 }
 
 var (
@@ -647,4 +651,47 @@ func blobClient(t *testing.T, l *testLog) *log.Client {
 	t.Helper()
 	pol := want(policy.Parse([]byte("log " + l.VKey() + "\nquorum none\n")))(t)
 	return want(log.NewClient(l.http.URL, pol, log.Options{}))(t)
+}
+
+// Lists come back with the tree; what the mirror has not got is said and stops nothing.
+func TestRestoredLogHasItsLists(t *testing.T) {
+	t.Parallel()
+	l := newTestLog(t, takesBlobs)
+	alice := l.operator("alice")
+	sig, list := sample.CacheSigByDigest("cache.example-1", 1)
+	other, lost := sample.CacheSigByDigest("cache.example-1", 2)
+	l.mustPut(statusAccepted, sig, list)
+	l.mustPut(statusAccepted, other, lost)
+	l.mustPut(statusAccepted, alice.Claim(sample.Failed(1, drvText, logText)), logText)
+	l.settle()
+	l.close()
+	mirror := mirrorOf(t, l.dir)
+	file := filepath.Join(mirror, filepath.FromSlash(log.BlobPath(sha256.Sum256(list))))
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, list, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	r := &testLog{t: t, dir: backupOf(t, l.dir), o: Options{NoWitnessCheck: true}}
+	res := want(Restore(t.Context(), r.dir, mirror, nil))(t)
+	if res.Lists != 1 || res.MissingLists != 1 {
+		t.Errorf("%+v", res)
+	}
+	r.open()
+	defer r.close()
+	if !r.holds(list) || r.holds(lost) || r.holds(logText) {
+		t.Error("the list of the mirror is to be held, and nothing else")
+	}
+	r.mustPut(statusDuplicate, other, lost)
+	if !r.holds(lost) {
+		t.Error("a list that was lost may come again")
+	}
+	// A mirror with something else under the name of a list is refused.
+	if err := os.WriteFile(file, lost, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(t.Context(), backupOf(t, l.dir), mirror, nil); err == nil || !strings.Contains(err.Error(), "serves something else") {
+		t.Errorf("another list: %v", err)
+	}
 }

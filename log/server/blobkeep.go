@@ -136,7 +136,7 @@ func (s *Server) keepBlobs(put *blobs.Put) {
 // getBlob answers GET /v1/blob/<sha256>. Blobs come from anybody, so they are served as
 // bytes that no browser shows or runs.
 func (s *Server) getBlob(w http.ResponseWriter, r *http.Request) error {
-	hash, err := blobs.ParseHash(r.PathValue("hash"))
+	hash, err := nix.ParseHex(r.PathValue("hash"))
 	if err != nil {
 		return &httpError{http.StatusNotFound, "no-such-blob", "the name of a blob is its SHA-256 in 64 lower-case hexadecimal digits", 0}
 	}

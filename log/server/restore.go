@@ -18,9 +18,12 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/place"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/log/server/blobs"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // restoringName is the folder in which a tree is put together; what an interrupted
@@ -37,6 +40,8 @@ type Restored struct {
 	Size   uint64 // entries
 	// Witnesses is whether there are witnesses that can say if this is the newest copy.
 	Witnesses bool
+	// Lists of paths that entries name, restored and not found at the mirror.
+	Lists, MissingLists int
 }
 
 // Restore makes a log of a directory that holds its configuration and its key, and
@@ -67,10 +72,11 @@ func Restore(ctx context.Context, dir, mirror string, progress func(done, total 
 	if err := s.mustContinueRecord(ctx, c, cp); err != nil {
 		return nil, err
 	}
-	if err := s.putTogether(ctx, c, cp, progress); err != nil {
+	res := &Restored{Origin: s.config.Origin, Size: cp.Size, Witnesses: s.canAsk()}
+	if err := s.putTogether(ctx, c, cp, res, progress); err != nil {
 		return nil, fmt.Errorf("copying the mirror %s: %w", mirror, err)
 	}
-	return &Restored{Origin: s.config.Origin, Size: cp.Size, Witnesses: s.canAsk()}, nil
+	return res, nil
 }
 
 // mustHaveNoTree refuses a directory with a tree in it: trees are not merged.
@@ -174,12 +180,15 @@ func mustContinue(ctx context.Context, c *log.Client, cp *log.Checkpoint, who st
 
 // putTogether copies the tree and writes what the log needs beside it. The record comes
 // before the tree: whatever is killed, a directory that is not whole does not start.
-func (s *Server) putTogether(ctx context.Context, c *log.Client, cp *log.Checkpoint, progress func(done, total uint64)) error {
+func (s *Server) putTogether(ctx context.Context, c *log.Client, cp *log.Checkpoint, res *Restored, progress func(done, total uint64)) error {
 	part := s.path(restoringName)
 	if err := os.RemoveAll(part); err != nil {
 		return err
 	}
 	if err := c.Copy(ctx, cp, part, progress); err != nil {
+		return errors.Join(err, os.RemoveAll(part))
+	}
+	if err := s.restoreLists(ctx, c, cp, part, res); err != nil {
 		return errors.Join(err, os.RemoveAll(part))
 	}
 	state, err := json.Marshal(struct { // as Tessera v1.0.4 reads it
@@ -212,4 +221,46 @@ func (s *Server) putTogether(ctx context.Context, c *log.Client, cp *log.Checkpo
 		return err
 	}
 	return durable.WriteFile(s.path(filepath.Join(publicName, checkpointName)), cp.Note, 0o644)
+}
+
+// restoreLists fetches the lists of paths that the entries of the tree in part name. What
+// the mirror has not got is counted: the log goes on without.
+func (s *Server) restoreLists(ctx context.Context, c *log.Client, cp *log.Checkpoint, part string, res *Restored) error {
+	part, err := filepath.Abs(part)
+	if err != nil {
+		return err
+	}
+	here, err := log.NewClient((&url.URL{Scheme: "file", Path: part}).String(), c.Policy(), log.Options{})
+	if err != nil {
+		return err
+	}
+	seen := make(map[nix.Hash]bool)
+	for e, err := range here.Entries(ctx, cp, 0, cp.Size) {
+		if err != nil {
+			return err
+		}
+		st, err := statement.Parse(e.Leaf)
+		if err != nil {
+			continue
+		}
+		for _, b := range statement.Blobs(st.Body) {
+			if !isList(b.Class) || seen[b.Hash] {
+				continue
+			}
+			seen[b.Hash] = true
+			list, err := c.Blob(ctx, b.Hash, statement.MaxBlob)
+			switch {
+			case errors.Is(err, log.ErrNotFound):
+				res.MissingLists++
+				continue
+			case err != nil:
+				return err
+			}
+			if err := blobs.KeepList(s.path(blobsName), list); err != nil {
+				return fmt.Errorf("the list %s: %w", b.Hash.Hex(), err)
+			}
+			res.Lists++
+		}
+	}
+	return nil
 }

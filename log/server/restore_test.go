@@ -111,10 +111,10 @@ func TestRestoredLogGoesOn(t *testing.T) {
 		if f, err := c.Fsck(t.Context(), nil); err != nil || len(f.Faults) != 0 {
 			t.Errorf("%s: %+v, %v", name, f, err)
 		}
+		r.close() // a log that runs has temporary files
 		if stray, err := log.StrayFiles(filepath.Join(dir, publicName)); err != nil || len(stray) != 0 {
 			t.Errorf("%s: %v, %v", name, stray, err)
 		}
-		r.close()
 	}
 }
 

@@ -9,14 +9,12 @@
 package blobs
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -195,9 +193,9 @@ func List(root string) ([]Info, error) {
 			return nil, fmt.Errorf("reading the folder of blobs: %w", err)
 		}
 		for _, e := range entries {
-			hash, ok := parseName(e.Name())
+			hash, bad := nix.ParseHex(e.Name())
 			st, err := e.Info()
-			if !ok || err != nil || !st.Mode().IsRegular() {
+			if bad != nil || err != nil || !st.Mode().IsRegular() {
 				continue // not ours, or just deleted
 			}
 			all = append(all, Info{hash, st.Size(), st.ModTime(), name == listsName})
@@ -205,24 +203,6 @@ func List(root string) ([]Info, error) {
 	}
 	slices.SortStableFunc(all, func(a, b Info) int { return a.Taken.Compare(b.Taken) })
 	return all, nil
-}
-
-// parseName reads the name of a blob: 64 lower-case hexadecimal digits.
-func parseName(s string) (h nix.Hash, ok bool) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(h) || strings.ToLower(s) != s {
-		return h, false
-	}
-	return nix.Hash(b), true
-}
-
-// ParseHash reads the name of a blob as people and URLs write it.
-func ParseHash(s string) (nix.Hash, error) {
-	h, ok := parseName(s)
-	if !ok {
-		return h, fmt.Errorf("%q is not a SHA-256 in 64 lower-case hexadecimal digits", s[:min(len(s), 80)])
-	}
-	return h, nil
 }
 
 // A KeptError says that a list was to be deleted.

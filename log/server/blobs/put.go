@@ -161,8 +161,8 @@ func (d *Dir) keep(dir string) error {
 	touched := make(map[string]bool)
 	for _, e := range entries {
 		hex, place, _ := strings.Cut(e.Name(), ".")
-		hash, ok := parseName(hex)
-		if !ok || place != listsName && place != restName {
+		hash, err := nix.ParseHex(hex)
+		if err != nil || place != listsName && place != restName {
 			continue // it was cut off
 		}
 		if err := d.place(hash, filepath.Join(dir, e.Name()), place); err != nil {
