@@ -17,15 +17,18 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/firn-log/firn/ingest/rebuild"
 )
 
 func main() {
+	rebuild.Inside()
 	bin := flag.String("bin", "bin", "folder with the programs")
 	rekor := flag.String("rekor", "", "Rekor's POSIX server, measured beside firn-log; empty leaves it out")
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
 	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
 	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
-	only := flag.String("only", "", "run only this part: submit, verify, hash, diff, hook, witness, witnessed, gossip, proven, index or import; writes no file")
+	only := flag.String("only", "", "run only this part: submit, verify, hash, diff, hook, rebuild, witness, witnessed, gossip, proven, index or import; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -67,6 +70,7 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"diff", func() ([]row, error) { return benchDiff(ctx, dir) }},
 		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},
+		{"rebuild", func() ([]row, error) { return benchRebuild(ctx, dir) }},
 		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, peer.litewitness, cal) }},
 		{"witnessed", func() ([]row, error) { return benchWitnessed(ctx, dir, bin) }},
 		{"gossip", func() ([]row, error) { return benchGossip(ctx, dir) }},

@@ -11,10 +11,11 @@ import (
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
+	"github.com/firn-log/firn/verify/closure"
 )
 
 // Select returns the derivations of what names name: a derivation itself, or those of
-// every path in the closure of any other path, as the store recorded them. Naming
+// every path in the closure of any other path, or of what a link leads to, as the store recorded them. Naming
 // something is an evaluation of one's own. without are the paths of those closures whose
 // derivation is not in the store; sources are not among them.
 func (r *Rebuilder) Select(ctx context.Context, names []string) (drvs, without []nix.StorePath, err error) {
@@ -26,7 +27,7 @@ func (r *Rebuilder) Select(ctx context.Context, names []string) (drvs, without [
 		}
 	}
 	for _, name := range names {
-		p, err := nix.DefaultStoreDir.Parse(name)
+		p, err := closure.Resolve(r.conf.Store, nix.DefaultStoreDir, name)
 		if err != nil {
 			return nil, nil, err
 		}

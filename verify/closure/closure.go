@@ -101,20 +101,25 @@ func (s *Store) Subjects(ctx context.Context, args []string) ([]verify.Subject, 
 // ErrNotInStore says that an argument names nothing in the store.
 var ErrNotInStore = errors.New("not in the Nix store")
 
-// resolve follows links until they enter the store, whether or not the store
-// is where its paths say it is.
 func (s *Store) resolve(arg string) (nix.StorePath, error) {
-	dir := string(s.Source.StoreDir())
-	physical := filepath.Join(s.Root, dir)
+	return Resolve(s.Root, s.Source.StoreDir(), arg)
+}
+
+// Resolve follows links from arg until they enter the store dir, whether or not that
+// is where its paths say it is: root is that of a private store, or "". What does not
+// lead into it is an error matching ErrNotInStore.
+func Resolve(root string, store nix.StoreDir, arg string) (nix.StorePath, error) {
+	dir := string(store)
+	physical := filepath.Join(root, dir)
 	at, err := filepath.Abs(arg)
 	if err != nil {
 		return nix.StorePath{}, err
 	}
 	for range 40 {
-		for _, store := range []string{dir, physical} {
-			if rest, ok := strings.CutPrefix(at, store+"/"); ok {
+		for _, folder := range []string{dir, physical} {
+			if rest, ok := strings.CutPrefix(at, folder+"/"); ok {
 				base, _, _ := strings.Cut(rest, "/")
-				p, err := s.Source.StoreDir().FromBase(base)
+				p, err := store.FromBase(base)
 				if err != nil {
 					return p, fmt.Errorf("%s: %w", arg, err)
 				}
