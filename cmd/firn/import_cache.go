@@ -207,7 +207,7 @@ func rootOf(arg string) (nix.StorePath, error) {
 			return p, nil
 		}
 	}
-	return p, err
+	return p, fmt.Errorf("%q is neither a store path nor a link to one", arg)
 }
 
 // importOne imports one cache once. The summary is nil if nothing was begun.

@@ -126,6 +126,7 @@ type sent struct {
 	of    *pending
 	claim *claim // nil for an observed statement
 	body  *statement.Statement
+	blobs [][]byte // that it names
 	as    signed
 }
 

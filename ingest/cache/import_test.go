@@ -423,20 +423,6 @@ func TestFolderIsListed(t *testing.T) {
 	}
 }
 
-func TestReferencesThatFitInNoStatementAreSetAside(t *testing.T) {
-	f := newFakeCache(t)
-	var refs []string
-	for i := range 1500 {
-		refs = append(refs, strings.Repeat("x", 1+i%9)+"-"+strings.Repeat("y", 1+i/9))
-	}
-	f.put(narInfo(t, "app", refs, mine))
-	w := newWorld(t)
-	sum := w.must(f.open(t), Options{}, "app")
-	if sum.Troubles[SetAside] != 1 || sum.Troubles[Missing] != 1500 || len(sum.Problems) != 1+maxProblems {
-		t.Errorf("%+v", sum.Troubles)
-	}
-}
-
 func TestKeysAreReadStrictly(t *testing.T) {
 	good := mine.Public().String()
 	for _, bad := range []string{"", "nothing", "x:AAAA", "a/b" + strings.TrimPrefix(good, mine.Name)} {

@@ -155,7 +155,7 @@ func (r *run) take(ctx context.Context, a answer, items chan<- send.Item) error 
 	r.mu.Unlock()
 	for _, s := range list {
 		select {
-		case items <- send.Item{Leaf: s.body.Leaf(), Of: s}:
+		case items <- send.Item{Leaf: s.body.Leaf(), Blobs: s.blobs, Of: s}:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -240,15 +240,13 @@ func (r *run) statements(a *answer, p *pending) []*sent {
 				break
 			}
 		}
-		if c.statement.Body.(*statement.CacheSig).RefsDigest != nil {
-			p.good = false
-			r.problem(Problem{SetAside, a.info.Path.String(), fmt.Sprintf("its %d references do not fit in a statement", len(a.info.References))})
-			continue
-		}
 		if r.refused[c.key] {
 			p.good = false
 			r.problem(Problem{SetAside, a.info.Path.String(), "the log takes no statement by " + c.key.name})
 			continue
+		}
+		if c.statement.Body.(*statement.CacheSig).RefsDigest != nil {
+			s.blobs = [][]byte{statement.PathsBlob(a.info.References)}
 		}
 		list = append(list, s)
 	}

@@ -16,6 +16,8 @@ import (
 // Item is one leaf to send.
 type Item struct {
 	Leaf []byte
+	// Blobs that the leaf names. A leaf with blobs is sent in a request of its own.
+	Blobs [][]byte
 	// Of is the caller's, for its report.
 	Of any
 }
@@ -134,7 +136,7 @@ func (c *collector) add(item Item) error {
 	if n == 2 || n-2 > statement.MaxLargeLeaf {
 		return fmt.Errorf("a leaf of %d bytes", n-2)
 	}
-	if len(c.batch) == log.MaxSubmitLeaves || c.bytes+n > log.MaxSubmitBytes {
+	if len(c.batch) == log.MaxSubmitLeaves || c.bytes+n > log.MaxSubmitBytes || len(c.batch) > 0 && (item.Blobs != nil || c.batch[0].Blobs != nil) {
 		c.over = &item
 		return nil
 	}
@@ -163,7 +165,13 @@ func (l *Log) persist(ctx context.Context, batch []Item, wait time.Duration) (*l
 	var back Backoff
 	start := time.Now()
 	for {
-		res, err := l.Submit(ctx, leaves, wait)
+		var res *log.SubmitResult
+		var err error
+		if blobs := batch[0].Blobs; blobs != nil {
+			res, err = l.SubmitWithBlobs(ctx, leaves[0], blobs, wait)
+		} else {
+			res, err = l.Submit(ctx, leaves, wait)
+		}
 		if err == nil {
 			return res, nil
 		}
