@@ -50,7 +50,7 @@ func (d StoreDir) Validate() error {
 func (d StoreDir) Parse(s string) (StorePath, error) {
 	base, ok := strings.CutPrefix(s, string(d)+"/")
 	if !ok {
-		return StorePath{}, fmt.Errorf("%w: %q is not in %s", ErrStorePath, clip(s), d)
+		return StorePath{}, fmt.Errorf("%w: %q is not in %q", ErrStorePath, clip(s), d)
 	}
 	return d.FromBase(base)
 }

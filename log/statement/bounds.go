@@ -110,7 +110,7 @@ func (c *checker) full(field string, dir nix.StoreDir, s string) nix.StorePath {
 // sortedPaths requires paths in dir, strictly ascending.
 func (c *checker) sortedPaths(field string, dir nix.StoreDir, paths []nix.StorePath) {
 	for i, p := range paths {
-		c.require(p.Dir() == dir, "%s: %s is not in %s", field, p, dir)
+		c.require(p.Dir() == dir, "%s: %s is not in %q", field, p, dir)
 		c.require(i == 0 || paths[i-1].Compare(p) < 0, "%s are not sorted, or one repeats: %s", field, p.Base())
 	}
 }

@@ -222,6 +222,10 @@ func rejectRealisation(r *rejecter) {
 		return deps
 	}
 	c("deps-257", CodeBadValue, "more than 256", func(_, b anyMap) { b[uint64(7)] = many(257) })
+	var nine []any
+	for _, s := range signed(sampleRealisation(), strings.Fields("a b c d e f g")...).NixSigs {
+		nine = append(nine, anyMap{uint64(1): s.KeyName, uint64(2): s.Key[:], uint64(3): s.Sig[:], uint64(4): s.Form})
+	}
 	sig := func(b anyMap) anyMap { return b[uint64(8)].([]any)[0].(anyMap) }
 	c("sig-63", CodeBadShape, "", func(_, b anyMap) { sig(b)[uint64(3)] = make([]byte, 63) })
 	c("sig-key-31", CodeBadShape, "", func(_, b anyMap) { sig(b)[uint64(2)] = make([]byte, 31) })
@@ -231,7 +235,7 @@ func rejectRealisation(r *rejecter) {
 	c("sig-form-2", CodeBadValue, "a signature about a derivation, of what is named by its hash modulo", func(_, b anyMap) { sig(b)[uint64(4)] = 2 })
 	c("sigs-unsorted", CodeBadValue, "", func(_, b anyMap) { slices.Reverse(b[uint64(8)].([]any)) })
 	c("sigs-twice", CodeBadValue, "", func(_, b anyMap) { b[uint64(8)] = []any{sig(b), sig(b)} })
-	c("sigs-9", CodeBadValue, "more than 8", func(_, b anyMap) { b[uint64(8)] = slices.Repeat([]any{sig(b)}, 9) })
+	c("sigs-9", CodeBadValue, "more than 8", func(_, b anyMap) { b[uint64(8)] = nine })
 	c("unknown-field", CodeBadShape, "", func(_, b anyMap) { b[uint64(9)] = 1 })
 	c("for", CodeBadValue, "nobody makes it for somebody else", func(p, _ anyMap) { p[uint64(4)] = "bob" })
 	d := func(name, code, comment string, change func(b anyMap)) {
@@ -241,6 +245,7 @@ func rejectRealisation(r *rejecter) {
 	d("not-a-drv", CodeBadValue, "", func(b anyMap) { b[uint64(3)] = storePath("hello-2.12").String() })
 	d("elsewhere", CodeBadValue, "", func(b anyMap) { b[uint64(3)] = "/gnu/store/" + storePath("hello-2.12.drv").Base() })
 	d("renamed", CodePath, "a derivation of another name has outputs of other names", func(b anyMap) { b[uint64(3)] = storePath("hello-2.13.drv").String() })
+	d("sig-form-3", CodeBadValue, "", func(b anyMap) { sig(b)[uint64(4)] = 3 })
 	d("sig-form-1", CodeBadValue, "", func(b anyMap) { sig(b)[uint64(4)] = 1 })
 	d("dep", CodeBadValue, "a signature about a derivation covers no dependencies", func(b anyMap) {
 		b[uint64(7)] = []any{anyMap{uint64(2): storePath("glibc-2.40.drv").String(), uint64(3): "out", uint64(4): storePath("glibc-2.40").Base()}}
