@@ -226,7 +226,11 @@ func Delete(root string, hash nix.Hash) error {
 	if list {
 		return &KeptError{hash}
 	}
-	if err := durable.WriteFile(filepath.Join(root, deletedName, hash.Hex()), nil, 0o644); err != nil {
+	err = durable.MkdirAll(filepath.Join(root, deletedName), 0o755)
+	if err == nil {
+		err = durable.WriteFile(filepath.Join(root, deletedName, hash.Hex()), nil, 0o644)
+	}
+	if err != nil {
 		return fmt.Errorf("deleting a blob: %w", err)
 	}
 	return remove(root, hash)

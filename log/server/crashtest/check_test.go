@@ -39,7 +39,7 @@ func checkAcks(t *testing.T, p *process, acks []ack) {
 
 var (
 	publicTile = regexp.MustCompile(`^(entries|[0-7])/(x[0-9]{3}/)*[0-9]{3}(\.p/[0-9]{1,3})?$`)
-	publicFile = regexp.MustCompile(`^(checkpoint|tile)$`)
+	publicFile = regexp.MustCompile(`^(checkpoint|tile|v1/blob)$`)
 )
 
 // checkFolders looks for stray files in the public tree of a log that is not
