@@ -50,6 +50,7 @@ the state folder.
 		newLogAuditCmd(a, f),
 		newLogFsckCmd(a, f),
 		newLogForgetCmd(a, f),
+		newLogBlobCmd(a, f),
 	)
 	return c
 }
