@@ -20,6 +20,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"math/big"
+	"sync/atomic"
 )
 
 // Errors of CheckPublicKey. ErrKey is what all of them wrap.
@@ -60,10 +61,23 @@ func CheckPublicKey(pub []byte) error {
 	if err := checkEncoding(pub); err != nil {
 		return err
 	}
-	if !onCurve(pub) {
-		return ErrNotOnCurve
+	if slot := &good[pub[0]]; !isIn(slot, pub) {
+		if !onCurve(pub) {
+			return ErrNotOnCurve
+		}
+		key := [32]byte(pub)
+		slot.Store(&key)
 	}
 	return nil
+}
+
+// good holds keys that were found to be points, the last of each first byte: a log
+// and its readers check one key of a cache or builder for thousands of statements.
+var good [256]atomic.Pointer[[32]byte]
+
+func isIn(slot *atomic.Pointer[[32]byte], pub []byte) bool {
+	key := slot.Load()
+	return key != nil && *key == [32]byte(pub)
 }
 
 // checkEncoding refuses 32 bytes that are not the canonical encoding of a y

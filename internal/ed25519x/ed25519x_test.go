@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -348,3 +349,30 @@ func TestVectors(t *testing.T) {
 }
 
 var update = flag.Bool("update", false, "write spec/vectors/nix/ed25519.json")
+
+// A key that was found good says nothing about another one.
+func TestGoodKeyVouchesForNoOther(t *testing.T) {
+	pub, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	points := 0
+	for i := range 64 {
+		if err := CheckPublicKey(pub); err != nil {
+			t.Fatal(err)
+		}
+		other := slices.Clone(pub)
+		other[9] ^= byte(1 << (i % 8))
+		other[10] ^= byte(1 << (i / 8))
+		err := CheckPublicKey(other)
+		if (err == nil) != onCurve(other) {
+			t.Errorf("%x: %v", other, err)
+		}
+		if err == nil {
+			points++
+		}
+	}
+	if points == 0 || points == 64 {
+		t.Errorf("%d of 64 are points, so the test shows nothing", points)
+	}
+}
