@@ -16,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -130,7 +129,7 @@ func benchImport(ctx context.Context, dir, bin string, cal calibration) ([]row, 
 	return []row{
 		{
 			what:  fmt.Sprintf("import of %s signed narinfos from an HTTP cache into a log", count(importPaths)),
-			value: fmt.Sprintf("%s/s, %.1f s, %.0f MiB", count(perSecond), first.elapsed.Seconds(), float64(first.memory)/(1<<20)), target: fmt.Sprintf("≥ %s/s", count(target)),
+			value: fmt.Sprintf("%s/s, %.1f s", count(perSecond), first.elapsed.Seconds()), target: fmt.Sprintf("≥ %s/s", count(target)),
 			fraction: fmt.Sprintf("%.2f of ed25519 verify, %.2f of the limit below", perSecond/cal.verifyPerSecond, perSecond/limit), met: perSecond >= target,
 		},
 		{what: "limit: the same narinfos fetched and verified, without a log", value: count(limit) + "/s"},
@@ -147,7 +146,6 @@ type imported struct {
 	Known, Fetched, Accepted, Duplicates int
 
 	elapsed time.Duration
-	memory  int64 // bytes at most
 }
 
 func runImport(ctx context.Context, dir, bin, url string, l *testLog, made *madeCache) (*imported, error) {
@@ -163,7 +161,7 @@ func runImport(ctx context.Context, dir, bin, url string, l *testLog, made *made
 	if err != nil {
 		return nil, fmt.Errorf("firn import: %w: %s", err, out)
 	}
-	r := &imported{elapsed: time.Since(begin), memory: maxMemory(cmd)}
+	r := &imported{elapsed: time.Since(begin)}
 	return r, json.Unmarshal(out, r)
 }
 
@@ -191,13 +189,4 @@ func fetchAlone(ctx context.Context, url string, made *madeCache) (time.Duration
 	}
 	err = g.Wait()
 	return time.Since(begin), err
-}
-
-// maxMemory returns the resident memory of a process that has ended, in bytes at
-// most.
-func maxMemory(cmd *exec.Cmd) int64 {
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		return u.Maxrss << 10
-	}
-	return 0
 }
