@@ -95,6 +95,9 @@ func TestPutKilledAnywhereIsSentExactlyOnce(t *testing.T) {
 				t.Errorf("died at %d: again: %v", at, err)
 			}
 			w.once(w.options())
+			if err := Put(w.conf.Spool, nameOf(1), payload); err != nil || s.exists(unsignedDir, nameOf(1)) {
+				t.Errorf("died at %d: after it was sent it is put again: %v", at, err)
+			}
 		}
 		if got := w.loggedAny(); len(got) != 1 || !bytes.Equal(got[0].Payload, payload) {
 			t.Errorf("died at %d: the log has %d statements", at, len(got))
