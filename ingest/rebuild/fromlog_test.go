@@ -271,6 +271,7 @@ func TestDerivationsComeFromBlobsAndAreChecked(t *testing.T) {
 	s := newDrvStore(t, root)
 	lib := s.add("lib")
 	app, bad := s.add("app", lib), s.add("bad")
+	twin := s.add("bad", lib) // of the same name
 	s.write(lib)
 	v := newVouching(t)
 	v.operator("alice")
@@ -286,14 +287,14 @@ func TestDerivationsComeFromBlobsAndAreChecked(t *testing.T) {
 		}))
 	}
 	blobs := map[string][]byte{}
-	for _, b := range [][]byte{s.known[app].Raw, s.known[lib].Raw} {
+	for _, b := range [][]byte{s.known[app].Raw, s.known[lib].Raw, s.known[twin].Raw} {
 		h := sha256.Sum256(b)
 		blobs["/v1/blob/"+nix.Hash(h).Hex()] = b
 	}
 	claim(app, []byte("nothing")) // nobody has this text
 	claim(app, s.known[lib].Raw)  // the text of another
 	claim(app, s.known[app].Raw)  // this is it
-	claim(bad, s.known[lib].Raw)  // only the text of another
+	claim(bad, s.known[twin].Raw) // only the text of another
 	offer, err := v.offered("alice")
 	if err != nil {
 		t.Fatal(err)
