@@ -108,6 +108,9 @@ func (a *app) rebuild(ctx context.Context, f *rebuildFlags, names []string, conf
 	case err != nil:
 		return failf(exitUsage, "`firn rebuild --help` lists what there is", "the configuration is wrong: %w", err)
 	}
+	if len(names) == 0 && f.list == "" && !f.fromLog {
+		f.list, f.fromLog = file.List, file.FromLog
+	}
 	if f.list != "" {
 		more, err := readNames(f.list)
 		if err != nil {

@@ -28,6 +28,11 @@ type File struct {
 	// WorkFrom are the ids of the operators whose eval and closure statements are
 	// work. There is no default.
 	WorkFrom []string `toml:"work-from"`
+	// List is a file with a path or derivation in each line that is rebuilt if nothing
+	// is named on the command line.
+	List string `toml:"list"`
+	// FromLog takes work that WorkFrom ask for, as --from-log does.
+	FromLog bool `toml:"from-log"`
 	// Spool is where statements go, for firn submit; "" keeps them in the work folder.
 	Spool string `toml:"spool"`
 	// Work is the work folder.
@@ -56,7 +61,7 @@ func LoadFile(path string) (*File, error) {
 	}
 	dir := filepath.Dir(path)
 	f.Below(dir)
-	for _, p := range []*string{&f.Spool, &f.Work, &f.Store} {
+	for _, p := range []*string{&f.List, &f.Spool, &f.Work, &f.Store} {
 		*p = send.Under(dir, *p)
 	}
 	var errs []error
@@ -71,6 +76,9 @@ func LoadFile(path string) (*File, error) {
 		if strings.ContainsAny(text, " \t\n") || text == "" {
 			errs = append(errs, fmt.Errorf("substituters, trusted-keys: %q is not one word", text))
 		}
+	}
+	if f.FromLog && len(f.WorkFrom) == 0 {
+		errs = append(errs, errors.New("from-log takes work only of operators that work-from names, and it names nobody"))
 	}
 	if len(f.WorkFrom) > 0 && (f.Log == "" || f.LogPolicy == "") {
 		errs = append(errs, errors.New("work-from needs log and log-policy"))
