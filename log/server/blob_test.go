@@ -275,6 +275,9 @@ func TestOnlyListsAreKeptAsLists(t *testing.T) {
 	}
 	page := []byte("<html>\n")
 	l.refusedPut("not-a-list", closure(page, 1), page)
+	build, digest := sample.Build(3), nix.Hash(sha256.Sum256(page))
+	build.Outputs[0].References, build.Outputs[0].RefsDigest = nil, &digest
+	l.refusedPut("not-a-list", alice.Claim(build), page)
 	one := []byte(sample.Build(1).DrvPath.Base() + "\n")
 	l.refusedPut("not-a-list", closure(one, 2), one)
 	l.refusedPut("not-a-list", closure(one[:len(one)-1], 1), one[:len(one)-1])
