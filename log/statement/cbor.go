@@ -11,7 +11,12 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/firn-log/firn/internal/nix"
 )
+
+// What is here is for kinds whose wire structs are still read by reflection; in the end it is for
+// tests alone, which compare wire.go with it.
 
 var (
 	encMode = must(cbor.EncOptions{
@@ -102,4 +107,34 @@ func cutLast(s, sep string) (before, after string, found bool) {
 		return s[:i], s[i+len(sep):], true
 	}
 	return "", s, false
+}
+
+// encodeWire, wireBuilder, baseNames and bases have no user left, and are for kinds to come.
+var (
+	_ wireBuilder
+	_ = encodeWire
+	_ = baseNames
+	_ = (*checker).bases
+)
+
+type wireBuilder struct {
+	Implementation string `cbor:"1,keyasint"`
+	Version        string `cbor:"2,keyasint"`
+	Sandbox        bool   `cbor:"3,keyasint"`
+}
+
+func baseNames(paths []nix.StorePath) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = p.Base()
+	}
+	return out
+}
+
+func (c *checker) bases(field string, dir nix.StoreDir, list []string) []nix.StorePath {
+	out := make([]nix.StorePath, 0, len(list))
+	for _, s := range list {
+		out = append(out, c.base(field, dir, s))
+	}
+	return out
 }
