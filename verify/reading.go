@@ -24,6 +24,9 @@ type Log interface {
 	// IndexTrust says what is held for and against the index of the log; auditors is
 	// the index policy, nil for none.
 	IndexTrust(ctx context.Context, auditors *policy.Policy) (*log.IndexTrust, error)
+	// Convict keeps evidence if answers and an entry that the log holds show that its index is
+	// wrong about a key, and reports whether it did.
+	Convict(ctx context.Context, a *log.Answers, key string, entry uint64) (bool, error)
 }
 
 // Answered says where the answers of a log come from.
@@ -92,7 +95,8 @@ type reading struct {
 	// gap says why what the log knows is not complete or not fresh, in words
 	// that fit after "inconclusive:"; "" if it is.
 	gap     string
-	missing map[string]bool // index keys that are not answered although gap is ""
+	missing map[string]bool         // index keys that are not answered although gap is ""
+	before  map[string]*log.Answers // the last about each key in this run
 	// unverified are signers with claims that could not be checked, because
 	// their public key is in no log of the policy.
 	unverified map[statement.KeyID]bool
@@ -107,6 +111,7 @@ func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading 
 		now:        now,
 		mem:        mem,
 		missing:    make(map[string]bool),
+		before:     make(map[string]*log.Answers),
 		unverified: make(map[statement.KeyID]bool),
 	}
 }
