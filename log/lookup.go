@@ -144,14 +144,15 @@ func (l *looking) run(ctx context.Context) (*Answers, error) {
 }
 
 func newLooking(c *Client, q Query) *looking {
+	n := len(q.Keys)
 	l := &looking{
-		c: c, q: &q, a: &Answers{lists: make(map[string][]Found), Heads: make(map[string]Known), Read: math.MaxUint64},
-		wanted: make(map[statement.KeyID]bool),
+		c: c, q: &q, a: &Answers{Keys: make([]string, 0, n), lists: make(map[string][]Found, n), Heads: make(map[string]Known, n), Read: math.MaxUint64},
+		wanted: make(map[statement.KeyID]bool), queue: make([]question, 0, n),
 	}
 	for _, s := range q.Signers {
 		l.wanted[s] = true
 	}
-	asked := make(map[string]bool)
+	asked := make(map[string]bool, n)
 	for _, k := range q.Keys {
 		if !asked[k] {
 			asked[k] = true

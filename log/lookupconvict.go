@@ -87,9 +87,9 @@ func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List, read 
 // contradicts is contradiction about an item that is in so many of the lists.
 func contradicts(trie *index.Node, lists map[index.Hash]index.List, it index.Item, keys []string, hashes []index.Hash, listed int) (key string, wrong bool) {
 	for i, kh := range hashes {
-		_, present, err := trie.Find(kh)
+		_, present, covered := trie.Shows(kh)
 		have, lacks := stands(lists[kh], it)
-		if err == nil && (!present || lacks) {
+		if covered && (!present || lacks) {
 			return keys[i], true
 		}
 		if have {

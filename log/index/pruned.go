@@ -112,7 +112,7 @@ func (p *parser) node(b []byte, nesting int) (*Node, []byte, error) {
 			return nil, nil, malformed("a list of %d items, above 2^63−1", h.Count)
 		}
 		n := p.new(kindLeaf)
-		n.kh, n.head = Hash(b[:32]), h
+		n.entry = &entry{Hash(b[:32]), h}
 		return n, b[72:], nil
 	}
 	if nesting == maxNesting {

@@ -73,7 +73,12 @@ func (s *Statement) parsePayload() error {
 	f := r.fields("payload")
 	f.raw(1)
 	f.raw(2) // peekKind has read them
-	body := f.raw(3)
+	var body []byte
+	if f.need(3) && f.left == 0 {
+		body = s.Payload[r.off:] // nothing follows it
+	} else {
+		body = f.skip()
+	}
 	hasFor := f.has(4)
 	var forWhom []byte
 	if hasFor {
@@ -179,12 +184,12 @@ func EncodePayload(body Body, forWhom string, prev *ID) ([]byte, error) {
 // checkSigner requires that a body which carries its signer's key was signed
 // by it, and remembers that key.
 func (s *Statement) checkSigner() error {
-	var key PublicKey
+	var key *PublicKey
 	switch b := s.Body.(type) {
 	case *Operator:
-		key = b.Identity
+		key = &b.Identity
 	case *Genesis:
-		key = b.LogKey
+		key = &b.LogKey
 	case *KeyAdd:
 		if b.Key.ID() == s.Signer {
 			return errf(CodeWrongSigner, "key-add: the new key adds itself")
@@ -196,7 +201,7 @@ func (s *Statement) checkSigner() error {
 	if key.ID() != s.Signer {
 		return errf(CodeWrongSigner, "%s: it carries the key %s and is signed by %s", s.Kind, key.ID(), s.Signer)
 	}
-	s.SignerKey = &key
+	s.SignerKey = key
 	return nil
 }
 

@@ -268,6 +268,9 @@ func (f *fields) raw(n uint64) []byte {
 
 // skip returns the encoding of the value that comes next.
 func (f *fields) skip() []byte {
+	if f.r.err != nil {
+		return nil
+	}
 	start := f.r.off
 	if err := f.r.item(1); err != nil {
 		f.failf("it ends too early")
