@@ -93,6 +93,27 @@ func TestTheEndOfAVeryLongListIsCompared(t *testing.T) {
 	a.close()
 }
 
+// What a file of the map holds was noted as compared before.
+func TestTheStateIsWrittenBeforeTheMap(t *testing.T) {
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	fill(t, l, "a", 10)
+	a.want(revise(l), 200)
+	saved := func() uint64 {
+		st, err := readState(a.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.checked
+	}
+	if saved() >= a.db.Size() {
+		t.Fatal("the test is wrong")
+	}
+	if err := a.noted(a.db.Size()); err != nil || saved() < a.db.Size() {
+		t.Errorf("%v, and %d entries were compared, of %d in the map", err, saved(), a.db.Size())
+	}
+}
+
 // Where the lists differ too far from their ends there is no evidence, and it is no silent
 // pass: nothing is cosigned, and the alarm is raised.
 func TestADifferenceFarFromTheEndOfAListIsAnAlarm(t *testing.T) {
@@ -186,6 +207,9 @@ func TestRevisionsOfOldSizesAreRefusedUncompared(t *testing.T) {
 		t.Errorf("%d revisions were compared", n)
 	}
 	a.want(state(20, roots[20]), 200)
+	a.want(takeBack(30), 200) // which the log need not have done
+	a.want(state(25, roots[25]), 403)
+	a.want(takeBack(30), 200)
 
 	root := m.Root()
 	for i := range maxBehind + 100 {
@@ -194,7 +218,12 @@ func TestRevisionsOfOldSizesAreRefusedUncompared(t *testing.T) {
 	a.gate(l.Publish()) // too many entries are missing
 	a.until("the entries", func() bool { return a.checked() == n })
 	far := n - maxBehind - 1
-	a.want(state(far, root), 403)
+	late := state(far, root)
+	a.want(late, 403)
+	other := startAudit(t, l, nil) // whose map is not that large when it comes to it
+	other.gate(late)
+	other.until("the entries", func() bool { return other.checked() == n })
+	other.want(late, 403)
 	a.want(takeBack(far), 200)
 	if n := a.counts.revisions; n > 1 {
 		t.Errorf("%d revisions were compared, want 1", n)

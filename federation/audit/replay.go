@@ -222,14 +222,17 @@ func (a *Auditor) count(f func(*counts)) {
 	f(&a.counts)
 }
 
+// noted makes durable that the entries below size were compared.
+func (a *Auditor) noted(size uint64) error {
+	if a.saved.Load() >= size {
+		return nil
+	}
+	return a.save()
+}
+
 // openMap opens the map. Whatever becomes durable there was noted in the state before.
 func (a *Auditor) openMap() (*triedb.DB, error) {
-	o := triedb.Options{Logger: a.log, BeforeFlush: func(size uint64) error {
-		if a.saved.Load() >= size {
-			return nil
-		}
-		return a.save()
-	}}
+	o := triedb.Options{Logger: a.log, BeforeFlush: a.noted}
 	db, err := triedb.Open(a.mapDir(), a.o.Key.Name, o)
 	if errors.Is(err, triedb.ErrDamaged) {
 		a.log.Warn("the map is damaged and is computed again", "error", err)

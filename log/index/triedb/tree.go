@@ -19,7 +19,7 @@ import (
 // hashed when one of its keys changes.
 const (
 	minBucketKeys = 8
-	maxBuckets    = 1 << 20
+	maxBuckets    = 1 << 19
 )
 
 // bucketKeys is how many keys are in a bucket at most, in a map of so many items.

@@ -208,13 +208,7 @@ func (db *DB) room() error {
 func (db *DB) Commit() (index.Hash, error) {
 	db.write.Lock()
 	defer db.write.Unlock()
-	db.mu.Lock()
-	err := db.damage
-	if db.closed {
-		err = ErrClosed
-	}
-	base := db.views[len(db.views)-1]
-	db.mu.Unlock()
+	base, err := db.newest()
 	if err != nil {
 		return index.Hash{}, fmt.Errorf("committing the index: %w", err)
 	}
@@ -227,6 +221,16 @@ func (db *DB) Commit() (index.Hash, error) {
 		return index.Hash{}, fmt.Errorf("committing the index: %w", err)
 	}
 	return v.Root(), nil
+}
+
+// newest returns the last state that was committed, and why nothing follows it.
+func (db *DB) newest() (*View, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return nil, ErrClosed
+	}
+	return db.views[len(db.views)-1], db.damage
 }
 
 func (db *DB) commit(base *View, size uint64) (*View, error) {
@@ -274,6 +278,7 @@ func (db *DB) Close() error {
 	}
 	db.mu.Lock()
 	db.replaceSet(&runSet{})
+	db.views, db.old = nil, nil
 	db.mu.Unlock()
 	return errors.Join(err, db.lock.Unlock())
 }
