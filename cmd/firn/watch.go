@@ -294,7 +294,7 @@ func (w *watching) look(ctx context.Context) error {
 	if err := w.beginAt(ctx); err != nil {
 		return err
 	}
-	q := log.Query{Keys: w.keys, Known: make(map[string]log.Known), Audited: w.ref.IndexPolicy != nil}
+	q := log.Query{Keys: w.keys, Known: make(map[string]log.Known)}
 	for _, k := range w.keys {
 		q.Known[k] = w.at[k].known()
 	}

@@ -95,7 +95,7 @@ func (w *watching) beginAt(ctx context.Context) error {
 	if w.begin == nil {
 		return nil
 	}
-	lists, err := w.c.Lookup(ctx, log.Query{Keys: w.keys, Signers: []statement.KeyID{}, Audited: w.ref.IndexPolicy != nil})
+	lists, err := w.c.Lookup(ctx, log.Query{Keys: w.keys, Signers: []statement.KeyID{}})
 	if err != nil {
 		return err
 	}
