@@ -7,15 +7,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/lookup"
 )
 
 // RawLookup returns the log's answer to a lookup of all bodies, unverified.
 func (c *Client) RawLookup(t testing.TB, keys []string) (*Checkpoint, []byte) {
 	t.Helper()
+	return c.RawAnswer(t, Query{Keys: keys})
+}
+
+// RawAnswer returns the log's answer to a query about whole lists, unverified.
+func (c *Client) RawAnswer(t testing.TB, q Query) (*Checkpoint, []byte) {
+	t.Helper()
 	var r lookup.Request
-	for _, k := range keys {
+	for _, k := range q.Keys {
 		r.Keys = append(r.Keys, lookup.Asked{Key: k})
+	}
+	if q.Signers != nil {
+		hex := []string{}
+		for _, s := range q.Signers {
+			hex = append(hex, s.String())
+		}
+		r.Signers = &hex
 	}
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -34,11 +48,16 @@ func (c *Client) RawLookup(t testing.TB, keys []string) (*Checkpoint, []byte) {
 
 // CheckRawLookup parses and verifies what RawLookup returned.
 func (c *Client) CheckRawLookup(cp *Checkpoint, keys []string, b []byte) (*Answers, error) {
+	return c.CheckRawAnswer(cp, Query{Keys: keys}, b)
+}
+
+// CheckRawAnswer parses and verifies the answer to a query.
+func (c *Client) CheckRawAnswer(cp *Checkpoint, q Query, b []byte) (*Answers, error) {
 	answer, err := lookup.Parse(b)
 	if err != nil {
 		return nil, err
 	}
-	l := newLooking(c, Query{Keys: keys})
+	l := newLooking(c, q)
 	return l.a, l.take(context.Background(), cp, l.queue, answer)
 }
 
@@ -103,4 +122,17 @@ func (c *Client) LookupAfter(ctx context.Context, q Query, bytes int) (*Answers,
 	l := newLooking(c, q)
 	l.a.bytes = bytes
 	return l.run(ctx)
+}
+
+// Pruned is a pruned trie of which only the way to one key is left.
+func Pruned(n *index.Node, key string) *index.Node {
+	kh := index.KeyHash(key)
+	d, left, right, ok := n.AsBranch()
+	switch {
+	case !ok:
+		return n
+	case index.Bit(kh, int(d)) == 0:
+		return index.Branch(d, Pruned(left, key), index.Stub(right.Hash()))
+	}
+	return index.Branch(d, index.Stub(left.Hash()), Pruned(right, key))
 }

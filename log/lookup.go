@@ -97,6 +97,7 @@ type Answers struct {
 	lists   map[string][]Found
 	entries int // in all lists
 	bytes   int // of all answers
+	shown   []believed
 }
 
 // Of returns the list of a key in the order of the log: the items from position
@@ -143,14 +144,15 @@ func (l *looking) run(ctx context.Context) (*Answers, error) {
 }
 
 func newLooking(c *Client, q Query) *looking {
+	n := len(q.Keys)
 	l := &looking{
-		c: c, q: &q, a: &Answers{lists: make(map[string][]Found), Heads: make(map[string]Known), Read: math.MaxUint64},
-		wanted: make(map[statement.KeyID]bool),
+		c: c, q: &q, a: &Answers{Keys: make([]string, 0, n), lists: make(map[string][]Found, n), Heads: make(map[string]Known, n), Read: math.MaxUint64},
+		wanted: make(map[statement.KeyID]bool), queue: make([]question, 0, n),
 	}
 	for _, s := range q.Signers {
 		l.wanted[s] = true
 	}
-	asked := make(map[string]bool)
+	asked := make(map[string]bool, n)
 	for _, k := range q.Keys {
 		if !asked[k] {
 			asked[k] = true
@@ -178,6 +180,7 @@ type looking struct {
 // question is a part of a list that is still to be asked for.
 type question struct {
 	lookup.Asked
+	hash index.Hash // of Key, in an answer that was verified
 	// head is that of the list up to position To, from an answer before.
 	head index.Head
 	// below is the index of the item at position To.
@@ -233,6 +236,9 @@ func (l *looking) ask(ctx context.Context) error {
 			return errors.Join(err, err2)
 		}
 		return err
+	}
+	if l.c.mem.dir != "" {
+		l.a.shown = append(l.a.shown, believed{cp, asked, answer})
 	}
 	if l.record == nil {
 		return nil
@@ -306,6 +312,12 @@ func (l *looking) addTail(on *basis, at uint64, leaf []byte, keys map[string]boo
 	st, err := statement.Parse(leaf)
 	if err != nil {
 		return nil // it is under no key
+	}
+	switch twice, err := l.restated(on, leaf, st); {
+	case err != nil:
+		return err
+	case twice:
+		l.a.Incomplete = fmt.Sprintf("log %s has stated two indexes of its first %d entries, at entry %d and at entry %d", l.c.origin, on.Size, on.at, at)
 	}
 	if l.withdraws(on, at, st) {
 		l.a.Incomplete = fmt.Sprintf("log %s has taken its index back at entry %d and has not stated a new one yet", l.c.origin, at)

@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
-	"runtime"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -18,10 +15,19 @@ import (
 
 // checkedLeaf is a leaf of an answer with the keys that it maps to.
 type checkedLeaf struct {
-	leaf *Leaf
-	keys []string // sorted
-	used bool
-	err  error
+	leaf   *Leaf
+	keys   []string     // sorted
+	hashes []index.Hash // of keys
+	used   bool
+	err    error
+}
+
+// checkedList is a list of an answer and what was verified about it.
+type checkedList struct {
+	head  Known
+	found []Found    // nil if there is no list
+	rest  []question // for what it does not hold
+	err   error
 }
 
 func (l *looking) bad(key string, format string, args ...any) error {
@@ -46,15 +52,21 @@ func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, an
 		return err
 	}
 	leaves := l.checkLeaves(cp, answer.Bodies)
+	lists := make([]checkedList, len(answer.Lists))
+	spread(len(lists), func(from, to int) {
+		for i := from; i < to; i++ {
+			asked[i].hash = index.KeyHash(asked[i].Key)
+			lists[i] = l.checkList(on.Revision, answer.Trie, &asked[i], &answer.Lists[i], leaves)
+		}
+	})
 	var rests []question
-	whole := make(map[string]bool) // keys whose lists end here, not pages before
-	for i, list := range answer.Lists {
+	whole := make(map[string]bool, len(lists)) // keys whose lists end here, not pages before
+	for i := range lists {
 		whole[asked[i].Key] = asked[i].To == 0
-		rest, err := l.takeList(on.Revision, answer.Trie, asked[i], list, leaves)
-		if err != nil {
+		if err := l.takeList(&asked[i], &lists[i], leaves); err != nil {
 			return err
 		}
-		rests = append(rests, rest...)
+		rests = append(rests, lists[i].rest...)
 	}
 	for _, c := range leaves {
 		if !c.used {
@@ -84,6 +96,7 @@ func (l *looking) noteAnswer(cp *Checkpoint, answer *lookup.Answer) {
 // basis is the revision that an answer rests on.
 type basis struct {
 	*statement.Revision
+	leaf    []byte
 	at      uint64 // its index
 	vouched uint64 // size of the checkpoint that vouches for it, above at
 }
@@ -121,7 +134,7 @@ func (l *looking) checkRevision(cp *Checkpoint, answer *lookup.Answer) (*basis, 
 		return nil, l.bad("", "the proof does not belong to the revision of its index at entry %d", r.Index)
 	}
 	vouched, err := l.checkVouched(cp, r.Index, answer)
-	return &basis{rev, r.Index, vouched}, err
+	return &basis{rev, r.Leaf, r.Index, vouched}, err
 }
 
 // checkVouched verifies that the checkpoint which vouches for a revision holds it
@@ -190,48 +203,64 @@ func foldTail(size uint64, t *lookup.Tail) (root tlog.Hash, ok bool) {
 	return root, true
 }
 
-// takeList verifies a list against the trie, and its bodies, and returns the
-// question for what it does not hold.
-func (l *looking) takeList(rev *statement.Revision, trie *index.Node, q question, list lookup.List, leaves map[uint64]*checkedLeaf) ([]question, error) {
+// takeList adds a list that was verified to the answers.
+func (l *looking) takeList(q *question, list *checkedList, leaves map[uint64]*checkedLeaf) error {
+	if list.err != nil {
+		return list.err
+	}
+	if q.To == 0 {
+		l.a.Heads[q.Key] = list.head
+	}
+	for i := range list.found {
+		if f := &list.found[i]; f.Leaf != nil {
+			leaves[f.Index].used = true
+		}
+	}
+	if list.found != nil {
+		l.a.lists[q.Key] = append(list.found, l.a.lists[q.Key]...)
+	}
+	return l.count(len(list.found))
+}
+
+// checkList verifies a list against the trie, and its bodies.
+func (l *looking) checkList(rev *statement.Revision, trie *index.Node, q *question, list *lookup.List, leaves map[uint64]*checkedLeaf) (c checkedList) {
 	head, below := q.head, q.below
 	if q.To == 0 {
 		below = rev.Size
 		var present bool
-		var err error
-		if head, present, err = trie.Find(index.KeyHash(q.Key)); err != nil {
-			return nil, l.badErr(q.Key, "the proof says nothing about this key", err)
+		if head, present, c.err = trie.Find(q.hash); c.err != nil {
+			c.err = l.badErr(q.Key, "the proof says nothing about this key", c.err)
+			return c
 		}
 		if present != list.Present {
-			return nil, l.bad(q.Key, "the proof says whether it has entries, and the answer says otherwise")
+			c.err = l.bad(q.Key, "the proof says whether it has entries, and the answer says otherwise")
+			return c
 		}
-		l.a.Heads[q.Key] = Known{head, rev.Size}
+		c.head = Known{head, rev.Size}
 		if !present {
 			if q.From > 0 {
-				return nil, &PrefixError{l.c.origin, q.Key}
+				c.err = &PrefixError{l.c.origin, q.Key}
 			}
-			return nil, nil
+			return c
 		}
 	} else if !list.Present {
-		return nil, l.bad(q.Key, "a part of its list is missing")
+		c.err = l.bad(q.Key, "a part of its list is missing")
+		return c
 	}
 	if err := list.Check(head, below); err != nil {
-		return nil, l.badErr(q.Key, "its list does not belong to the revision of its index", err)
+		c.err = l.badErr(q.Key, "its list does not belong to the revision of its index", err)
+		return c
 	}
-	rest, err := l.before(q, list)
-	if err != nil {
-		return nil, err
+	if c.rest, c.err = l.before(q, list); c.err != nil {
+		return c
 	}
-	found, err := l.checkList(q.Key, list, leaves)
-	if err != nil {
-		return nil, err
-	}
-	l.a.lists[q.Key] = append(found, l.a.lists[q.Key]...)
-	return rest, l.count(len(found))
+	c.found, c.err = l.checkBodies(q.Key, list, leaves)
+	return c
 }
 
 // before returns the question for the items before those of a list that were asked for and
 // are not in it; if all are, it checks that those before are what is known.
-func (l *looking) before(q question, list lookup.List) ([]question, error) {
+func (l *looking) before(q *question, list *lookup.List) ([]question, error) {
 	have := list.Prefix.Count()
 	switch {
 	case have < q.From:
@@ -246,8 +275,8 @@ func (l *looking) before(q question, list lookup.List) ([]question, error) {
 	return nil, nil
 }
 
-// checkList verifies that the bodies of a list are those that were asked for.
-func (l *looking) checkList(key string, list lookup.List, leaves map[uint64]*checkedLeaf) ([]Found, error) {
+// checkBodies verifies that the bodies of a list are those that were asked for.
+func (l *looking) checkBodies(key string, list *lookup.List, leaves map[uint64]*checkedLeaf) ([]Found, error) {
 	found := make([]Found, 0, len(list.Items))
 	for _, it := range list.Items {
 		bad := func(reason string) error {
@@ -268,7 +297,7 @@ func (l *looking) checkList(key string, list lookup.List, leaves map[uint64]*che
 		case !wanted:
 			return nil, bad("nobody asked for its body")
 		default:
-			c.used, f.Leaf = true, c.leaf
+			f.Leaf = c.leaf
 		}
 		found = append(found, f)
 	}
@@ -295,33 +324,39 @@ func withKey(err error, key string) error {
 // each stays with it, so that it is reported with the key that it concerns.
 func (l *looking) checkLeaves(cp *Checkpoint, bodies []lookup.Body) map[uint64]*checkedLeaf {
 	leaves := make(map[uint64]*checkedLeaf, len(bodies))
-	order := make([]*checkedLeaf, len(bodies))
-	for i, b := range bodies {
-		order[i] = &checkedLeaf{leaf: &Leaf{Index: b.Index, Bytes: b.Leaf}}
-		leaves[b.Index] = order[i]
+	all, kept := make([]checkedLeaf, len(bodies)), make([]Leaf, len(bodies))
+	for i := range bodies {
+		kept[i] = Leaf{Index: bodies[i].Index, Bytes: bodies[i].Leaf}
+		all[i].leaf = &kept[i]
+		leaves[bodies[i].Index] = &all[i]
 	}
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(order)) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(order)); i = next.Add(1) - 1 {
-				order[i].err = l.c.checkLeaf(cp, order[i], bodies[i].Inclusion)
-			}
-		})
-	}
-	wg.Wait()
+	spread(len(bodies), func(from, to int) {
+		proofs := &inclusions{cp: cp}
+		for i := from; i < to; i++ {
+			all[i].err = all[i].check(&bodies[i], proofs)
+		}
+	})
 	return leaves
 }
 
-func (c *Client) checkLeaf(cp *Checkpoint, l *checkedLeaf, inclusion []tlog.Hash) error {
-	if err := checkInclusion(cp, l.leaf.Index, tlog.RecordHash(l.leaf.Bytes), inclusion); err != nil {
+func (c *checkedLeaf) check(b *lookup.Body, proofs *inclusions) error {
+	if err := proofs.check(b.Index, tlog.RecordHash(b.Leaf), b.Inclusion); err != nil {
 		return err
 	}
-	l.leaf.Proof = &Proof{Index: l.leaf.Index, Hashes: inclusion, Note: cp.Note}
+	c.leaf.Proof = &Proof{Index: b.Index, Hashes: b.Inclusion, Note: proofs.cp.Note}
 	var err error
-	if l.leaf.Statement, err = statement.Parse(l.leaf.Bytes); err != nil {
-		return &ProofError{Origin: c.origin, Index: l.leaf.Index, HasIndex: true, Reason: "it is listed and is not a statement", Err: err}
+	if c.leaf.Statement, err = statement.Parse(b.Leaf); err != nil {
+		return &ProofError{Origin: proofs.cp.Origin, Index: b.Index, HasIndex: true, Reason: "it is listed and is not a statement", Err: err}
 	}
-	l.keys = index.StatementKeys(l.leaf.Statement)
+	c.keys = index.StatementKeys(c.leaf.Statement)
+	c.hashes = hashKeys(c.keys)
 	return nil
+}
+
+func hashKeys(keys []string) []index.Hash {
+	hashes := make([]index.Hash, len(keys))
+	for i, k := range keys {
+		hashes[i] = index.KeyHash(k)
+	}
+	return hashes
 }

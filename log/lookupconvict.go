@@ -2,8 +2,10 @@ package log
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -19,15 +21,15 @@ import (
 // everything that it shows of the map, and returns a *ProofError about one that is not where it
 // belongs.
 func (l *looking) contradicted(answer *lookup.Answer, asked []question, leaves map[uint64]*checkedLeaf) error {
-	lists := make(map[index.Hash]index.List)
-	for i, list := range answer.Lists {
-		if asked[i].To == 0 && list.Present {
-			lists[index.KeyHash(asked[i].Key)] = list.List
+	lists := make(map[index.Hash]index.List, len(answer.Lists))
+	for i := range answer.Lists {
+		if list := &answer.Lists[i]; asked[i].To == 0 && list.Present {
+			lists[asked[i].hash] = list.List
 		}
 	}
-	read := func(b *lookup.Body) (statement.KeyID, []string) {
+	read := func(b *lookup.Body) (statement.KeyID, []string, []index.Hash) {
 		c := leaves[b.Index]
-		return c.leaf.Statement.Signer, c.keys
+		return c.leaf.Statement.Signer, c.keys, c.hashes
 	}
 	if b, key := contradiction(answer, lists, read); b != nil {
 		return &ProofError{Origin: l.c.origin, Key: key, Index: b.Index, HasIndex: true, Reason: "its index does not list this entry under this key"}
@@ -35,44 +37,66 @@ func (l *looking) contradicted(answer *lookup.Answer, asked []question, leaves m
 	return nil
 }
 
-// readBody returns who signed a body and its keys; none of what is no statement.
-func readBody(b *lookup.Body) (statement.KeyID, []string) {
+// readBody returns who signed a body, its keys and their hashes; none of what is no statement.
+func readBody(b *lookup.Body) (statement.KeyID, []string, []index.Hash) {
 	st, err := statement.Parse(b.Leaf)
 	if err != nil {
-		return statement.KeyID{}, nil
+		return statement.KeyID{}, nil, nil
 	}
-	return st.Signer, index.StatementKeys(st)
+	keys := index.StatementKeys(st)
+	return st.Signer, keys, hashKeys(keys)
 }
 
 // contradiction returns a body that is absent under one of its keys, or listed under another
 // signer, or under a key that is not one of its own (the key is "" then); nil if there is none.
-// read returns the signer and the keys of a body.
-func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List, read func(*lookup.Body) (statement.KeyID, []string)) (*lookup.Body, string) {
-	listed := make(map[uint64]int) // in how many lists
+// read returns the signer, the keys and their hashes of a body; it is called concurrently.
+func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List, read func(*lookup.Body) (statement.KeyID, []string, []index.Hash)) (*lookup.Body, string) {
+	listed := make(map[uint64]int, len(answer.Bodies)) // in how many lists; a list may be long and bodies few
+	for i := range answer.Bodies {
+		listed[answer.Bodies[i].Index] = 0
+	}
 	for _, l := range lists {
 		for _, it := range l.Items {
-			listed[it.Index]++
-		}
-	}
-	for i := range answer.Bodies {
-		b := &answer.Bodies[i]
-		signer, keys := read(b)
-		for _, key := range keys {
-			kh := index.KeyHash(key)
-			_, present, err := answer.Trie.Find(kh)
-			have, lacks := stands(lists[kh], index.Item{Index: b.Index, Signer: signer})
-			if err == nil && (!present || lacks) {
-				return b, key
-			}
-			if have {
-				listed[b.Index]--
+			if n, ok := listed[it.Index]; ok {
+				listed[it.Index] = n + 1
 			}
 		}
-		if listed[b.Index] > 0 {
-			return b, ""
+	}
+	var mu sync.Mutex
+	first, under := len(answer.Bodies), ""
+	spread(len(answer.Bodies), func(from, to int) {
+		for i := from; i < to; i++ {
+			b := &answer.Bodies[i]
+			signer, keys, hashes := read(b)
+			if key, wrong := contradicts(answer.Trie, lists, index.Item{Index: b.Index, Signer: signer}, keys, hashes, listed[b.Index]); wrong {
+				mu.Lock()
+				if i < first {
+					first, under = i, key
+				}
+				mu.Unlock()
+				return
+			}
+		}
+	})
+	if first == len(answer.Bodies) {
+		return nil, ""
+	}
+	return &answer.Bodies[first], under
+}
+
+// contradicts is contradiction about an item that is in so many of the lists.
+func contradicts(trie *index.Node, lists map[index.Hash]index.List, it index.Item, keys []string, hashes []index.Hash, listed int) (key string, wrong bool) {
+	for i, kh := range hashes {
+		_, present, covered := trie.Shows(kh)
+		have, lacks := stands(lists[kh], it)
+		if covered && (!present || lacks) {
+			return keys[i], true
+		}
+		if have {
+			listed--
 		}
 	}
-	return nil, ""
+	return "", listed > 0
 }
 
 // stands reports whether a part of a list has an item, and whether it shows that the
@@ -107,6 +131,109 @@ func listsOf(answer *lookup.Answer, asked []question) map[index.Hash]index.List 
 	return lists
 }
 
+// believed is an answer that was verified, and what it was the answer to. It is kept as long as the
+// Answers are: what comes to light later may make evidence of it.
+type believed struct {
+	cp     *Checkpoint
+	asked  []question
+	answer *lookup.Answer
+}
+
+// Convict keeps evidence if a shows that the index of the log does not list, under one of the keys
+// of a, an entry that the log holds and that belongs there, or that it lists one that does not, or under another
+// signer (spec/index.md#convicting); and reports whether it did. The entry is read from the log,
+// as it was when it gave that answer. That nothing is shown is no error; errors are those of
+// [Client.Entry] and of keeping evidence.
+func (c *Client) Convict(ctx context.Context, a *Answers, key string, entry uint64) (bool, error) {
+	if c.mem.dir == "" {
+		return false, nil
+	}
+	for _, s := range a.shown {
+		list, held := listOf(a.shown, s, key)
+		if !held || entry >= s.cp.Size {
+			continue
+		}
+		e, err := c.Entry(ctx, s.cp, entry)
+		if err != nil {
+			return false, err
+		}
+		proof, err := c.ProveInclusion(ctx, s.cp, entry)
+		if err != nil {
+			return false, err
+		}
+		if n := list.Prefix.Count(); n > 0 && (len(list.Items) == 0 || entry < list.Items[0].Index) {
+			before, err := c.earlier(ctx, s.cp, key, list)
+			if err != nil {
+				return false, err
+			}
+			list, _ = listOf(slices.Concat(a.shown, before), s, key)
+		}
+		lists := map[index.Hash]index.List{index.KeyHash(key): list}
+		found, err := fraud.FromEntry(c.mapOf(s.cp, s.answer, lists), evidence.Included{Index: entry, Leaf: e.Leaf, Proof: proof.Hashes})
+		if err != nil {
+			return false, nil
+		}
+		return c.keep(found)
+	}
+	return false, nil
+}
+
+// earlier asks for what is known of a list by its frontier alone, because it was known before. What comes must have
+// that frontier, whatever index it is answered from.
+func (c *Client) earlier(ctx context.Context, cp *Checkpoint, key string, list index.List) ([]believed, error) {
+	l := newLooking(c, Query{Keys: []string{key}, Signers: []statement.KeyID{}})
+	l.queue = []question{{Asked: lookup.Asked{Key: key, To: list.Prefix.Count()}, head: list.Prefix.Root(), below: cp.Size}}
+	_, err := l.run(ctx)
+	return l.a.shown, err
+}
+
+// listOf returns the list of a key that s was asked for the end of, with those parts of it before that
+// other answers held; false if s was not. What comes before these is in its frontier.
+func listOf(all []believed, s believed, key string) (list index.List, held bool) {
+	for i, q := range s.asked[:len(s.answer.Lists)] {
+		if q.Key == key && q.To == 0 {
+			list, held = s.answer.Lists[i].List, true
+		}
+	}
+	for _, part := range all {
+		for i, q := range part.asked[:len(part.answer.Lists)] {
+			if held && q.Key == key && q.To > 0 && q.To == list.Prefix.Count() {
+				before := part.answer.Lists[i].List
+				list = index.List{Prefix: before.Prefix, Items: slices.Concat(before.Items, list.Items)}
+			}
+		}
+	}
+	return list, held
+}
+
+// restated reports whether an entry is a revision of the log's of the size of the one that an answer rests
+// on and with another root, and keeps evidence of both: whatever entries there are, one is wrong.
+func (l *looking) restated(on *basis, leaf []byte, st *statement.Statement) (bool, error) {
+	r, ok := st.Body.(*statement.Revision)
+	if !ok || r.Size != on.Size || r.MapVersion != on.MapVersion || r.Root == on.Root {
+		return false, nil
+	}
+	e, err := fraud.FromRevisions(l.c.vkey(), on.leaf, leaf)
+	if err != nil {
+		return false, nil // a stranger's, or of another origin
+	}
+	_, err = l.c.keep(e)
+	return true, err
+}
+
+// keep keeps evidence, and reports whether it is held now; not if nothing is remembered at all, or if it was
+// set aside.
+func (c *Client) keep(e *evidence.Evidence) (bool, error) {
+	if c.mem.dir == "" {
+		return false, nil
+	}
+	_, _, err := c.mem.AddEvidence(e, c.pol)
+	if errors.Is(err, evidence.ErrSetAside) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // convict keeps evidence if an answer that is refused shows that the log has signed a
 // wrong map (spec/index.md#convicting). That it shows nothing is no error.
 func (l *looking) convict(cp *Checkpoint, asked []question, answer *lookup.Answer) error {
@@ -120,26 +247,32 @@ func (l *looking) convict(cp *Checkpoint, asked []question, answer *lookup.Answe
 	if e == nil {
 		return nil
 	}
-	_, _, err := l.c.mem.AddEvidence(e, l.c.pol)
-	if errors.Is(err, evidence.ErrSetAside) {
-		return nil
-	}
+	_, err := l.c.keep(e)
 	return err
+}
+
+// vkey returns the log's Ed25519 key; the zero Key if the policy has none.
+func (c *Client) vkey() policy.Key {
+	for _, line := range c.pol.Logs {
+		if line.Key.Name == c.origin && line.Key.Type == policy.TypeEd25519 {
+			return line.Key
+		}
+	}
+	return policy.Key{}
+}
+
+// mapOf is what an answer shows of the map of its revision.
+func (c *Client) mapOf(cp *Checkpoint, answer *lookup.Answer, lists map[index.Hash]index.List) *fraud.Map {
+	r := &answer.Revision
+	return &fraud.Map{
+		Key: c.vkey(), Checkpoint: cp.Note, Revision: evidence.Included{Index: r.Index, Leaf: r.Leaf, Proof: r.Inclusion},
+		Trie: answer.Trie, Lists: lists,
+	}
 }
 
 // evidence makes evidence of an answer whose revision was verified, nil if it shows nothing.
 func (l *looking) evidence(cp *Checkpoint, asked []question, answer *lookup.Answer) *evidence.Evidence {
-	r := &answer.Revision
-	m := &fraud.Map{
-		Checkpoint: cp.Note, Revision: evidence.Included{Index: r.Index, Leaf: r.Leaf, Proof: r.Inclusion},
-		Trie: answer.Trie, Lists: listsOf(answer, asked),
-	}
-	for _, line := range l.c.pol.Logs {
-		if line.Key.Name == l.c.origin && line.Key.Type == policy.TypeEd25519 {
-			m.Key = line.Key
-			break
-		}
-	}
+	m := l.c.mapOf(cp, answer, listsOf(answer, asked))
 	if e, err := fraud.FromMap(m); err == nil {
 		return e
 	}

@@ -31,7 +31,7 @@ var lookupVectors = filepath.Join(testreq.Root(), "spec", "vectors", "lookup")
 // lookupSays is what answers.json says of an answer that is accepted.
 type lookupSays struct {
 	Size    uint64              `json:"size"`  // of the checkpoint
-	Whole   bool                `json:"whole"` // false: the index was taken back
+	Whole   bool                `json:"whole"` // false: the index was taken back, or stated twice
 	Entries map[string][]uint64 `json:"entries"`
 	Rest    []lookup.Asked      `json:"rest"` // what is to be asked for next
 }
@@ -180,7 +180,17 @@ func writeLookupVectors(t *testing.T) {
 	writeMalformedLookups(w, base(same))
 	writeLyingLookups(w, base, early, a)
 	writeOtherRevisions(w, l, base)
-	writeGrownLookups(w, l, keys)
+	grown, _, _ := library(t) // the same log, as it went on
+	grown.SetTime(time.Unix(1_800_000_000, 0))
+	grown.Publish()
+	writeGrownLookups(w, grown, keys)
+	twice, _, _ := library(t) // the same log, with two revisions of one size
+	twice.SetTime(time.Unix(1_800_000_000, 0))
+	twice.Revise()
+	twice.Lie(func(lies *logtest.Lies) { lies.NoRevision = true })
+	twice.Add(twice.State(&statement.Revision{Origin: l.Origin(), Size: 5, Root: index.Hash{1}, MapVersion: 1}))
+	twice.Publish()
+	w.accept("two-indexes-of-one-size", changed(t, twice, keys, same))
 	alone := logtest.New(t) // the same log without its witnesses
 	alone.Add([]byte("a"))
 	alone.Publish()
@@ -321,6 +331,8 @@ func writeOtherRevisions(w *lookupWriter, l *logtest.Log, base func(func(*lookup
 
 // writeGrownLookups writes answers with a longer tail.
 func writeGrownLookups(w *lookupWriter, l *logtest.Log, keys []string) {
+	l.Revise()
+	l.Lie(func(lies *logtest.Lies) { lies.NoRevision = true })
 	vouched, size := l.Publish(), l.Size()
 	l.Add(logtest.Leaf(w.t, logtest.Signer(w.t, "a"), logtest.Closure("y")))
 	l.Publish()

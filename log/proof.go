@@ -115,6 +115,10 @@ func checkInclusion(cp *Checkpoint, index uint64, leaf tlog.Hash, hashes []tlog.
 	if index < cp.Size && tlog.CheckRecord(hashes, int64(cp.Size), cp.Root, int64(index), leaf) == nil {
 		return nil
 	}
+	return notIncluded(cp, index)
+}
+
+func notIncluded(cp *Checkpoint, index uint64) error {
 	return &ProofError{
 		Origin: cp.Origin, Index: index, HasIndex: true,
 		Reason: fmt.Sprintf("the proof that it is in the tree of size %d does not verify", cp.Size),

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -91,7 +92,8 @@ func (r *reading) askNamed(ctx context.Context, keys []string) error {
 				if err != nil {
 					return err
 				}
-				if s, err := statement.Parse(l.Leaf); err != nil || s.Signer != f.Signer {
+				if s, err := statement.Parse(l.Leaf); err != nil || s.Signer != f.Signer || !slices.Contains(index.StatementKeys(s), key) {
+					r.convict(ctx, key, f.Index, lists)
 					return &log.ProofError{Origin: r.Origin, Key: key, Index: f.Index, HasIndex: true, Reason: "it is listed as signed by this key and is not"}
 				}
 				own[key] = l

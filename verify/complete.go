@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/firn-log/firn/log"
 )
@@ -148,11 +150,15 @@ func (r *reading) trusts(ctx context.Context) error {
 	if (trust.Auditors == nil) != (r.ref.IndexPolicy == nil) {
 		return fmt.Errorf("log %s: its index policy was lost", r.Name) // a mistake in this program must not drop a demand
 	}
+	r.hold(trust)
+	return nil
+}
+
+func (r *reading) hold(trust *log.IndexTrust) {
 	r.trust, r.IndexFault = trust, nil
 	if len(trust.Faults) > 0 {
 		r.IndexFault = &trust.Faults[0]
 	}
-	return nil
 }
 
 // faultWords is the sentence about evidence against the index of a log.
@@ -166,21 +172,32 @@ func (r *reading) settle(ctx context.Context, off bool) error {
 	if err := r.trusts(ctx); err != nil { // again: asking may have brought evidence to light
 		return err
 	}
-	c := r.completeness()
-	switch {
-	case c.By != BasisNone:
-	case off && r.Answered != NotAtAll && r.IndexFault == nil:
-		c = Complete{By: BasisPolicy}
-	default:
-		if r.gap == "" {
-			r.gap = c.Why
-		}
-		if r.Problem == "" {
-			r.Problem = c.Why
-		}
+	c := r.decide(off)
+	if c.By == BasisNone {
+		r.gap, r.Problem = cmp.Or(r.gap, c.Why), cmp.Or(r.Problem, c.Why)
 	}
 	r.Complete = c
 	return nil
+}
+
+// Completeness says on whose word answers that one lookup gave are complete, by the index policy
+// of the log and by what is held for and against its index, or why they are not. off is whether
+// the policy says `completeness off`. Of answers that the log itself calls incomplete it drops the heads.
+func Completeness(ref *LogRef, off bool, a *log.Answers, trust *log.IndexTrust, now time.Time) Complete {
+	r := newReading(ref, nil, newMemory(), func() time.Time { return now })
+	r.Answered = ByLookups
+	r.hold(trust)
+	r.rests(a)
+	return r.decide(off)
+}
+
+// decide is completeness, taking the log's word where the policy does.
+func (r *reading) decide(off bool) Complete {
+	c := r.completeness()
+	if c.By == BasisNone && off && r.Answered != NotAtAll && r.IndexFault == nil {
+		c = Complete{By: BasisPolicy}
+	}
+	return c
 }
 
 func (r *reading) completeness() Complete {

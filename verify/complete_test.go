@@ -382,7 +382,7 @@ func TestAListThatDoesNotBeginAsRememberedIsAskedForAnew(t *testing.T) {
 }
 
 // An entry that was read in the tail must be in the index later, and one of a
-// list that is asked for anew as well.
+// list that is asked for anew as well. Where the log withholds the entry itself nobody is convicted.
 func TestWhatTheIndexHidesOfWhatWasSeenIsNotComplete(t *testing.T) {
 	for _, tail := range []bool{true, false} {
 		w := audited(t, "max-age 1h", "")
@@ -396,8 +396,9 @@ func TestWhatTheIndexHidesOfWhatWasSeenIsNotComplete(t *testing.T) {
 		w.expect(pol, helloSubject(t), Trusted, "")
 		hide := func(yes bool) {
 			w.logs[0].Lie(func(l *logtest.Lies) {
-				l.NoRevision, l.Index = false, nil
+				l.NoRevision, l.Index, l.Edit = false, nil, nil
 				if yes {
+					l.Edit = withheld
 					l.Index = func(_ string, it index.Item) (index.Item, bool) { return it, it.Index != at }
 				}
 			})
@@ -492,5 +493,31 @@ func TestStateFilesOfAnotherVersionAreDropped(t *testing.T) {
 	r := w.verify(pol, helloSubject(t))
 	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, good) || len(r.Warnings) != 0 || r.Paths[0].Verdict != Trusted {
 		t.Errorf("%v, warnings %q, %v", err, r.Warnings, r.Paths[0].Verdict)
+	}
+}
+
+// withheld is a server that does not show the entries of its log.
+func withheld(path string, status int, body []byte) (int, []byte) {
+	if strings.HasPrefix(path, "tile/entries/") {
+		return 503, nil
+	}
+	return status, body
+}
+
+// Auditors who know one map version vouch for its revisions while the log states others of a later one beside them.
+func TestAuditorsThatAreNotUpgradedVouchAcrossAMapVersionChange(t *testing.T) {
+	w := audited(t, "", "")
+	ps := helloBuilt(w)
+	pol := w.policy(ps, "completeness proven", "group g 1 a")
+	for i := range 4 {
+		l := w.logs[0]
+		l.Add(l.State(&statement.Revision{Origin: l.Origin(), Size: l.Size(), Root: index.Hash{byte(i)}, MapVersion: 2}))
+		l.Publish()
+		r := w.verify(pol, helloSubject(t), subject(t, "none", "none"))
+		if r.Paths[0].Verdict != Trusted || r.Paths[1].Verdict != Untrusted || len(r.Evidence()) != 0 {
+			t.Errorf("%v, %v, evidence %q", r.Paths[0].Verdict, r.Paths[1].Verdict, r.Evidence())
+		}
+		says(t, r, "complete according to auditors a1, a2, a3", BasisAuditors)
+		ps["a"].builds(fmt.Sprint("more-", i), "x")
 	}
 }

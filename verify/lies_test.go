@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -146,6 +147,10 @@ func TestThrowAwayKeysBuryNothing(t *testing.T) {
 	asked := w.record()
 	s := helloSubject(t)
 	p := w.expect(pol, s, Trusted, "1 found")
+	quiet, quietPol, _ := flooded(t, 0)
+	if q := quiet.expect(quietPol, s, Trusted, "1 found"); !reflect.DeepEqual(p.Supports, q.Supports) || p.Reason != q.Reason || p.dissentWords() != q.dissentWords() {
+		t.Errorf("%+v, and without the flood %+v", p.Judgement, q.Judgement)
+	}
 	if len(p.Dissent) != 1 || len(p.Claims) != 2 || seen.bodies != 6 { // four of people, two of builds
 		t.Errorf("%+v, %d claims, %d bodies", p.Dissent, len(p.Claims), seen.bodies)
 	}

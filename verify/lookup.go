@@ -1,10 +1,12 @@
 package verify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
@@ -28,19 +30,27 @@ func (r *reading) lookup(ctx context.Context, keys []string, signers []statement
 	if a.Checkpoint.Size < r.cp.Size { // of a bundle, whose parts are not of one time
 		r.use(ctx, a.Checkpoint)
 	}
+	if r.rests(a) {
+		r.noneHidden(ctx, a, q.Known, held)
+	}
+	return a, nil
+}
+
+// rests notes what answers rest on, and reports whether they are whole as far as the
+// revisions are right. The heads of those that are not are not known.
+func (r *reading) rests(a *log.Answers) bool {
 	if a.Incomplete != "" {
 		a.Read, a.Heads = a.Checkpoint.Size, nil
-		r.proofs.add(keys, a.Read)
+		r.proofs.add(a.Keys, a.Read)
 		r.doubtf("%s", a.Incomplete)
-		return a, nil
+		return false
 	}
-	r.proofs.add(keys, a.Read)
+	r.proofs.add(a.Keys, a.Read)
 	r.unread(a.Checkpoint.Size - min(a.Read, a.Checkpoint.Size))
 	for _, note := range a.Vouched {
 		r.vouch(note)
 	}
-	r.noneHidden(a, q.Known, held)
-	return a, nil
+	return true
 }
 
 // startsAnew says why lists must be asked for from the start although known
@@ -60,20 +70,46 @@ func (r *reading) startsAnew(err error, known map[string]log.Known) string {
 }
 
 // noneHidden makes sure that the lists hold what this reader has seen under
-// their keys. Entries of the known part of a list are in it, because its head
+// their keys, in this run or before. Entries of the known part of a list are in it, because its head
 // was checked; later ones, such as those that were read in a tail, must be listed.
-// A list that hides one is not known by its head afterwards.
-func (r *reading) noneHidden(a *log.Answers, known map[string]log.Known, held func(key string) []uint64) {
+// A list that hides one is not known by its head afterwards, and what proves it is kept.
+func (r *reading) noneHidden(ctx context.Context, a *log.Answers, known map[string]log.Known, held func(key string) []uint64) {
 	for _, key := range a.Keys {
-		listed := make(map[uint64]bool)
-		for _, f := range a.Of(key) {
-			listed[f.Index] = true
-		}
-		for _, i := range held(key) {
-			if i >= known[key].Size && i < a.Read && !listed[i] {
-				r.doubtf("the index of log %s hides entry %d from %s, which the log holds", r.Name, i, key)
-				delete(a.Heads, key)
+		before := r.before[key]
+		r.before[key] = a
+		seen := held(key)
+		if before != nil {
+			for _, f := range before.Of(key) {
+				seen = append(seen, f.Index)
 			}
+		}
+		list := a.Of(key)
+		for _, i := range seen {
+			_, listed := slices.BinarySearchFunc(list, i, func(f log.Found, at uint64) int { return cmp.Compare(f.Index, at) })
+			if listed || i < known[key].Size || i >= a.Read {
+				continue
+			}
+			r.doubtf("the index of log %s hides entry %d from %s, which the log holds", r.Name, i, key)
+			delete(a.Heads, key)
+			r.convict(ctx, key, i, a, before)
+			break
+		}
+	}
+}
+
+// convict keeps as evidence what answers say about an entry under a key that the log itself contradicts. What
+// shows nothing is no more than an answer that does not count.
+func (r *reading) convict(ctx context.Context, key string, entry uint64, answers ...*log.Answers) {
+	for _, a := range answers {
+		if a == nil {
+			continue
+		}
+		kept, err := r.log.Convict(ctx, a, key, entry)
+		if err != nil {
+			r.warnings = append(r.warnings, fmt.Sprintf("no evidence could be made of what the index of log %s says about entry %d: %v", r.Name, entry, err))
+		}
+		if kept || err != nil {
+			return
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package verify
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/firn-log/firn/log/policy"
@@ -50,8 +52,28 @@ func (p *parser) indexPolicy(l line, ref *LogRef) bool {
 	case pol.Quorum == policy.None:
 		p.failf(l, f.col, "%s says `quorum none`, so nobody would vouch for the index; name auditors and a quorum there, or remove `index %s`", ref.IndexFile, ref.IndexFile)
 	default:
-		ref.IndexPolicy = pol
-		return true
+		auditor, witness := bothRoles(pol, ref.Policy)
+		if auditor == "" {
+			ref.IndexPolicy = pol
+			return true
+		}
+		p.failf(l, f.col, "the auditor %s of %s has the key of the witness %s, whom the quorum of %s asks for, and a witness says nothing about an index: "+
+			"name auditors, who have keys of their own, or take %s out of the quorum of %s", auditor, ref.IndexFile, witness, ref.File, witness, ref.File)
 	}
 	return false
+}
+
+// bothRoles returns an auditor of an index policy whose key is that of a witness in the quorum of
+// a log policy, by its names in both; "" if there is none. Nothing in a cosignature says whether its
+// key is that of an auditor (spec/policy.md#index-policies).
+func bothRoles(auditors, witnesses *policy.Policy) (auditor, witness string) {
+	outside := witnesses.Lint().Outside
+	for _, w := range witnesses.Witnesses {
+		for _, a := range auditors.Witnesses {
+			if bytes.Equal(a.Key.Public, w.Key.Public) && !slices.Contains(outside, w.Name) {
+				return a.Name, w.Name
+			}
+		}
+	}
+	return "", ""
 }

@@ -280,3 +280,49 @@ func FuzzPolicy(f *testing.F) {
 		}
 	})
 }
+
+// The bytes of a cosignature do not say whether its key is that of an auditor. A key that a log policy
+// asks for as a witness is none (spec/policy.md#index-policies).
+func TestAWitnessInTheQuorumIsNoAuditor(t *testing.T) {
+	const (
+		vkey = "log " + otherLog + "\n"
+		key  = "BFq1jSt8bcN5ew3pMjvAvQxG2uzY6dgIfLVVIhkL9cbD"
+		w1   = "witness w1 witness.example/w2+b50aae41+" + key + "\n"
+		more = "witness w2 auditor.example/a1+19472625+BHnmXTXcJPPKKdmbkuvj3UNzNq0ijAq94LjDA+IOwLcj\n"
+	)
+	renamed, err := policy.NewKey("auditor.example/other-name", policy.TypeCosignature, mustKey(t, "witness.example/w2+b50aae41+"+key).Public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a1 := "witness a1 witness.example/w2+b50aae41+" + key + "\nquorum a1\n"
+	const refused = "1:61: the auditor a1 of index.policy has the key of the witness w1, whom the quorum of log.policy asks for"
+	for what, c := range map[string]struct{ log, index, want string }{
+		"the witness":                             {w1 + "quorum w1\n", a1, refused},
+		"under another name":                      {w1 + "quorum w1\n", "witness a1 " + renamed.String() + "\nquorum a1\n", refused},
+		"one of a group":                          {w1 + more + "group g any w1 w2\nquorum g\n", a1, refused},
+		"one of a group in a group":               {w1 + more + "group g any w1\ngroup h all g w2\nquorum h\n", a1, refused},
+		"outside the quorum of the index policy":  {w1 + "quorum w1\n", strings.Replace(a1, "quorum a1\n", more+"quorum w2\n", 1), refused},
+		"a witness outside the quorum":            {w1 + more + "quorum w2\n", a1, ""},
+		"a witness in a group outside the quorum": {w1 + more + "group g any w1\nquorum w2\n", a1, ""},
+		"a witness where the quorum is none":      {w1 + "quorum none\n", a1, ""},
+		"a key of its own":                        {more + "quorum w2\n", a1, ""},
+	} {
+		read := func(file string) ([]byte, error) {
+			return []byte(vkey + map[string]string{"log.policy": c.log, "index.policy": c.index}[file]), nil
+		}
+		text := "log main file log.policy url https://log.example.org/ index index.policy\noperator a id " + idA + "\ngroup g any a\nrule default need g\n"
+		_, err := ParsePolicy("firn.policy", []byte(text), read)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", what, err, c.want)
+		}
+	}
+}
+
+func mustKey(t *testing.T, vkey string) policy.Key {
+	t.Helper()
+	k, err := policy.ParseKey(vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}

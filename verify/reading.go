@@ -25,6 +25,9 @@ type Log interface {
 	// IndexTrust says what is held for and against the index of the log; auditors is
 	// the index policy, nil for none.
 	IndexTrust(ctx context.Context, auditors *policy.Policy) (*log.IndexTrust, error)
+	// Convict keeps evidence if answers and an entry that the log holds show that its index is
+	// wrong about a key, and reports whether it did.
+	Convict(ctx context.Context, a *log.Answers, key string, entry uint64) (bool, error)
 }
 
 // Answered says where the answers of a log come from.
@@ -97,6 +100,7 @@ type reading struct {
 	// unverified are signers with claims that could not be checked, and why: a
 	// clause without its subject, "key 1a2b… of operator a".
 	unverified map[statement.KeyID]string
+	before     map[string]*log.Answers // the last about each key in this run
 	// lists are the lists of references that are known, by their digest.
 	lists    map[nix.Hash][]nix.StorePath
 	warnings []string
@@ -110,6 +114,7 @@ func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading 
 		now:        now,
 		mem:        mem,
 		missing:    make(map[string]bool),
+		before:     make(map[string]*log.Answers),
 		unverified: make(map[statement.KeyID]string),
 	}
 }

@@ -194,7 +194,7 @@ func TestStatementsBetweenTwoAnswersAreNotLost(t *testing.T) {
 }
 
 // A list that gives an entry to a key that did not sign it would hide whose
-// identity key that is.
+// identity key that is. Who keeps evidence has it then.
 func TestAnEntryListedUnderAKeyThatDidNotSignItIsRefused(t *testing.T) {
 	w := newWorld(t)
 	ps := w.people("a")
@@ -208,10 +208,14 @@ func TestAnEntryListedUnderAKeyThatDidNotSignItIsRefused(t *testing.T) {
 			return it, true
 		}
 	})
-	_, err := Verify(t.Context(), w.parse("operator x key "+key.String()+"\ngroup g 1 x\n"), []Subject{helloSubject(t)}, w.options())
+	pol := w.parse("operator x key " + key.String() + "\ngroup g 1 x\n")
+	_, err := Verify(t.Context(), pol, []Subject{helloSubject(t)}, Options{})
 	var proof *log.ProofError
 	if !errors.As(err, &proof) || proof.Reason != "it is listed as signed by this key and is not" {
 		t.Errorf("%v", err)
+	}
+	if r := w.verify(pol, helloSubject(t)); r.ExitStatus() != 5 {
+		t.Errorf("exit %d", r.ExitStatus())
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 const shortList = 50
 
 // WriteTable writes the verdicts for people, worst first, with dissent before
-// without, then by name: a table, the counts,
+// without, then by name: a table, what is missing to decide paths, each thing once, the counts,
 // and on whose word completeness rests. Of more than 50 paths it leaves out
 // those that are trusted without dissent, unless all is set.
 func (r *Report) WriteTable(w io.Writer, all bool) error {
@@ -24,19 +24,21 @@ func (r *Report) WriteTable(w io.Writer, all bool) error {
 	})
 	hidden := 0
 	names := r.shortNames()
+	var missing reasons
 	rows := [][]string{{"PATH", "VERDICT", "SUPPORT", "DISSENT", "WHY"}}
 	for _, p := range paths {
 		if len(paths) > shortList && !all && p.Verdict == Trusted && len(p.Dissent) == 0 {
 			hidden++
 			continue
 		}
-		rows = append(rows, []string{names[p.Subject.Info.Path.String()], p.Verdict.String(), orDash(strings.Join(p.Supports, " ")), orDash(p.dissentWords()), p.why()})
+		rows = append(rows, []string{names[p.Subject.Info.Path.String()], p.Verdict.String(), orDash(strings.Join(p.Supports, " ")), orDash(p.dissentWords()), p.why(&missing)})
 	}
 	var b strings.Builder
 	if len(rows) > 1 {
 		writeRows(&b, rows)
 		b.WriteByte('\n')
 	}
+	missing.write(&b)
 	if hidden > 0 {
 		fmt.Fprintf(&b, "%s trusted without dissent not shown; use --all to see them.\n", plural(hidden, "path"))
 	}
@@ -88,15 +90,46 @@ func (p *PathReport) dissentWords() string {
 	return strings.Join(words, ", ")
 }
 
-// why is the reason without what the other columns, or --explain, say.
-func (p *PathReport) why() string {
+// why is the reason without what the other columns, or --explain, say. What is missing is
+// said below the table, and here by its numbers.
+func (p *PathReport) why(missing *reasons) string {
 	switch {
 	case strings.Contains(p.Subject.Differs, "sha256:"): // too wide for a table
 		return "content differs from what the database says (--explain has the hashes)"
 	case p.Subject.Differs != "":
 		return p.Reason
 	}
-	return strings.Join(append([]string{p.count()}, p.Missing...), "; ")
+	words := p.count()
+	for _, m := range p.Missing {
+		words += fmt.Sprintf(" [%d]", missing.number(m))
+	}
+	return words
+}
+
+// reasons are what is missing, each numbered from 1 on, with the number of paths that it concerns.
+type reasons struct {
+	texts []string
+	paths []int
+}
+
+// number counts one more path and returns the number of a reason.
+func (r *reasons) number(text string) int {
+	i := slices.Index(r.texts, text)
+	if i < 0 {
+		i = len(r.texts)
+		r.texts, r.paths = append(r.texts, text), append(r.paths, 0)
+	}
+	r.paths[i]++
+	return i + 1
+}
+
+func (r *reasons) write(b *strings.Builder) {
+	for i, text := range r.texts {
+		fmt.Fprintf(b, "[%d] %s: %s\n", i+1, plural(r.paths[i], "path"), text)
+	}
+	if len(r.texts) > 0 {
+		b.WriteByte('\n')
+	}
 }
 
 // writeRows aligns columns, the last one ragged.

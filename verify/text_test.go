@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -164,5 +165,41 @@ func TestSpansAreForPeople(t *testing.T) {
 		if got := span(seconds(in)); got != want {
 			t.Errorf("%d s: %q, want %q", in, got, want)
 		}
+	}
+}
+
+// What is missing to decide many paths is said once, below a table of short rows.
+func TestEachReasonIsSaidOnce(t *testing.T) {
+	r := manyPaths(t)
+	const first, second = "log main did not answer and nothing is remembered", "operator b is registered in no log of the policy"
+	for i := range r.Paths {
+		p := &r.Paths[i]
+		if i%2 == 0 {
+			continue
+		}
+		p.Verdict, p.Missing, p.Found, p.Dissent = Inconclusive, []string{first}, 0, nil
+		if i%4 == 1 {
+			p.Missing = []string{second, first}
+		}
+		p.Reason = reason(p.Judgement)
+	}
+	var b, js strings.Builder
+	if err := errors.Join(r.WriteTable(&b, false), r.WriteJSON(&js)); err != nil {
+		t.Fatal(err)
+	}
+	table, rest, _ := strings.Cut(b.String(), "\n\n")
+	for line := range strings.Lines(table) {
+		if len(line) > 80 {
+			t.Errorf("a long row: %s", line)
+		}
+	}
+	if strings.Contains(table, first) || strings.Count(table, "1 of 2 needed, 0 found [1] [2]") != 13 || strings.Count(table, "1 of 2 needed, 0 found [2]") != 12 {
+		t.Errorf("the table:\n%s", table)
+	}
+	if !strings.HasPrefix(rest, "[1] 13 paths: "+second+"\n[2] 25 paths: "+first+"\n\n") || strings.Count(rest, first) != 1 {
+		t.Errorf("below it:\n%s", rest)
+	}
+	if strings.Count(js.String(), "0 found; "+second+"; "+first) != 13 {
+		t.Errorf("the JSON does not have the whole reason of every path:\n%s", js.String())
 	}
 }

@@ -33,6 +33,11 @@ func newServeCmd(a *app) *cobra.Command {
 		Short: "Serve an auditor",
 		Long: `Serve the auditor in DIR until interrupted.
 
+If its state is missing, or the machine, the file system or the directory is
+another one than when it cosigned last, this may be an older copy: then it serves
+reads only, until a configured peer has answered with nothing newer that this
+auditor has cosigned.
+
 It reads every entry of its log, computes the index again, and cosigns the
 checkpoints that the log sends if every revision in them is right. When one is not
 it cosigns nothing until the log resets its index, and keeps evidence.`,
@@ -40,7 +45,7 @@ it cosigns nothing until the log resets its index, and keeps evidence.`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if f.check {
-				return check(a, args[0])
+				return check(a, &f, args[0])
 			}
 			return serve(c.Context(), a, &f, args[0])
 		},
@@ -54,7 +59,7 @@ it cosigns nothing until the log resets its index, and keeps evidence.`,
 }
 
 // check tries everything that does not need a port.
-func check(a *app, dir string) error {
+func check(a *app, f *serveFlags, dir string) error {
 	c, err := load(dir)
 	if err != nil {
 		return err
@@ -63,8 +68,12 @@ func check(a *app, dir string) error {
 	if err != nil {
 		return startFailure(err)
 	}
-	if doubt != "" {
-		return fail(exitFailed, "configure a [[peer]] that keeps what this auditor has cosigned; or, only if you know that this is the newest copy and no other will ever sign: --no-peer-check", errors.New(doubt))
+	if doubt != "" && !f.noPeerCheck {
+		hint := "it will serve reads only until a [[peer]] has answered"
+		if len(c.Peers) == 0 {
+			hint = "configure a [[peer]] that keeps what this auditor has cosigned; or, only if you know that this is the newest copy and no other will ever sign: serve --no-peer-check"
+		}
+		return fail(exitFailed, hint, errors.New(doubt))
 	}
 	fmt.Fprintf(a.Stdout, "%s: configuration, key and state are good\n", c.Name)
 	return nil
@@ -152,15 +161,20 @@ func newProgram(ctx context.Context, dir string, c *config, logger *slog.Logger,
 
 // serve answers on ln and follows the logs until ctx ends.
 func (p *program) serve(ctx context.Context, ln net.Listener) error {
-	var wg sync.WaitGroup
-	follow, stop := context.WithCancel(ctx)
-	for _, a := range p.audits {
-		wg.Go(func() { a.Run(follow) })
-	}
+	stop := p.follow(ctx)
 	err := p.server.Serve(ctx, ln)
 	stop()
-	wg.Wait()
 	return errors.Join(err, p.close())
+}
+
+// follow follows the logs until stop is called, which waits for the end.
+func (p *program) follow(ctx context.Context) (stop func()) {
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	for _, a := range p.audits {
+		wg.Go(func() { a.Run(ctx) })
+	}
+	return func() { cancel(); wg.Wait() }
 }
 
 func (p *program) close() error {

@@ -137,7 +137,7 @@ func (a *app) bundleLogs(f *bundleFlags) ([]verify.BundleLog, *verify.Policy, er
 	}
 	var logs []verify.BundleLog
 	for _, ref := range refs {
-		at := &logPlaces{ref.URL, append(ref.Mirrors[:len(ref.Mirrors):len(ref.Mirrors)], f.mirrors...), ref.Policy}
+		at := &logPlaces{url: ref.URL, mirrors: append(ref.Mirrors[:len(ref.Mirrors):len(ref.Mirrors)], f.mirrors...), policy: ref.Policy}
 		c, err := a.newClient(&f.logFlags, at, log.Options{})
 		if err != nil {
 			return nil, nil, err

@@ -62,6 +62,9 @@ type logPlaces struct {
 	url     string
 	mirrors []string
 	policy  *policy.Policy
+	// With a firn.policy: its line for the log, and whether it says `completeness off`.
+	ref *verify.LogRef
+	off bool
 }
 
 func (a *app) resolveLog(f *logFlags) (*logPlaces, error) {
@@ -77,7 +80,7 @@ func (a *app) resolveLog(f *logFlags) (*logPlaces, error) {
 		if url == "" {
 			return nil, failf(exitUsage, "name the log with --log URL", "%s names no address of a log", f.policy)
 		}
-		return &logPlaces{url, f.mirrors, pol}, nil
+		return &logPlaces{url: url, mirrors: f.mirrors, policy: pol}, nil
 	}
 	pol, err := a.loadPolicy("")
 	if wrong := verify.PolicyErrors(nil); errors.As(err, &wrong) {
@@ -91,7 +94,7 @@ func (a *app) resolveLog(f *logFlags) (*logPlaces, error) {
 	if err != nil {
 		return nil, failf(exitUsage, "name one with --log NAME, or any other with --log URL and --log-policy FILE", "%w", err)
 	}
-	return &logPlaces{ref.URL, slices.Concat(ref.Mirrors, f.mirrors), ref.Policy}, nil
+	return &logPlaces{ref.URL, slices.Concat(ref.Mirrors, f.mirrors), ref.Policy, ref, pol.CompletenessOff}, nil
 }
 
 func readLogPolicy(file string) (*policy.Policy, error) {

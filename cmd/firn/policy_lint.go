@@ -105,7 +105,7 @@ func (a *app) lint(f *lintFlags, path string) error {
 			if err := add(l.Name, l.IndexFile, l.IndexPolicy, auditorsJSON); err != nil {
 				return err
 			}
-			relate(l, &all[len(all)-2], &all[len(all)-1])
+			relate(l, &all[len(all)-2])
 		}
 	}
 	return a.showLint(f, all, pols)

@@ -20,6 +20,7 @@ import (
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/verify"
 )
 
 const (
@@ -28,6 +29,8 @@ const (
 	watchAnyway = 10 * time.Minute
 	// watchApart is how long at least lies between two questions.
 	watchApart = time.Second
+	// watchAsks is for how long at most it is found out, at the end, whether the log has answered evidence.
+	watchAsks = 10 * time.Second
 )
 
 type watchFlags struct {
@@ -51,8 +54,10 @@ log's index such as out:PATH, digest:sha256:HASH or drv:PATH. Watch your own key
 sign anywhere is printed here, also if it was not you.
 
 Every entry is proven to be in the log, and each answer to hold everything under KEY as far
-as the log's index is right (firn verify asks auditors about that). The signatures of
-entries are not checked (firn log audit does that).
+as the log's index is right. On whose word that rests is said as firn verify says it: the
+auditors that the index policy of your firn.policy names, or the log itself. While nobody
+vouches, entries may be missing: a warning says so, and the next watch begins where
+somebody last did. The signatures of entries are not checked (firn log audit does that).
 
 Exit status: 0 stopped, 1 it could not be done or the log gave a wrong answer, 2 usage, 5 the
 log was caught.`,
@@ -78,13 +83,20 @@ func (a *app) watch(ctx context.Context, f *watchFlags, args []string, since boo
 	if f.poll < watchApart {
 		return failf(exitUsage, "", "--poll %v is less than %v", f.poll, watchApart)
 	}
-	c, err := a.openLog(&f.logFlags)
+	at, err := a.resolveLog(&f.logFlags)
+	if err != nil {
+		return err
+	}
+	c, err := a.newClient(&f.logFlags, at, log.Options{})
 	if err != nil {
 		return err
 	}
 	w := &watching{
-		a: a, f: f, c: c, keys: keys, news: make(chan struct{}, 1),
-		file: watchFile(a.stateDir(f.state), c.Origin()), at: make(map[string]watchedKey),
+		a: a, f: f, c: c, keys: keys, news: make(chan struct{}, 1), ref: at.ref, off: at.off,
+		file: watchFile(a.stateDir(f.state), c.Origin()), at: make(map[string]watchedKey), printed: make(map[uint64]bool),
+	}
+	if w.ref == nil {
+		w.ref = &verify.LogRef{Name: c.Origin(), Origin: c.Origin(), Policy: at.policy}
 	}
 	if err := w.load(); err != nil {
 		fmt.Fprintf(a.Stderr, "firn: warning: %v; everything is printed again\n", err)
@@ -93,11 +105,14 @@ func (a *app) watch(ctx context.Context, f *watchFlags, args []string, since boo
 		w.begin = &f.since
 	}
 	err = w.run(ctx)
-	var prefix *log.PrefixError
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return nil // stopped
-	case errors.As(err, &prefix):
+	}
+	if fault := w.fault(); fault != nil {
+		return failf(exitMisbehaviour, "keep that file and show it to others: "+fault.File, "watching: %w; the index of log %s is wrong: %s", err, w.ref.Name, fault.What)
+	}
+	var prefix *log.PrefixError
+	if errors.As(err, &prefix) {
 		return failf(exitFailed, fmt.Sprintf("the log may have taken its index back: look for an index-reset in `firn log entries`; `firn watch --since %d` begins anew", w.at[prefix.Key].Next), "watching: %w", err)
 	}
 	return logFailure("watching", err)
@@ -181,6 +196,8 @@ type watching struct {
 	f    *watchFlags
 	c    *log.Client
 	keys []string
+	ref  *verify.LogRef // how its answers are judged
+	off  bool           // the policy says `completeness off`
 
 	file  string // of what is below, "" for none
 	at    map[string]watchedKey
@@ -190,6 +207,9 @@ type watching struct {
 	news   chan struct{} // something may be new, or live has changed
 	began  bool          // there was an answer
 	warned string        // the last warning, which is not repeated
+	basis  string        // on whose word the last answer was whole, in words
+
+	printed map[uint64]bool // entries that were printed of answers that nobody vouched for
 }
 
 func (w *watching) warn(err error) {
@@ -201,13 +221,6 @@ func (w *watching) warn(err error) {
 
 // run goes on until ctx ends, or there is no point in asking again.
 func (w *watching) run(ctx context.Context) error {
-	trust, err := w.c.IndexTrust(ctx, nil)
-	if err != nil {
-		return err
-	}
-	for _, f := range trust.Faults {
-		w.warn(fmt.Errorf("the index of log %s is wrong, so that entries may be missing here: %s; the evidence is in %s", w.c.Origin(), f.What, f.File))
-	}
 	go w.listen(ctx)
 	for tries := 0; ; {
 		began := time.Now()
@@ -289,9 +302,12 @@ func (w *watching) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if answers.Incomplete != "" {
-		w.warn(fmt.Errorf("entries may be missing here: %s", answers.Incomplete))
+	trust, err := w.c.IndexTrust(ctx, w.ref.IndexPolicy)
+	if err != nil {
+		return err
 	}
+	by := verify.Completeness(w.ref, w.off, answers, trust, time.Now())
+	w.sayBasis(&by)
 	if !w.began {
 		w.began = true
 		w.sayUnheard(answers)
@@ -299,7 +315,7 @@ func (w *watching) look(ctx context.Context) error {
 	found := make(map[uint64]*watchedEntry)
 	for _, k := range w.keys {
 		for _, e := range answers.Of(k) {
-			if e.Index < w.at[k].Next {
+			if e.Index < w.at[k].Next || w.printed[e.Index] {
 				continue
 			}
 			if found[e.Index] == nil {
@@ -317,11 +333,39 @@ func (w *watching) look(ctx context.Context) error {
 		}
 	}
 	for _, i := range order {
-		if err := w.print(found[i]); err != nil {
+		if err := w.print(found[i], &by); err != nil {
 			return err
 		}
+		w.printed[i] = true
+	}
+	if by.By == verify.BasisNone {
+		return nil
 	}
 	return w.remember(answers)
+}
+
+// sayBasis says on whose word nothing is missing from answers, when that changes.
+func (w *watching) sayBasis(by *verify.Complete) {
+	words := by.Words()
+	switch {
+	case words == w.basis:
+	case by.By == verify.BasisNone:
+		fmt.Fprintf(w.a.Stderr, "firn: warning: entries may be missing here: %s\n", by.Why)
+	default:
+		fmt.Fprintf(w.a.Stderr, "firn: log %s: %s\n", w.ref.Name, words)
+	}
+	w.basis = words
+}
+
+// fault is evidence that is held against the index, nil if there is none.
+func (w *watching) fault() *log.IndexFault {
+	ctx, cancel := context.WithTimeout(context.Background(), watchAsks)
+	defer cancel()
+	trust, err := w.c.IndexTrust(ctx, w.ref.IndexPolicy)
+	if err != nil || len(trust.Faults) == 0 {
+		return nil
+	}
+	return &trust.Faults[0]
 }
 
 // sayUnheard names the keys under which there is nothing yet: they may be mistyped.
@@ -346,13 +390,18 @@ type watchedEntry struct {
 	keys []string
 }
 
-func (w *watching) print(e *watchedEntry) error {
+func (w *watching) print(e *watchedEntry, by *verify.Complete) error {
 	if !w.f.json {
 		return printEntry(w.a.Stdout, log.Entry{Index: e.leaf.Index, Leaf: e.leaf.Bytes}, false, false)
 	}
 	s := e.leaf.Statement
+	basis := map[string]any{"by": by.By, "auditors": list(by.Auditors)}
+	if by.Why != "" {
+		basis["why"] = by.Why
+	}
 	return writeJSON(w.a.Stdout, map[string]any{
 		"schema": 1, "origin": w.c.Origin(), "index": e.leaf.Index, "keys": e.keys, "leaf": e.leaf.Bytes, "id": s.ID().String(),
 		"kind": s.Kind, "signer": s.Signer.String(), "subjects": subjects(s), "proof": string(e.leaf.Proof.Marshal()),
+		"completeness": basis,
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -112,8 +113,8 @@ func (w *watching) beginAt(ctx context.Context) error {
 	return nil
 }
 
-// remember notes how far answers went. Of answers that are not whole it is only what their
-// revision was about, so that what is missing is printed when it comes.
+// remember notes how far answers went that are whole. Of others nothing is remembered, so that what is missing
+// is printed when it comes.
 func (w *watching) remember(answers *log.Answers) error {
 	changed := false
 	for _, k := range w.keys {
@@ -121,13 +122,10 @@ func (w *watching) remember(answers *log.Answers) error {
 		if head.Size == 0 { // not known
 			head = was.known()
 		}
-		next := answers.Read
-		if answers.Incomplete != "" {
-			next = head.Size
-		}
-		w.at[k] = newWatchedKey(head, max(was.Next, next))
+		w.at[k] = newWatchedKey(head, max(was.Next, answers.Read))
 		changed = changed || w.at[k] != was
 	}
+	maps.DeleteFunc(w.printed, func(i uint64, _ bool) bool { return i < answers.Read })
 	if !changed || w.file == "" {
 		return nil
 	}

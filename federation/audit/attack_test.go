@@ -93,8 +93,58 @@ func TestTheEndOfAVeryLongListIsCompared(t *testing.T) {
 	a.close()
 }
 
-// Without the state everything is computed again: a map of long ago for each revision
-// would take far longer.
+// What a file of the map holds was noted as compared before.
+func TestTheStateIsWrittenBeforeTheMap(t *testing.T) {
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	fill(t, l, "a", 10)
+	a.want(revise(l), 200)
+	saved := func() uint64 {
+		st, err := readState(a.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.checked
+	}
+	if saved() >= a.db.Size() {
+		t.Fatal("the test is wrong")
+	}
+	if err := a.noted(a.db.Size()); err != nil || saved() < a.db.Size() {
+		t.Errorf("%v, and %d entries were compared, of %d in the map", err, saved(), a.db.Size())
+	}
+}
+
+// Where the lists differ too far from their ends there is no evidence, and it is no silent
+// pass: nothing is cosigned, and the alarm is raised.
+func TestADifferenceFarFromTheEndOfAListIsAnAlarm(t *testing.T) {
+	defer func(n int) { listAtMost = n }(listAtMost)
+	listAtMost = 100
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	s := logtest.Signer(t, "somebody")
+	for i := range 10_150 {
+		l.Add(logtest.Leaf(t, s, logtest.Closure(fmt.Sprint("n", i))))
+	}
+	l.Publish()
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Index = func(key string, it index.Item) (index.Item, bool) { return it, it.Index != 3 || key[:4] != "key:" }
+	})
+	a.want(revise(l), 403)
+	a.until("the alarm", func() bool { return a.Status().Withheld != "" })
+	if why := a.Status().Withheld; !strings.Contains(why, "no difference was found in the list") {
+		t.Error(why)
+	}
+	a.want(fill(t, l, "later", 3), 403)
+	a.restart()
+	a.want(l.Publish(), 403)
+	if a.Ready() == nil || a.Status().State() != "wrong" || len(a.held()) > 0 {
+		t.Errorf("ready %v, %+v", a.Ready(), a.Status())
+	}
+	a.close()
+}
+
+// A map that is beyond the state is made again: states of long ago for each revision would
+// take far longer.
 func TestAMapWithoutAStateIsMadeAnew(t *testing.T) {
 	seen := &log.Checkpoint{}
 	seen.Size = 1 << 20
@@ -107,16 +157,81 @@ func TestAMapWithoutAStateIsMadeAnew(t *testing.T) {
 		{0, 0, seen, false},
 		{5, 5, seen, false},
 		{0, 5, seen, false},
-		{5 + farAhead, 5, seen, false},
+		{4, 5, seen, false},
 		{5, 0, seen, true},
-		{6 + farAhead, 5, seen, true},
+		{6, 5, seen, true},
 		{5, 5, nil, true},
 		{5, 1 << 21, seen, true},
-		{1 << 21, 1<<21 - 1, seen, true},
+		{1<<20 + 1, 1 << 20, seen, true},
 	} {
 		if why := anew(c.mapped, state{checked: c.checked}, c.seen); (why != "") != c.want {
 			t.Errorf("%d in the map, %d compared: %q", c.mapped, c.checked, why)
 		}
+	}
+}
+
+// Revisions of old sizes cost an auditor nothing: one whose size is not larger than those
+// before, or far behind, is refused without a state of its map that it had left.
+func TestRevisionsOfOldSizesAreRefusedUncompared(t *testing.T) {
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	var m index.Memory
+	roots := make(map[uint64]index.Hash)
+	n := uint64(0)
+	add := func(leaf []byte) {
+		m.Add(l.Add(leaf), leaf)
+		n++
+	}
+	state := func(size uint64, root index.Hash) []byte {
+		add(l.State(&statement.Revision{Origin: l.Origin(), Size: size, Root: root, MapVersion: index.MapVersion}))
+		return l.Publish()
+	}
+	takeBack := func(size uint64) []byte {
+		add(l.State(&statement.IndexReset{Origin: l.Origin(), MapVersion: index.MapVersion, Size: size}))
+		return l.Publish()
+	}
+	s := logtest.Signer(t, "somebody")
+	for i := range 40 {
+		add(logtest.Leaf(t, s, logtest.Closure(fmt.Sprint(i))))
+		roots[n] = m.Root()
+	}
+	for size := uint64(10); size <= 15; size++ {
+		a.want(state(size, roots[size]), 200) // late, but one after the other
+	}
+	a.restart()
+	for _, size := range []uint64{15, 14, 3} { // right, all of them
+		a.want(state(size, roots[size]), 403)
+		a.want(takeBack(15), 200)
+	}
+	if n := a.counts.revisions; n > 0 {
+		t.Errorf("%d revisions were compared", n)
+	}
+	a.want(state(20, roots[20]), 200)
+	a.want(takeBack(30), 200) // which the log need not have done
+	a.want(state(25, roots[25]), 403)
+	a.want(takeBack(30), 200)
+
+	root := m.Root()
+	for i := range maxBehind + 100 {
+		add(fmt.Appendf(nil, "no statement %d", i))
+	}
+	a.gate(l.Publish()) // too many entries are missing
+	a.until("the entries", func() bool { return a.checked() == n })
+	far := n - maxBehind - 1
+	late := state(far, root)
+	a.want(late, 403)
+	other := startAudit(t, l, nil) // whose map is not that large when it comes to it
+	other.gate(late)
+	other.until("the entries", func() bool { return other.checked() == n })
+	other.want(late, 403)
+	a.want(takeBack(far), 200)
+	if n := a.counts.revisions; n > 1 {
+		t.Errorf("%d revisions were compared, want 1", n)
+	}
+	a.restart()
+	a.want(state(n-maxBehind, root), 200)
+	if len(a.held()) > 0 {
+		t.Error("evidence of what was right")
 	}
 }
 
@@ -150,8 +265,12 @@ func TestAHugeMapIsNotReadToItsEnd(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		x := &comparison{ctx: t.Context(), shown: &shownIndex{url: srv.URL, client: srv.Client()}, view: view}
-		if _, err := x.find(trie.Hash()); !errors.Is(err, errWithheld) || !strings.Contains(err.Error(), c.why) {
+		x := &comparison{ctx: t.Context(), shown: &shownIndex{url: srv.URL, client: srv.Client()}}
+		err = x.begin(trie.Hash())
+		if err == nil {
+			_, err = x.find(view)
+		}
+		if !errors.Is(err, errWithheld) || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%d keys: %v", c.keys, err)
 		}
 	}

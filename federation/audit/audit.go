@@ -16,12 +16,12 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
-	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/index/triedb"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
@@ -29,14 +29,11 @@ import (
 
 // Bounds of an auditor.
 const (
-	batchSize   = 8192             // entries that are parsed and taken at once
-	saveEvery   = 2 * batchSize    // entries after which the state is written
-	farAhead    = 2 * saveEvery    // entries that a kill never leaves in the map alone
+	saveEvery   = 16384            // entries after which the state is written
 	nearby      = 16384            // entries behind up to which a request waits
-	keptSizes   = 1024             // sizes of which roots and revisions are kept
+	keptSizes   = 1024             // sizes of which revisions are kept
 	defaultWait = 3 * time.Second  // of a request, for the entries it needs
 	askTimeout  = 30 * time.Second // one request to the log
-	retryHunt   = time.Minute      // after the log withheld its map
 	retryRead   = time.Second      // after entries could not be read
 )
 
@@ -80,10 +77,13 @@ type Auditor struct {
 	file   string // of the state
 
 	// What follows belongs to the goroutine that replays.
-	saved     uint64             // of the state on disk
-	roots     lately[index.Hash] // of the map, by size
-	revisions lately[[]byte]     // leaves of revisions, by size
-	last      uint64             // size of the last revision that was checked
+	at        uint64         // index of the entry that is read next
+	waiting   []triedb.Row   // of the entries that were read and are not in the map
+	revisions lately[[]byte] // leaves of revisions, by size
+	last      uint64         // largest size of a revision at or after the size of the map
+
+	saving sync.Mutex    // held while the state is written
+	saved  atomic.Uint64 // how far revisions were compared by the state on disk
 
 	wake  chan struct{} // there is something to replay
 	hunts chan struct{} // a wrong revision is to be looked at
@@ -183,7 +183,9 @@ func (a *Auditor) open() error {
 		}
 		st = state{}
 	}
-	a.state, a.saved, a.target = st, st.checked, seen
+	a.state, a.target = st, seen
+	a.saved.Store(st.checked)
+	a.rewind()
 	if len(st.wrongs) > 0 {
 		signal(a.hunts)
 	}
@@ -193,31 +195,17 @@ func (a *Auditor) open() error {
 // anew says why nothing goes on from a map of so many entries and a state, "" if it
 // does.
 func anew(mapped uint64, st state, seen *log.Checkpoint) string {
-	checked := st.checked
 	switch size := max(mapped, st.knows()); {
 	case size > 0 && (seen == nil || seen.Size < size):
 		return "no checkpoint is remembered that holds what was computed"
-	case mapped > 0 && checked == 0 || mapped > checked+farAhead:
-		// To compare every revision with a map of long ago takes far longer than to make that map.
+	case mapped > st.checked:
+		// To compare revisions with states of the map of long ago takes far longer than to make it.
 		return "which revisions were compared is not known"
 	}
 	return ""
 }
 
 func (a *Auditor) mapDir() string { return filepath.Join(a.dir(), "map") }
-
-func (a *Auditor) openMap() (*triedb.DB, error) {
-	o := triedb.Options{Logger: a.log}
-	db, err := triedb.Open(a.mapDir(), a.o.Key.Name, o)
-	if errors.Is(err, triedb.ErrDamaged) {
-		a.log.Warn("the map is damaged and is computed again", "error", err)
-		if err := triedb.Remove(a.mapDir()); err != nil {
-			return nil, err
-		}
-		db, err = triedb.Open(a.mapDir(), a.o.Key.Name, o)
-	}
-	return db, err
-}
 
 // Run follows the log until ctx ends.
 func (a *Auditor) Run(ctx context.Context) {

@@ -271,13 +271,14 @@ func TestWhatDoesNotCountStopsNothing(t *testing.T) {
 	}
 }
 
-// Revisions about old sizes, which are computed again.
+// A revision of an old size is compared, if it is not too far behind; a second one of that
+// size convicts.
 func TestOldSizesAreCompared(t *testing.T) {
 	l := logtest.New(t)
 	a := startAudit(t, l, nil)
 	var m index.Memory
-	state := func(root index.Hash) []byte {
-		l.Add(l.State(&statement.Revision{Origin: l.Origin(), Size: 5, Root: root, MapVersion: index.MapVersion}))
+	state := func(size uint64, root index.Hash) []byte {
+		l.Add(l.State(&statement.Revision{Origin: l.Origin(), Size: size, Root: root, MapVersion: index.MapVersion}))
 		return l.Publish()
 	}
 	s := logtest.Signer(t, "somebody")
@@ -287,10 +288,23 @@ func TestOldSizesAreCompared(t *testing.T) {
 	}
 	a.want(fill(t, l, "n", 300), 200)
 	a.restart()
-	a.want(state(m.Root()), 200)
-	a.want(state(index.Hash{9}), 403)
+	a.want(state(5, m.Root()), 200)
+	a.restart()
+	a.want(state(5, index.Hash{9}), 403)
 	if why := a.convicted(); !strings.Contains(why, "different roots") {
 		t.Error(why)
+	}
+}
+
+func TestALateRevisionIsCompared(t *testing.T) {
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	a.want(fill(t, l, "n", 300), 200)
+	a.restart()
+	l.Add(l.State(&statement.Revision{Origin: l.Origin(), Size: 7, Root: [32]byte{9}, MapVersion: index.MapVersion}))
+	a.want(l.Publish(), 403)
+	if s := a.Status(); s.State() != "wrong" || s.Wrong != 1 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -36,13 +37,25 @@ func BenchmarkReplay(b *testing.B) {
 	note := grow(b, l, new(index.Memory), 60_000)
 	size := headOf(b, note).Size
 	b.ResetTimer()
+	before := cpu(b)
 	for b.Loop() {
 		a := startAudit(b, l, nil)
 		_ = a.Gate(b.Context(), request(b, note)) // too far behind
 		a.until("the replay", func() bool { return a.checked() == size })
 		a.close()
 	}
-	b.ReportMetric(float64(size)*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+	n := float64(size) * float64(b.N)
+	b.ReportMetric(n/b.Elapsed().Seconds(), "entries/s")
+	b.ReportMetric(float64((cpu(b)-before).Nanoseconds())/1000/n, "µs-CPU/entry")
+}
+
+// cpu is the time that this process has computed, the log included.
+func cpu(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // BenchmarkCheckpoint measures what a checkpoint of 200 new entries with a revision

@@ -23,6 +23,7 @@ var maxParts = 1 << 18
 type comparison struct {
 	ctx   context.Context
 	shown *shownIndex
+	size  uint64
 	view  *triedb.View // of the same size
 	trie  *part        // what was shown so far
 	asked int
@@ -77,10 +78,22 @@ type difference struct {
 // errNoDifference says that nothing that differs was found in what was shown.
 var errNoDifference = fmt.Errorf("%w: no difference is in what it shows", errWithheld)
 
-// find returns the first difference, or nil if what was shown has not the shape of
-// a map.
-func (c *comparison) find(root index.Hash) (*difference, error) {
+// begin has the log show the top of the map with this root.
+func (c *comparison) begin(root index.Hash) error {
 	c.trie = &part{hash: root, node: index.Stub(root)}
+	if err := c.expand(c.trie, 0, index.Hash{}); c.shape == nil {
+		return err
+	}
+	return nil
+}
+
+// find returns the first difference from view after begin, or nil if what was shown has
+// not the shape of a map.
+func (c *comparison) find(view *triedb.View) (*difference, error) {
+	if c.shape != nil {
+		return nil, nil
+	}
+	c.view = view
 	d, err := c.descend()
 	if c.shape != nil {
 		return nil, nil
@@ -159,7 +172,7 @@ func (c *comparison) expand(t *part, depth int, guide index.Hash) error {
 		if c.asked++; c.asked > maxAsked {
 			return fmt.Errorf("%w: it takes too many questions", errWithheld)
 		}
-		n, err := c.shown.trie(c.ctx, c.view.Size(), depth, guide)
+		n, err := c.shown.trie(c.ctx, c.size, depth, guide)
 		if err != nil && !errors.Is(err, index.ErrShape) {
 			return err
 		}

@@ -22,21 +22,33 @@ const maxTwins = 8192
 // listAtMost is how many items from the end of a list are looked at: a variable for tests.
 var listAtMost = index.MaxItems
 
+// Bounds of looking for evidence (spec/auditor.md#work).
+const (
+	retryHunt    = time.Minute // after the log withheld its map; twice as long each time
+	maxRetryHunt = time.Hour
+	huntRest     = 9 // times what looking took, until the next
+)
+
 // hunt looks for evidence of what the wrong revisions hide, until ctx ends.
 func (a *Auditor) hunt(ctx context.Context) {
-	for {
+	for wait := retryHunt; ; wait = min(2*wait, maxRetryHunt) {
 		var again <-chan time.Time
 		for _, w := range a.stateNow().wrongs {
+			began := time.Now()
 			err := a.convict(ctx, w)
 			if ctx.Err() != nil {
 				return
 			}
 			if a.hunted(w, err) {
-				again = time.After(retryHunt)
+				again = time.After(wait)
+			}
+			if sleep(ctx, min(huntRest*time.Since(began), maxRetryHunt)) != nil {
+				return
 			}
 		}
 		select {
 		case <-a.hunts:
+			wait = retryHunt / 2
 		case <-again:
 		case <-ctx.Done():
 			return
@@ -97,12 +109,15 @@ func (a *Auditor) evidence(ctx context.Context, w wrong) (*evidence.Evidence, er
 	if e, err := a.twinOf(ctx, cp, w, rev.Leaf); e != nil || err != nil {
 		return e, err
 	}
+	c := &comparison{ctx: ctx, shown: a.shown, size: w.size}
+	if err := c.begin(w.root); err != nil {
+		return nil, err // before a state of long ago is computed
+	}
 	view, err := a.db.View(ctx, w.size)
 	if err != nil {
 		return nil, err
 	}
-	c := &comparison{ctx: ctx, shown: a.shown, view: view}
-	d, err := c.find(w.root)
+	d, err := c.find(view)
 	if err != nil {
 		return nil, err
 	}

@@ -4,28 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
-	"slices"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/index/fraud"
 	"github.com/firn-log/firn/log/index/triedb"
-	"github.com/firn-log/firn/log/statement"
 )
+
+// maxBehind is how many entries may be between the size of a revision and its index
+// (spec/index.md#revisions, rule 25): so many leaves wait to be taken into the map, so that no state
+// of it is ever made a second time.
+const maxBehind = 32768
 
 // replay takes the entries below the target until ctx ends.
 func (a *Auditor) replay(ctx context.Context) {
 	for {
 		a.mu.Lock()
-		target, checked := a.target, a.state.checked
+		target := a.target
 		a.mu.Unlock()
 		var again <-chan time.Time
-		if target != nil && (target.Size > checked || a.db.Size() < checked) {
+		if target != nil && target.Size > a.at {
 			err := a.replayTo(ctx, target)
 			if ctx.Err() != nil {
 				return
@@ -45,209 +45,159 @@ func (a *Auditor) replay(ctx context.Context) {
 	}
 }
 
-// replayTo takes the entries below cp into the map and compares the revisions
-// among them.
+// replayTo reads the entries below cp and compares the revisions among them.
 func (a *Auditor) replayTo(ctx context.Context, cp *log.Checkpoint) error {
-	from := min(a.db.Size(), a.checked())
-	var batch []entry
-	for e, err := range a.client.Entries(ctx, cp, from, cp.Size) {
+	for batch, err := range a.entries(ctx, cp, a.at) {
 		if err != nil {
 			return err
 		}
-		batch = append(batch, entry{at: e.Index, leaf: e.Leaf})
-		if len(batch) < batchSize && e.Index+1 < cp.Size {
-			continue
-		}
-		if err := a.take(ctx, batch, e.Index+1 == cp.Size); err != nil {
+		if err := a.take(batch); err != nil {
+			a.rewind()
 			return err
 		}
-		batch = batch[:0]
+	}
+	if _, err := a.db.Commit(); err != nil {
+		return fmt.Errorf("the map at size %d: %w", a.db.Size(), err)
 	}
 	return nil
 }
 
-func (a *Auditor) checked() uint64 {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.state.checked
+// rewind has everything read again that is not in the map.
+func (a *Auditor) rewind() { a.at, a.waiting, a.last = a.db.Size(), nil, 0 }
+
+// A taking is a batch on its way through the audit.
+type taking struct {
+	*Auditor
+	before, next state
 }
 
-// An entry is a leaf with what the map and the audit need of it.
-type entry struct {
-	at    uint64
-	leaf  []byte
-	row   triedb.Row
-	rev   *statement.Revision   // that counts (spec/index.md#revisions), or nil
-	reset *statement.IndexReset // that counts, or nil
-}
-
-// parse reads the leaves on all cores.
-func (a *Auditor) parse(batch []entry) error {
-	var g errgroup.Group
-	part := max(256, (len(batch)+runtime.GOMAXPROCS(0)-1)/runtime.GOMAXPROCS(0))
-	for es := range slices.Chunk(batch, part) {
-		g.Go(func() error {
-			for i := range es {
-				a.read(&es[i])
-			}
-			return nil
-		})
-	}
-	return g.Wait()
-}
-
-// read fills in what e needs. A leaf that is no statement has no keys.
-func (a *Auditor) read(e *entry) {
-	s, err := statement.Parse(e.leaf)
-	if err != nil {
-		return
-	}
-	e.row = triedb.Row{Keys: index.StatementKeys(s), Signer: s.Signer}
-	switch b := s.Body.(type) {
-	case *statement.Revision:
-		if b.Origin == a.o.Key.Name && b.MapVersion == index.MapVersion && b.Size <= e.at && s.Verify(a.logKey) == nil {
-			e.rev = b
+// take compares the revisions among the next entries. The leaves wait until
+// the map is made as large as a revision says, or none may be about them any more.
+func (a *Auditor) take(batch []entry) error {
+	t := &taking{Auditor: a}
+	t.begin()
+	read := t.before.checked
+	for i := range batch {
+		e := &batch[i]
+		if err := t.check(e); err != nil {
+			return err
 		}
-	case *statement.IndexReset:
-		if b.Origin == a.o.Key.Name && b.MapVersion == index.MapVersion && b.Size <= e.at && s.Verify(a.logKey) == nil {
-			e.reset = b
-		}
+		a.waiting = append(a.waiting, e.row)
+		a.at++
 	}
-}
-
-// take takes a batch, which begins at or before the next entry of the map. last
-// says that a checkpoint ends with it, whose map a later revision may be about.
-func (a *Auditor) take(ctx context.Context, batch []entry, last bool) error {
-	if err := a.parse(batch); err != nil {
+	t.next.checked = max(t.next.checked, a.at)
+	if err := a.advance(t.before, t.next, t.next.checked-min(t.next.checked, max(read, batch[0].at))); err != nil {
 		return err
 	}
-	checked := a.checked()
-	end := batch[len(batch)-1].at + 1
-	var sizes []uint64
-	for _, e := range batch {
-		if e.rev != nil && e.at >= checked && e.rev.Size > a.db.Size() {
-			sizes = append(sizes, e.rev.Size)
-		}
-	}
-	if last {
-		sizes = append(sizes, end)
-	}
-	slices.Sort(sizes)
-	for _, size := range slices.Compact(sizes) {
-		if err := a.append(batch, size); err != nil {
-			return err
-		}
-		root, err := a.db.Commit()
-		if err != nil {
-			return err
-		}
-		a.roots.put(a.db.Size(), root)
-	}
-	if err := a.append(batch, end); err != nil {
-		return err
-	}
-	before := a.stateNow()
-	next := before.clone()
-	for _, e := range batch {
-		if e.at < checked {
-			continue
-		}
-		if err := a.check(ctx, &next, e); err != nil {
-			return err
-		}
-	}
-	next.checked = max(next.checked, end)
-	return a.advance(before, next, uint64(len(batch)))
+	return a.grow(a.at - min(a.at, maxBehind))
 }
 
-// append takes the entries of a batch below size into the map.
-func (a *Auditor) append(batch []entry, size uint64) error {
+func (t *taking) begin() {
+	t.before = t.stateNow()
+	t.next = t.before.clone()
+}
+
+// grow takes the leaves below size into the map. All of them were checked, and that
+// was noted.
+func (a *Auditor) grow(size uint64) error {
 	have := a.db.Size()
 	if have >= size {
 		return nil
 	}
-	part := batch[have-batch[0].at : size-batch[0].at]
-	rows := make([]triedb.Row, len(part))
-	for i := range part {
-		rows[i] = part[i].row
+	n := size - have
+	if err := a.db.Append(a.waiting[:n]); err != nil {
+		return err
 	}
-	return a.db.Append(rows)
-}
-
-func (a *Auditor) stateNow() state {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.state.clone()
-}
-
-// advance makes next the state. What must not be forgotten is on disk before
-// anybody sees that the entries were read.
-func (a *Auditor) advance(before, next state, entries uint64) error {
-	a.mu.Lock()
-	found := func(w wrong) bool { return w.in(before.wrongs) && !w.in(a.state.wrongs) } // meanwhile
-	a.state.spans, a.state.wrongs, a.state.reset = next.spans, slices.DeleteFunc(slices.Clone(next.wrongs), found), next.reset
-	a.mu.Unlock()
-	if !slices.Equal(before.spans, next.spans) || !slices.Equal(before.wrongs, next.wrongs) {
-		// Without the new number of entries: if this is lost they are read again.
-		if err := a.save(); err != nil {
-			return err
-		}
-	}
-	a.mu.Lock()
-	a.state.checked = next.checked
-	a.counts.entries += entries
-	a.notify()
-	a.mu.Unlock()
-	if len(next.wrongs) > 0 && !slices.Equal(before.wrongs, next.wrongs) {
-		signal(a.hunts)
-	}
-	if next.checked >= a.saved+saveEvery {
-		return a.save()
-	}
+	clear(a.waiting[:n])
+	a.waiting = a.waiting[n:]
 	return nil
 }
 
 // check compares a revision with the map, and heeds an index-reset.
-func (a *Auditor) check(ctx context.Context, st *state, e entry) error {
-	if e.reset != nil {
-		if st.withdraw(e.at, e.reset.Size) {
-			a.log.Warn("the log has reset its index, and goes on", "index", e.at)
+func (t *taking) check(e *entry) error {
+	known := e.at < t.next.checked // before this start
+	switch {
+	case e.reset != nil && !known:
+		if t.next.withdraw(e.at, e.reset.Size) {
+			t.log.Warn("the log has reset its index, and goes on", "index", e.at)
 		}
-		return nil
+	case e.rev != nil:
+		return t.revision(e, known)
 	}
-	if e.rev == nil {
-		return nil
+	return nil
+}
+
+// revision compares a revision. Its size is at least that of the map, or it breaks a
+// rule; so one map that only grows is enough for all of them.
+func (t *taking) revision(e *entry, known bool) error {
+	size, why := e.rev.Size, ""
+	switch {
+	case size <= t.next.reset && !known:
+		why = "it is of a size that was withdrawn before"
+	case size <= t.last || size < t.db.Size():
+		why = "it is not larger than one before"
+	case e.at-size > maxBehind:
+		why = "it is too far behind"
 	}
-	if e.rev.Size <= st.reset {
-		// Whatever its root is, nobody could be convicted of it: the reset answers.
-		a.count(func(c *counts) { c.wrong++ })
-		a.log.Error("a revision of the index is of a size that was withdrawn before: nothing that holds it is cosigned", "index", e.at, "size", e.rev.Size)
-		st.refuse(e.at, e.rev.Size)
-		return nil
+	t.last = max(t.last, size)
+	if why != "" {
+		if known {
+			return nil
+		}
+		return t.unfit(e, why)
 	}
-	root, err := a.rootAt(ctx, e.rev.Size)
-	if err != nil {
+	if !known {
+		// Before the map holds leaves it is noted that they were checked: a kill loses neither
+		// alone.
+		t.next.checked = max(t.next.checked, e.at)
+		if err := t.advance(t.before, t.next, 0); err != nil {
+			return err
+		}
+		t.begin()
+	}
+	if err := t.grow(size); err != nil {
 		return err
 	}
-	if e.rev.Size <= a.last {
-		a.log.Warn("the log has stated a revision that is not larger than the one before", "index", e.at, "size", e.rev.Size)
+	root, err := t.db.Commit()
+	if err != nil {
+		return fmt.Errorf("the map at size %d: %w", size, err)
 	}
-	a.last = max(a.last, e.rev.Size)
-	a.count(func(c *counts) { c.revisions++ })
-	if err := a.twin(e); err != nil {
+	if known {
+		t.revisions.put(size, e.leaf)
+		return nil
+	}
+	return t.compare(e, root)
+}
+
+// unfit refuses a revision without comparing it: whatever its root is, it must not be
+// there (spec/auditor.md#work).
+func (t *taking) unfit(e *entry, why string) error {
+	t.count(func(c *counts) { c.wrong++ })
+	t.log.Error("a revision must not be there, and is not compared: nothing that holds it is cosigned", "index", e.at, "size", e.rev.Size, "why", why)
+	t.next.refuse(e.at, e.rev.Size)
+	if e.rev.Size <= t.next.reset {
+		return nil // nobody could be convicted of it: the reset answers
+	}
+	return t.twin(e)
+}
+
+// compare compares a revision with the root of the map of its size.
+func (t *taking) compare(e *entry, root index.Hash) error {
+	t.count(func(c *counts) { c.revisions++ })
+	if err := t.twin(e); err != nil {
 		return err
 	}
 	if root == index.Hash(e.rev.Root) {
 		return nil
 	}
-	a.count(func(c *counts) { c.wrong++ })
-	a.log.Error("a revision of the index is wrong: nothing that holds it is cosigned", "index", e.at, "size", e.rev.Size, "says", index.Hash(e.rev.Root).String(), "computed", root.String())
-	st.add(wrong{at: e.at, size: e.rev.Size, root: e.rev.Root})
+	t.count(func(c *counts) { c.wrong++ })
+	t.log.Error("a revision of the index is wrong: nothing that holds it is cosigned", "index", e.at, "size", e.rev.Size, "says", index.Hash(e.rev.Root).String(), "computed", root.String())
+	t.next.add(wrong{at: e.at, size: e.rev.Size, root: e.rev.Root})
 	return nil
 }
 
 // twin keeps evidence if the log has lately stated another root for the same size.
-func (a *Auditor) twin(e entry) error {
+func (a *Auditor) twin(e *entry) error {
 	other, there := a.revisions.of[e.rev.Size]
 	if !there {
 		a.revisions.put(e.rev.Size, e.leaf)
@@ -272,30 +222,24 @@ func (a *Auditor) count(f func(*counts)) {
 	f(&a.counts)
 }
 
-// rootAt returns the root of the map at a size.
-func (a *Auditor) rootAt(ctx context.Context, size uint64) (index.Hash, error) {
-	if root, ok := a.roots.of[size]; ok {
-		return root, nil
+// noted makes durable that the entries below size were compared.
+func (a *Auditor) noted(size uint64) error {
+	if a.saved.Load() >= size {
+		return nil
 	}
-	v, err := a.view(ctx, size)
-	if err != nil {
-		return index.Hash{}, err
-	}
-	a.roots.put(size, v.Root())
-	return v.Root(), nil
+	return a.save()
 }
 
-// view returns the map at a size that was appended.
-func (a *Auditor) view(ctx context.Context, size uint64) (*triedb.View, error) {
-	v, err := a.db.View(ctx, size)
-	if errors.Is(err, triedb.ErrFuture) {
-		if _, err := a.db.Commit(); err != nil {
+// openMap opens the map. Whatever becomes durable there was noted in the state before.
+func (a *Auditor) openMap() (*triedb.DB, error) {
+	o := triedb.Options{Logger: a.log, BeforeFlush: a.noted}
+	db, err := triedb.Open(a.mapDir(), a.o.Key.Name, o)
+	if errors.Is(err, triedb.ErrDamaged) {
+		a.log.Warn("the map is damaged and is computed again", "error", err)
+		if err := triedb.Remove(a.mapDir()); err != nil {
 			return nil, err
 		}
-		v, err = a.db.View(ctx, size)
+		db, err = triedb.Open(a.mapDir(), a.o.Key.Name, o)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("the map at size %d: %w", size, err)
-	}
-	return v, nil
+	return db, err
 }

@@ -136,7 +136,7 @@ func (s *state) withdraw(at, size uint64) bool {
 	return true
 }
 
-const stateHeader = "firn-auditor state v1"
+const stateHeader = "firn-auditor state v2"
 
 func (s *state) marshal() []byte {
 	var b strings.Builder
@@ -203,14 +203,53 @@ func readState(path string) (state, error) {
 	return parseState(b)
 }
 
-// save writes the state.
+// save writes the state as it is now.
 func (a *Auditor) save() error {
-	a.mu.Lock()
-	st := a.state.clone()
-	a.mu.Unlock()
+	a.saving.Lock()
+	defer a.saving.Unlock()
+	st := a.stateNow()
 	if err := durable.WriteFile(a.file, st.marshal(), 0o644); err != nil {
 		return fmt.Errorf("writing the state of the audit: %w", err)
 	}
-	a.saved = st.checked
+	a.saved.Store(st.checked)
+	return nil
+}
+
+func (a *Auditor) stateNow() state {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.clone()
+}
+
+func (a *Auditor) checked() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.state.checked
+}
+
+// advance makes next the state. What must not be forgotten is on disk before
+// anybody sees that the entries were read.
+func (a *Auditor) advance(before, next state, entries uint64) error {
+	a.mu.Lock()
+	found := func(w wrong) bool { return w.in(before.wrongs) && !w.in(a.state.wrongs) } // meanwhile
+	a.state.spans, a.state.wrongs, a.state.reset = next.spans, slices.DeleteFunc(slices.Clone(next.wrongs), found), next.reset
+	a.mu.Unlock()
+	if !slices.Equal(before.spans, next.spans) || !slices.Equal(before.wrongs, next.wrongs) {
+		// Without the new number of entries: if this is lost they are read again.
+		if err := a.save(); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	a.state.checked = next.checked
+	a.counts.entries += entries
+	a.notify()
+	a.mu.Unlock()
+	if len(next.wrongs) > 0 && !slices.Equal(before.wrongs, next.wrongs) {
+		signal(a.hunts)
+	}
+	if next.checked >= a.saved.Load()+saveEvery {
+		return a.save()
+	}
 	return nil
 }

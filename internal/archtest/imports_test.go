@@ -37,7 +37,7 @@ var heavy = map[string][]string{
 	"github.com/multiformats":             {"federation/p2p"},
 	"github.com/jackc/pgx":                {"tracker/store"},
 	"github.com/spf13/cobra":              {"cmd", "internal/cmdline"},
-	"github.com/fxamacker/cbor":           {"log/statement"},
+	"github.com/fxamacker/cbor":           {},
 	"github.com/pelletier/go-toml":        {"cmd", "log/server", "witness/server", "ingest/send", "internal/daemon"},
 	"github.com/prometheus":               {"cmd", "log/server", "witness", "federation", "internal/daemon"},
 	"github.com/klauspost/compress":       {"ingest/cache"},

@@ -25,18 +25,21 @@ var ErrBase32 = errors.New("not nixbase32")
 // The last character holds the lowest bits of the first byte
 // (spec/nix.md#nixbase32).
 func EncodeBase32(b []byte) string {
-	n := (len(b)*8 + 4) / 5
-	out := make([]byte, n)
-	for k := range n {
+	return string(appendBase32(make([]byte, 0, (len(b)*8+4)/5), b))
+}
+
+// appendBase32 appends what EncodeBase32 returns.
+func appendBase32(out, b []byte) []byte {
+	for k := (len(b)*8+4)/5 - 1; k >= 0; k-- {
 		bit := k * 5
 		i, j := bit/8, uint(bit%8)
 		c := b[i] >> j
 		if j > 3 && i+1 < len(b) {
 			c |= b[i+1] << (8 - j)
 		}
-		out[n-1-k] = base32Alphabet[c&31]
+		out = append(out, base32Alphabet[c&31])
 	}
-	return string(out)
+	return out
 }
 
 // DecodeBase32 is the inverse of EncodeBase32. It refuses characters outside

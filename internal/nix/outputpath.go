@@ -14,12 +14,20 @@ func makeStorePath(dir StoreDir, kind string, inner [32]byte, name string) (Stor
 	if err := CheckName(name); err != nil {
 		return StorePath{}, err
 	}
-	h := sha256Sum(kind + ":sha256:" + hex.EncodeToString(inner[:]) + ":" + string(dir) + ":" + name)
+	if err := dir.Validate(); err != nil {
+		return StorePath{}, err
+	}
+	var room [256]byte
+	b := append(append(room[:0], kind...), ":sha256:"...)
+	b = hex.AppendEncode(b, inner[:])
+	b = append(append(append(append(b, ':'), dir...), ':'), name...)
+	h := sha256.Sum256(b)
 	var folded [20]byte
 	for i, b := range h {
 		folded[i%20] ^= b
 	}
-	return dir.FromBase(EncodeBase32(folded[:]) + "-" + name)
+	b = append(append(appendBase32(room[:0], folded[:]), '-'), name...)
+	return StorePath{dir: dir, base: string(b)}, nil
 }
 
 // OutputPath returns the path of one output of an input-addressed derivation

@@ -31,6 +31,9 @@ type StoreDir string
 // store path names have and '/', '@', '~'. So ':' ';' ',' and white space,
 // which separate fields in what Nix hashes and signs, cannot occur.
 func (d StoreDir) Validate() error {
+	if d == DefaultStoreDir {
+		return nil
+	}
 	s := string(d)
 	switch {
 	case len(s) > MaxStoreDirLen:
@@ -145,7 +148,7 @@ func CheckName(name string) error {
 		return fmt.Errorf("%w: a name has 1 to %d bytes, not %d", ErrStorePath, MaxNameLen, len(name))
 	}
 	for i := range len(name) {
-		if !isNameChar(name[i]) {
+		if !nameChars[name[i]] {
 			return fmt.Errorf("%w: character %q in a name", ErrStorePath, name[i])
 		}
 	}
@@ -154,6 +157,14 @@ func CheckName(name string) error {
 	}
 	return nil
 }
+
+// nameChars is isNameChar as a table.
+var nameChars = func() (t [256]bool) {
+	for i := range t {
+		t[i] = isNameChar(byte(i))
+	}
+	return t
+}()
 
 func isNameChar(c byte) bool {
 	switch {

@@ -31,7 +31,8 @@ var EmptyRoot = Hash(sha256.Sum256([]byte{domainEmpty}))
 // KeyHash returns the hash of the text of a key, by which the map is ordered
 // (spec/index.md#hashes). Bit 0 is the most significant bit of its first byte.
 func KeyHash(key string) Hash {
-	return sha256.Sum256(append([]byte{domainKey}, key...))
+	var room [256]byte // of most keys
+	return sha256.Sum256(append(append(room[:0], domainKey), key...))
 }
 
 // Bit returns bit i of a hash, 0 or 1; i is from 0 to 255.

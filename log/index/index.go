@@ -114,8 +114,9 @@ func rulesKeys(r *statement.Rules) []string {
 }
 
 func buildKeys(b *statement.Build) []string {
-	keys := []string{Drv(b.DrvPath)}
-	for _, o := range b.Outputs {
+	keys := append(make([]string, 0, len(b.Outputs)+2), Drv(b.DrvPath)) // room for Key, too
+	for i := range b.Outputs {
+		o := &b.Outputs[i]
 		keys = append(keys, Out(o.Path))
 		if o.CA == "" {
 			continue
@@ -198,11 +199,19 @@ func Subjects(s *statement.Statement) []string {
 }
 
 // Out is the key of the claims about a store path.
-func Out(p nix.StorePath) string { return "out:" + p.String() }
+func Out(p nix.StorePath) string { return pathKey("out:", p) }
 
 // Drv is the key of the claims that name a derivation. It is a hint: a
 // derivation's path is a claim itself.
-func Drv(p nix.StorePath) string { return "drv:" + p.String() }
+func Drv(p nix.StorePath) string { return pathKey("drv:", p) }
+
+// pathKey is prefix + p.String() in one allocation.
+func pathKey(prefix string, p nix.StorePath) string {
+	if p.IsZero() {
+		return prefix
+	}
+	return prefix + string(p.Dir()) + "/" + p.Base()
+}
 
 // Real is the key of the claims about a content-addressed output: the hash
 // modulo of its derivation and the output's name.
@@ -217,7 +226,10 @@ func RealDrv(drv nix.StorePath, output string) string { return "real:" + drv.Str
 func DigestSHA256(h nix.Hash) string { return "digest:sha256:" + hex.EncodeToString(h[:]) }
 
 // Key is the key of what a key signed and of the statements that name it.
-func Key(id statement.KeyID) string { return "key:" + id.String() }
+func Key(id statement.KeyID) string {
+	var room [4 + 64]byte
+	return string(hex.AppendEncode(append(room[:0], "key:"...), id[:]))
+}
 
 // Operator is the key of the statements by and about an operator.
 func Operator(id statement.ID) string { return "operator:" + id.String() }

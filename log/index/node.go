@@ -10,8 +10,13 @@ type Node struct {
 	depth       uint8 // of a branch
 	left, right *Node // of a branch
 	hash        Hash
-	kh          Hash // of a leaf
-	head        Head // of a leaf
+	*entry           // of a leaf
+}
+
+// An entry is what a leaf holds.
+type entry struct {
+	kh   Hash
+	head Head
 }
 
 // A nodeKind is the first byte of a node's encoding.
@@ -34,7 +39,7 @@ func Branch(depth uint8, l, r *Node) *Node {
 
 // Leaf returns the leaf of a key.
 func Leaf(kh Hash, h Head) *Node {
-	return &Node{kind: kindLeaf, kh: kh, head: h, hash: LeafHash(kh, h)}
+	return &Node{kind: kindLeaf, entry: &entry{kh, h}, hash: LeafHash(kh, h)}
 }
 
 // Hash returns the hash of a node: the root of the map if it is the topmost one.
@@ -69,20 +74,29 @@ func (n *Node) AsLeaf() (kh Hash, h Head, ok bool) {
 // ErrNotCovered where the way ends at a stub. What it says holds in the map with
 // root n.Hash() if that is a map at all, as a signed revision promises.
 func (n *Node) Find(kh Hash) (h Head, present bool, err error) {
+	h, present, covered := n.Shows(kh)
+	if !covered {
+		err = fmt.Errorf("%w with hash %s", ErrNotCovered, kh)
+	}
+	return h, present, err
+}
+
+// Shows is Find for who does not mind a key hash that is not covered.
+func (n *Node) Shows(kh Hash) (h Head, present, covered bool) {
 	for n != nil {
 		switch n.kind {
 		case kindBranch:
 			n = n.child(Bit(kh, int(n.depth)))
 		case kindLeaf:
 			if n.kh != kh {
-				return Head{}, false, nil
+				return Head{}, false, true
 			}
-			return n.head, true, nil
+			return n.head, true, true
 		default:
-			return Head{}, false, fmt.Errorf("%w with hash %s", ErrNotCovered, kh)
+			return Head{}, false, false
 		}
 	}
-	return Head{}, false, nil
+	return Head{}, false, true
 }
 
 func (n *Node) child(bit int) *Node {

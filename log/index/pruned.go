@@ -1,6 +1,11 @@
 package index
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+	"runtime"
+	"sync"
+)
 
 // MaxPruned is the largest encoding of a pruned trie that is read, in bytes
 // (spec/index.md#sizes).
@@ -42,14 +47,32 @@ func ParsePruned(b []byte) (n *Node, rest []byte, err error) {
 	if len(b) > 0 && nodeKind(b[0]) == kindEmpty {
 		return nil, b[1:], nil
 	}
-	n, rest, err = parseNode(b, 0)
+	p := parser{piece: min(64, 1+len(b)/16)}
+	n, rest, err = p.node(b, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	if size := len(b) - len(rest); size > MaxPruned {
 		return nil, nil, malformed("a pruned trie of %d bytes, above %d", size, MaxPruned)
 	}
+	n.hashAll()
 	return n, rest, n.Check()
+}
+
+// A parser reads nodes; their hashes are computed when all are there.
+type parser struct {
+	room  []Node // for the next ones
+	piece int    // how many there is room for at once
+}
+
+func (p *parser) new(kind nodeKind) *Node {
+	if len(p.room) == 0 {
+		p.room = make([]Node, p.piece)
+	}
+	n := &p.room[0]
+	p.room = p.room[1:]
+	n.kind = kind
+	return n
 }
 
 // size returns how many bytes follow the kind, without those of other nodes; 0
@@ -66,7 +89,7 @@ func (k nodeKind) size() int {
 	return 0
 }
 
-func parseNode(b []byte, nesting int) (*Node, []byte, error) {
+func (p *parser) node(b []byte, nesting int) (*Node, []byte, error) {
 	if len(b) == 0 {
 		return nil, nil, malformed("a pruned trie is cut off")
 	}
@@ -80,25 +103,64 @@ func parseNode(b []byte, nesting int) (*Node, []byte, error) {
 	}
 	switch kind {
 	case kindStub:
-		return Stub(Hash(b[:32])), b[32:], nil
+		n := p.new(kindStub)
+		n.hash = Hash(b[:32])
+		return n, b[32:], nil
 	case kindLeaf:
 		h := Head{binary.BigEndian.Uint64(b[32:]), Hash(b[40:72])}
 		if h.Count > maxCount {
 			return nil, nil, malformed("a list of %d items, above 2^63−1", h.Count)
 		}
-		return Leaf(Hash(b[:32]), h), b[72:], nil
+		n := p.new(kindLeaf)
+		n.entry = &entry{Hash(b[:32]), h}
+		return n, b[72:], nil
 	}
 	if nesting == maxNesting {
 		return nil, nil, malformed("more than %d branches one below the other", maxNesting)
 	}
-	depth := b[0]
-	l, b, err := parseNode(b[1:], nesting+1)
-	if err != nil {
+	n := p.new(kindBranch)
+	n.depth = b[0]
+	var err error
+	if n.left, b, err = p.node(b[1:], nesting+1); err != nil {
 		return nil, nil, err
 	}
-	r, b, err := parseNode(b, nesting+1)
-	if err != nil {
+	if n.right, b, err = p.node(b, nesting+1); err != nil {
 		return nil, nil, err
 	}
-	return Branch(depth, l, r), b, nil
+	return n, b, nil
+}
+
+// hashAll computes the hashes of n and of all below it but stubs, on all processors.
+func (n *Node) hashAll() {
+	var wg sync.WaitGroup
+	for _, below := range n.below(bits.Len(uint(8*runtime.GOMAXPROCS(0))), nil) {
+		wg.Go(below.hashBelow)
+	}
+	wg.Wait()
+	n.hashBelow()
+}
+
+// below appends the branches that are so many levels below n.
+func (n *Node) below(levels int, found []*Node) []*Node {
+	switch {
+	case n.kind != kindBranch:
+		return found
+	case levels == 0:
+		return append(found, n)
+	}
+	return n.right.below(levels-1, n.left.below(levels-1, found))
+}
+
+// hashBelow computes the hashes of n and of those below it that have none yet.
+func (n *Node) hashBelow() {
+	if n.kind == kindStub || n.hash != (Hash{}) {
+		return
+	}
+	if n.kind == kindLeaf {
+		n.hash = LeafHash(n.kh, n.head)
+		return
+	}
+	n.left.hashBelow()
+	n.right.hashBelow()
+	n.hash = BranchHash(n.depth, n.left.hash, n.right.hash)
 }

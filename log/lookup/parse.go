@@ -144,7 +144,7 @@ func (d *decoder) answer() *Answer {
 	if a.Vouched == nil && a.Vouch != nil {
 		d.fail("consistency proof: there is no vouched checkpoint")
 	}
-	a.Revision = d.body("revision")
+	a.Revision = d.body(&revisionParts)
 	a.Trie = d.trie()
 	a.Lists = d.lists()
 	a.Bodies = d.bodies()
@@ -168,10 +168,18 @@ func (d *decoder) trie() *index.Node {
 	return n
 }
 
-func (d *decoder) body(what string) Body {
-	b := Body{Index: d.uint(what+": index", policy.MaxSize)}
-	b.Leaf = d.bytes(what, math.MaxUint16)
-	b.Inclusion = d.proof(what+": inclusion", maxProof)
+// parts is what messages call a body and its parts.
+type parts struct{ leaf, index, inclusion string }
+
+var (
+	revisionParts = parts{"revision", "revision: index", "revision: inclusion"}
+	bodyParts     = parts{"body", "body: index", "body: inclusion"}
+)
+
+func (d *decoder) body(what *parts) Body {
+	b := Body{Index: d.uint(what.index, policy.MaxSize)}
+	b.Leaf = d.bytes(what.leaf, math.MaxUint16)
+	b.Inclusion = d.proof(what.inclusion, maxProof)
 	return b
 }
 
@@ -182,7 +190,7 @@ func (d *decoder) bodies() []Body {
 	}
 	bodies := make([]Body, n)
 	for i := range bodies {
-		bodies[i] = d.body("body")
+		bodies[i] = d.body(&bodyParts)
 		if i > 0 && bodies[i].Index <= bodies[i-1].Index {
 			d.fail("bodies: index %d follows %d", bodies[i].Index, bodies[i-1].Index)
 		}

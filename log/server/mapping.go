@@ -226,7 +226,7 @@ func (s *Server) followTo(ctx context.Context, cp published) error {
 	if err := s.answerWith(ctx, cp); err != nil {
 		return err
 	}
-	if m.db.Size() == size && size > m.stated && m.news > m.stated {
+	if m.db.Size() == size && size > m.stated && m.news > m.stated && !s.tooLate(size) {
 		return s.stateRevision(ctx, size, root)
 	}
 	return nil

@@ -93,23 +93,19 @@ func numberOf(r *http.Request, name string, low, high uint64) (uint64, error) {
 
 // withView answers with what f makes of the index at the size in the path.
 func (s *Server) withView(w http.ResponseWriter, r *http.Request, f func(*triedb.View) ([]byte, error)) error {
-	at, err := s.answering(r.Context())
-	if err != nil {
-		return err
-	}
 	size, err := strconv.ParseUint(r.PathValue("size"), 10, 63)
 	if err != nil || strconv.FormatUint(size, 10) != r.PathValue("size") {
 		return noSuchRevision(r.PathValue("size"))
 	}
-	cost := newestCost
-	if size != at.revision.size {
-		cost = olderCost
-	}
-	release, err := s.lookTurn(r, cost)
+	release, err := s.lookTurn(r, s.viewCost(size))
 	if err != nil {
 		return err
 	}
 	defer release()
+	at, err := s.answering(r.Context())
+	if err != nil {
+		return err
+	}
 	v, err := s.viewAt(r.Context(), at, size)
 	if err != nil {
 		return err
@@ -121,6 +117,15 @@ func (s *Server) withView(w http.ResponseWriter, r *http.Request, f func(*triedb
 	readable(w)
 	writeBytes(w, indexType, b)
 	return nil
+}
+
+// viewCost is the cost of a question about the index at a size. It waits for nothing: a log that
+// cannot answer yet is not asked for nothing either.
+func (s *Server) viewCost(size uint64) int {
+	if at, _, _ := s.mapper.answer(); at != nil && at.revision.size != size {
+		return olderCost
+	}
+	return newestCost
 }
 
 func noSuchRevision(size string) error {

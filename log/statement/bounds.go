@@ -35,6 +35,8 @@ func (c *checker) result() error {
 	return c.err
 }
 
+// require wants ok. Where most statements pass, an if around failf does not make the
+// arguments of a message that nobody needs.
 func (c *checker) require(ok bool, format string, args ...any) {
 	if !ok {
 		c.failf(CodeBadValue, format, args...)
@@ -89,14 +91,6 @@ func (c *checker) base(field string, dir nix.StoreDir, s string) nix.StorePath {
 	return p
 }
 
-func (c *checker) bases(field string, dir nix.StoreDir, list []string) []nix.StorePath {
-	out := make([]nix.StorePath, 0, len(list))
-	for _, s := range list {
-		out = append(out, c.base(field, dir, s))
-	}
-	return out
-}
-
 // full reads a full store path that must lie in dir.
 func (c *checker) full(field string, dir nix.StoreDir, s string) nix.StorePath {
 	if c.err != nil {
@@ -110,13 +104,19 @@ func (c *checker) full(field string, dir nix.StoreDir, s string) nix.StorePath {
 // sortedPaths requires paths in dir, strictly ascending.
 func (c *checker) sortedPaths(field string, dir nix.StoreDir, paths []nix.StorePath) {
 	for i, p := range paths {
-		c.require(p.Dir() == dir, "%s: %s is not in %q", field, p, dir)
-		c.require(i == 0 || paths[i-1].Compare(p) < 0, "%s are not sorted, or one repeats: %s", field, p.Base())
+		if p.Dir() != dir {
+			c.failf(CodeBadValue, "%s: %s is not in %q", field, p, dir)
+		}
+		if i > 0 && paths[i-1].Compare(p) >= 0 {
+			c.failf(CodeBadValue, "%s are not sorted, or one repeats: %s", field, p.Base())
+		}
 	}
 }
 
 func (c *checker) inDir(field string, dir nix.StoreDir, p nix.StorePath) {
-	c.require(!p.IsZero() && p.Dir() == dir, "%s is not a path in %s", field, dir)
+	if p.IsZero() || p.Dir() != dir {
+		c.failf(CodeBadValue, "%s is not a path in %s", field, dir)
+	}
 }
 
 // token requires 1 to 64 bytes of [A-Za-z0-9._+-].
@@ -125,7 +125,9 @@ func (c *checker) token(field, s string) {
 	for i := range len(s) {
 		ok = ok && (alnum(s[i]) || strings.IndexByte("._+-", s[i]) >= 0)
 	}
-	c.require(ok, "%s %s is not 1 to 64 characters of A-Z a-z 0-9 . _ + -", field, quoteShort(s))
+	if !ok {
+		c.failf(CodeBadValue, "%s %s is not 1 to 64 characters of A-Z a-z 0-9 . _ + -", field, quoteShort(s))
+	}
 }
 
 func alnum(b byte) bool {

@@ -108,15 +108,15 @@ func (b *Build) Check() error {
 	c.derivation(b.StoreDir, b.DrvPath, b.System, b.Builder, b.Started, b.Finished)
 	oneOf(c, "how", b.How, HowBuilt, HowChecked, HowRebuilt)
 	if in := b.Inputs; in != nil {
-		c.require(in.Built <= in.Count && in.Substituted <= in.Count-in.Built, "inputs: %d built and %d substituted of %d", in.Built, in.Substituted, in.Count)
+		if in.Built > in.Count || in.Substituted > in.Count-in.Built {
+			c.failf(CodeBadValue, "inputs: %d built and %d substituted of %d", in.Built, in.Substituted, in.Count)
+		}
 		c.require(in.Count <= maxSize, "inputs: count is too large")
 	}
-	names := make([]string, len(b.Outputs))
+	c.outputNames(len(b.Outputs), func(i int) string { return b.Outputs[i].Name })
 	for i := range b.Outputs {
-		names[i] = b.Outputs[i].Name
 		c.require((b.Outputs[i].CA == "") == (b.Outputs[0].CA == ""), "some outputs are content-addressed and some are not")
 	}
-	c.outputNames(names)
 	for i := range b.Outputs {
 		if c.err != nil {
 			break
@@ -130,7 +130,7 @@ func (b *Build) Check() error {
 func (b *BuildFailed) Check() error {
 	c := &checker{kind: KindBuildFailed}
 	c.derivation(b.StoreDir, b.DrvPath, b.System, b.Builder, b.Started, b.Finished)
-	c.outputNames(b.Outputs)
+	c.outputNames(len(b.Outputs), func(i int) string { return b.Outputs[i] })
 	oneOf(c, "reason", b.Reason, ReasonExit, ReasonTimeout, ReasonOOM, ReasonHashMismatch)
 	if b.ExitStatus != nil {
 		c.require(b.Reason == ReasonExit, "an exit status with the reason %s", b.Reason)
@@ -151,11 +151,18 @@ func (c *checker) derivation(dir nix.StoreDir, drv nix.StorePath, system string,
 }
 
 // outputNames requires 1 to 64 names, strictly ascending.
-func (c *checker) outputNames(names []string) {
-	c.require(len(names) >= 1 && len(names) <= 64, "%d outputs instead of 1 to 64", len(names))
-	for i, n := range names {
-		c.wrap("output name", nix.CheckName(n))
-		c.require(i == 0 || names[i-1] < n, "outputs are not sorted by name, or one repeats: %s", quoteShort(n))
+func (c *checker) outputNames(n int, name func(i int) string) {
+	if n < 1 || n > 64 {
+		c.failf(CodeBadValue, "%d outputs instead of 1 to 64", n)
+	}
+	last := ""
+	for i := range n {
+		this := name(i)
+		c.wrap("output name", nix.CheckName(this))
+		if this <= last {
+			c.failf(CodeBadValue, "outputs are not sorted by name, or one repeats: %s", quoteShort(this))
+		}
+		last = this
 	}
 }
 
@@ -171,7 +178,9 @@ func (c *checker) references(dir nix.StoreDir, refs []nix.StorePath, digest *nix
 // address without a self reference also its NAR hash.
 func (b *Build) checkOutput(c *checker, o *BuildOutput) {
 	c.inDir("output path", b.StoreDir, o.Path)
-	c.require(o.NarSize >= 1 && o.NarSize <= maxSize, "output %s: NAR size %d", o.Name, o.NarSize)
+	if o.NarSize < 1 || o.NarSize > maxSize {
+		c.failf(CodeBadValue, "output %s: NAR size %d", quoteShort(o.Name), o.NarSize)
+	}
 	c.references(b.StoreDir, o.References, o.RefsDigest)
 	if c.err != nil {
 		return
@@ -179,8 +188,10 @@ func (b *Build) checkOutput(c *checker, o *BuildOutput) {
 	drvName := strings.TrimSuffix(b.DrvPath.Name(), ".drv")
 	if o.CA == "" {
 		want, err := nix.OutputPath(b.StoreDir, b.Modulo, drvName, o.Name)
-		c.wrap("output "+o.Name, err)
-		if err == nil && want != o.Path {
+		switch {
+		case err != nil:
+			c.wrap("output "+o.Name, err)
+		case want != o.Path:
 			c.failf(CodePath, "output %s: %s does not follow from the hash modulo, which gives %s", o.Name, o.Path, want.Base())
 		}
 		return

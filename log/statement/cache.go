@@ -33,28 +33,6 @@ type Closure struct {
 	Paths    []nix.StorePath // sorted, or nil if only the digest is given
 }
 
-// The wire structs below are bodies of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireCacheSig struct {
-	StoreDir   string    `cbor:"1,keyasint"`
-	Path       string    `cbor:"2,keyasint"`
-	NarHash    []byte    `cbor:"3,keyasint"`
-	NarSize    uint64    `cbor:"4,keyasint"`
-	References *[]string `cbor:"5,keyasint,omitempty"`
-	RefsDigest *[]byte   `cbor:"6,keyasint,omitempty"`
-	KeyName    string    `cbor:"7,keyasint"`
-	Key        []byte    `cbor:"8,keyasint"`
-}
-
-type wireClosure struct {
-	Name     string    `cbor:"1,keyasint"`
-	StoreDir string    `cbor:"2,keyasint"`
-	Digest   []byte    `cbor:"3,keyasint"`
-	Count    uint64    `cbor:"4,keyasint"`
-	Paths    *[]string `cbor:"5,keyasint,omitempty"`
-}
-
 // PathsDigest returns the digest of a list of paths: SHA-256 over each base
 // name followed by "\n", in ascending order. paths must be sorted
 // (spec/statement.md#digests).
@@ -87,31 +65,27 @@ func (b *CacheSig) Check() error {
 }
 
 func (b *CacheSig) encode() ([]byte, error) {
-	w := wireCacheSig{
-		StoreDir: string(b.StoreDir), Path: b.Path.Base(), NarHash: b.NarHash[:], NarSize: b.NarSize,
-		KeyName: b.KeyName, Key: b.Key[:],
-	}
-	w.References, w.RefsDigest = encodeRefs(b.References, b.RefsDigest)
-	return encodeWire(&w)
+	var w writer
+	w.open()
+	w.text(1, string(b.StoreDir))
+	w.text(2, b.Path.Base())
+	w.bytes(3, b.NarHash[:])
+	w.uint(4, b.NarSize)
+	w.references(5, b.References, b.RefsDigest)
+	w.text(7, b.KeyName)
+	w.bytes(8, b.Key[:])
+	return w.b, nil
 }
 
 func (b *CacheSig) decode(raw []byte) error {
-	var w wireCacheSig
-	if err := decodeWire("cache-sig", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindCacheSig}
-	dir := c.storeDir(w.StoreDir)
-	*b = CacheSig{
-		StoreDir: dir, Path: c.base("path", dir, w.Path), NarHash: c.hash("NAR hash", w.NarHash), NarSize: w.NarSize,
-		RefsDigest: c.optHash("references digest", w.RefsDigest), KeyName: w.KeyName, Key: c.hash("key", w.Key),
-	}
-	if w.References != nil {
-		b.References = c.bases("references", dir, *w.References)
-	} else if w.RefsDigest == nil {
-		c.failf(CodeBadShape, "neither references nor their digest")
-	}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindCacheSig}
+	f := r.fields("cache-sig")
+	dir := c.storeDir(f.text(1))
+	*b = CacheSig{StoreDir: dir, Path: c.base("path", dir, f.text(2)), NarHash: c.hash("NAR hash", f.bytes(3)), NarSize: f.uint(4)}
+	b.References, b.RefsDigest = f.references(5, c, dir)
+	b.KeyName, b.Key = f.text(7), c.hash("key", f.bytes(8))
+	f.end()
+	return r.result(c)
 }
 
 // PathInfo returns the path as the cache signed it: path, NAR hash, NAR size
@@ -194,24 +168,25 @@ func (b *Closure) Check() error {
 }
 
 func (b *Closure) encode() ([]byte, error) {
-	w := wireClosure{Name: b.Name, StoreDir: string(b.StoreDir), Digest: b.Digest[:], Count: b.Count}
+	var w writer
+	w.open()
+	w.text(1, b.Name)
+	w.text(2, string(b.StoreDir))
+	w.bytes(3, b.Digest[:])
+	w.uint(4, b.Count)
 	if b.Paths != nil {
-		list := baseNames(b.Paths)
-		w.Paths = &list
+		w.bases(5, b.Paths)
 	}
-	return encodeWire(&w)
+	return w.b, nil
 }
 
 func (b *Closure) decode(raw []byte) error {
-	var w wireClosure
-	if err := decodeWire("closure", raw, &w); err != nil {
-		return err
+	r, c := newReader(raw), &checker{kind: KindClosure}
+	f := r.fields("closure")
+	*b = Closure{Name: f.text(1), StoreDir: c.storeDir(f.text(2)), Digest: c.hash("digest", f.bytes(3)), Count: f.uint(4)}
+	if f.has(5) {
+		b.Paths = f.bases(c, "paths", b.StoreDir)
 	}
-	c := &checker{kind: KindClosure}
-	dir := c.storeDir(w.StoreDir)
-	*b = Closure{Name: w.Name, StoreDir: dir, Digest: c.hash("digest", w.Digest), Count: w.Count}
-	if w.Paths != nil {
-		b.Paths = c.bases("paths", dir, *w.Paths)
-	}
-	return c.result()
+	f.end()
+	return r.result(c)
 }

@@ -21,6 +21,12 @@ const (
 	majorSimple = 7
 )
 
+// The simple values that occur.
+const (
+	simpleFalse = 20
+	simpleTrue  = 21
+)
+
 // A walker reads CBOR items that are deterministically encoded (RFC 8949
 // §4.2.1) and of the types that a payload may have, and nothing else.
 type walker struct {
@@ -109,7 +115,7 @@ func (w *walker) item(depth int) error {
 		}
 		return err
 	case majorSimple:
-		if arg == 20 || arg == 21 { // false, true
+		if arg == simpleFalse || arg == simpleTrue {
 			return nil
 		}
 		w.off = start

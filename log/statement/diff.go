@@ -43,27 +43,6 @@ const (
 	DiffOnlyB      DiffWhat = "only-b"     // there in B alone
 )
 
-// The wire structs below are bodies of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireDiff struct {
-	StoreDir string         `cbor:"1,keyasint"`
-	Drv      *string        `cbor:"2,keyasint,omitempty"`
-	Output   *string        `cbor:"3,keyasint,omitempty"`
-	Path     string         `cbor:"4,keyasint"`
-	A        []byte         `cbor:"5,keyasint"`
-	B        []byte         `cbor:"6,keyasint"`
-	Files    []wireDiffFile `cbor:"7,keyasint"`
-	Total    uint64         `cbor:"8,keyasint"`
-	Report   *[]byte        `cbor:"9,keyasint,omitempty"`
-	Tool     string         `cbor:"10,keyasint"`
-}
-
-type wireDiffFile struct {
-	Name []byte   `cbor:"1,keyasint"`
-	What DiffWhat `cbor:"2,keyasint"`
-}
-
 // Kind returns KindDiff.
 func (*Diff) Kind() Kind { return KindDiff }
 
@@ -110,36 +89,46 @@ func (c *checker) fileName(name []byte) {
 }
 
 func (b *Diff) encode() ([]byte, error) {
-	w := wireDiff{
-		StoreDir: string(b.StoreDir), Drv: fullPath(b.Drv), Path: b.Path.Base(), A: b.A[:], B: b.B[:],
-		Total: b.Total, Report: optBytes(b.Report), Tool: b.Tool,
-	}
-	if b.Output != "" {
-		w.Output = &b.Output
-	}
+	var w writer
+	w.open()
+	w.text(1, string(b.StoreDir))
+	w.optPath(2, b.Drv)
+	w.optText(3, b.Output)
+	w.text(4, b.Path.Base())
+	w.bytes(5, b.A[:])
+	w.bytes(6, b.B[:])
+	w.list(7, len(b.Files))
 	for _, f := range b.Files {
-		w.Files = append(w.Files, wireDiffFile(f))
+		outer := w.open()
+		w.bytes(1, f.Name)
+		w.text(2, string(f.What))
+		w.close(outer)
 	}
-	return encodeWire(&w)
+	w.uint(8, b.Total)
+	w.optHash(9, b.Report)
+	w.text(10, b.Tool)
+	return w.b, nil
 }
 
 func (b *Diff) decode(raw []byte) error {
-	var w wireDiff
-	if err := decodeWire("diff", raw, &w); err != nil {
-		return err
+	r, c := newReader(raw), &checker{kind: KindDiff}
+	f := r.fields("diff")
+	*b = Diff{StoreDir: c.storeDir(f.text(1))}
+	b.Drv = f.optDrv(2, c, "drv path", b.StoreDir)
+	b.Output = f.optWords(3, c, "output")
+	b.Path = c.base("path", b.StoreDir, f.text(4))
+	b.A, b.B = c.hash("NAR hash", f.bytes(5)), c.hash("NAR hash", f.bytes(6))
+	for range f.list(7) {
+		if r.err != nil {
+			break
+		}
+		g := f.sub("diff: file")
+		b.Files = append(b.Files, DiffFile{g.bytes(1), DiffWhat(g.text(2))})
+		g.end()
 	}
-	c := &checker{kind: KindDiff}
-	dir := c.storeDir(w.StoreDir)
-	*b = Diff{
-		StoreDir: dir, Drv: c.optDrv("drv path", dir, w.Drv), Path: c.base("path", dir, w.Path), A: c.hash("NAR hash", w.A), B: c.hash("NAR hash", w.B),
-		Total: w.Total, Report: c.optHash("report", w.Report), Tool: w.Tool,
-	}
-	if w.Output != nil {
-		b.Output = *w.Output
-		c.require(b.Output != "", "an empty output is left out instead")
-	}
-	for _, f := range w.Files {
-		b.Files = append(b.Files, DiffFile(f))
-	}
-	return c.result()
+	b.Total = f.uint(8)
+	b.Report = c.optHash("report", f.optBytes(9))
+	b.Tool = f.text(10)
+	f.end()
+	return r.result(c)
 }

@@ -28,28 +28,6 @@ type EvalInput struct {
 	Revision string // text of at most 128 bytes, or ""
 }
 
-// The wire structs below are bodies of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireEval struct {
-	Name      string          `cbor:"1,keyasint"`
-	StoreDir  string          `cbor:"2,keyasint"`
-	Digest    []byte          `cbor:"3,keyasint"`
-	Count     uint64          `cbor:"4,keyasint"`
-	Drvs      *[]string       `cbor:"5,keyasint,omitempty"`
-	Inputs    []wireEvalInput `cbor:"6,keyasint"`
-	Evaluated uint64          `cbor:"7,keyasint"`
-	Instance  *string         `cbor:"8,keyasint,omitempty"`
-	Number    *uint64         `cbor:"9,keyasint,omitempty"`
-}
-
-type wireEvalInput struct {
-	Name     string  `cbor:"1,keyasint"`
-	Type     string  `cbor:"2,keyasint"`
-	URI      *string `cbor:"3,keyasint,omitempty"`
-	Revision *string `cbor:"4,keyasint,omitempty"`
-}
-
 // Kind returns KindEval.
 func (*Eval) Kind() Kind { return KindEval }
 
@@ -99,57 +77,62 @@ func (in *EvalInput) check(c *checker) {
 }
 
 func (b *Eval) encode() ([]byte, error) {
-	w := wireEval{Name: b.Name, StoreDir: string(b.StoreDir), Digest: b.Digest[:], Count: b.Count, Evaluated: b.Evaluated, Instance: optText(b.Instance)}
+	var w writer
+	w.open()
+	w.text(1, b.Name)
+	w.text(2, string(b.StoreDir))
+	w.bytes(3, b.Digest[:])
+	w.uint(4, b.Count)
 	if b.Drvs != nil {
-		list := baseNames(b.Drvs)
-		w.Drvs = &list
+		w.bases(5, b.Drvs)
 	}
+	w.list(6, len(b.Inputs))
 	for _, in := range b.Inputs {
-		w.Inputs = append(w.Inputs, wireEvalInput{in.Name, in.Type, optText(in.URI), optText(in.Revision)})
+		outer := w.open()
+		w.text(1, in.Name)
+		w.text(2, in.Type)
+		w.optText(3, in.URI)
+		w.optText(4, in.Revision)
+		w.close(outer)
 	}
+	w.uint(7, b.Evaluated)
+	w.optText(8, b.Instance)
 	if b.Number != 0 {
-		w.Number = &b.Number
+		w.uint(9, b.Number)
 	}
-	return encodeWire(&w)
+	return w.b, nil
 }
 
-// optText returns s, or nil if it is empty.
-func optText(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-// text reads text that is left out if it is empty.
-func (c *checker) optText(field string, s *string) string {
-	if s == nil {
-		return ""
-	}
-	c.require(*s != "", "an empty %s is left out instead", field)
-	return *s
+// optWords reads text that is left out if it is empty.
+func (f *fields) optWords(n uint64, c *checker, field string) string {
+	s, ok := f.optText(n)
+	c.require(!ok || s != "", "an empty %s is left out instead", field)
+	return s
 }
 
 func (b *Eval) decode(raw []byte) error {
-	var w wireEval
-	if err := decodeWire("eval", raw, &w); err != nil {
-		return err
+	r, c := newReader(raw), &checker{kind: KindEval}
+	f := r.fields("eval")
+	*b = Eval{Name: f.text(1)}
+	b.StoreDir = c.storeDir(f.text(2))
+	b.Digest, b.Count = c.hash("digest", f.bytes(3)), f.uint(4)
+	if f.has(5) {
+		b.Drvs = f.bases(c, "derivations", b.StoreDir)
 	}
-	c := &checker{kind: KindEval}
-	dir := c.storeDir(w.StoreDir)
-	*b = Eval{
-		Name: w.Name, StoreDir: dir, Digest: c.hash("digest", w.Digest), Count: w.Count, Evaluated: w.Evaluated,
-		Instance: c.optText("instance", w.Instance),
+	for range f.list(6) {
+		if r.err != nil {
+			break
+		}
+		g := f.sub("eval: input")
+		b.Inputs = append(b.Inputs, EvalInput{g.text(1), g.text(2), g.optWords(3, c, "uri"), g.optWords(4, c, "revision")})
+		g.end()
 	}
-	if w.Drvs != nil {
-		b.Drvs = c.bases("derivations", dir, *w.Drvs)
-	}
-	for _, in := range w.Inputs {
-		b.Inputs = append(b.Inputs, EvalInput{in.Name, in.Type, c.optText("uri", in.URI), c.optText("revision", in.Revision)})
-	}
-	if w.Number != nil {
-		b.Number = *w.Number
+	b.Evaluated = f.uint(7)
+	b.Instance = f.optWords(8, c, "instance")
+	if f.has(9) {
+		b.Number = f.uintHere()
 		c.require(b.Number != 0, "a number 0 is left out instead")
 	}
-	return c.result()
+	f.end()
+	return r.result(c)
 }

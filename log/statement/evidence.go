@@ -14,13 +14,6 @@ type Evidence struct {
 	Bytes []byte // a file of spec/evidence.md
 }
 
-// The wire struct below is a body of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireEvidence struct {
-	Bytes []byte `cbor:"1,keyasint"`
-}
-
 // Kind returns KindEvidence.
 func (*Evidence) Kind() Kind { return KindEvidence }
 
@@ -62,13 +55,17 @@ func (b *Evidence) Convicted() PublicKey {
 	return k
 }
 
-func (b *Evidence) encode() ([]byte, error) { return encodeWire(&wireEvidence{b.Bytes}) }
+func (b *Evidence) encode() ([]byte, error) {
+	var w writer
+	w.open()
+	w.bytes(1, b.Bytes)
+	return w.b, nil
+}
 
 func (b *Evidence) decode(raw []byte) error {
-	var w wireEvidence
-	if err := decodeWire("evidence", raw, &w); err != nil {
-		return err
-	}
-	b.Bytes = w.Bytes
-	return nil
+	r, c := newReader(raw), &checker{kind: KindEvidence}
+	f := r.fields("evidence")
+	b.Bytes = f.bytes(1)
+	f.end()
+	return r.result(c)
 }

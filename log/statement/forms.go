@@ -11,14 +11,31 @@ const (
 // coseAlgs gives the one COSE algorithm of a key type.
 var coseAlgs = map[KeyType]byte{Ed25519: algEdDSA, P256: algES256}
 
-// protected returns the one protected header that a signature with alg by kid
-// can have (spec/statement.md#cose).
+// The one protected header that a signature with alg by kid can have is headAlg, alg,
+// headKid and kid (spec/statement.md#cose).
+const (
+	headAlg    = "\xa3\x01"
+	headKid    = "\x03\x78\x23" + ContentType + "\x04\x58\x20"
+	headerSize = len(headAlg) + 1 + len(headKid) + 32
+)
+
+// protected returns that header.
 func protected(alg byte, kid KeyID) []byte {
-	b := make([]byte, 0, 80)
-	b = append(b, 0xa3, 0x01, alg, 0x03)
-	b = append(appendHead(b, majorText, uint64(len(ContentType))), ContentType...)
-	b = append(b, 0x04)
-	return appendBytes(b, kid[:])
+	return appendProtected(make([]byte, 0, headerSize), alg, kid)
+}
+
+func appendProtected(b []byte, alg byte, kid KeyID) []byte {
+	b = append(append(b, headAlg...), alg)
+	return append(append(b, headKid...), kid[:]...)
+}
+
+// parseProtected reads a header that protected has written; ok is false of any other.
+func parseProtected(b []byte) (alg byte, kid KeyID, ok bool) {
+	const algAt, kidAt = len(headAlg), len(headAlg) + 1 + len(headKid)
+	if len(b) != headerSize || string(b[:algAt]) != headAlg || string(b[algAt+1:kidAt]) != headKid {
+		return 0, kid, false
+	}
+	return b[algAt], KeyID(b[kidAt:]), b[algAt] == algEdDSA || b[algAt] == algES256
 }
 
 // sigStructure returns what a COSE_Sign1 signature is over (RFC 9052 §4.4).
@@ -26,7 +43,7 @@ func sigStructure(alg byte, kid KeyID, payload []byte) []byte {
 	b := make([]byte, 0, len(payload)+112)
 	b = append(b, 0x84, 0x6a)
 	b = append(b, "Signature1"...)
-	b = appendBytes(b, protected(alg, kid))
+	b = appendProtected(appendHead(b, majorBytes, uint64(headerSize)), alg, kid)
 	b = append(b, 0x40) // external_aad
 	return appendBytes(b, payload)
 }
@@ -87,18 +104,14 @@ func (s *Statement) splitCOSE(w *walker) error {
 	if s.Sig, err = w.bytes(); err != nil {
 		return err
 	}
-	// There are two possible headers, which differ in one byte and the kid.
-	const kidAt = len(ContentType) + 9
-	if len(header) == kidAt+32 && (header[2] == algEdDSA || header[2] == algES256) {
-		s.alg, s.Signer = header[2], KeyID(header[kidAt:])
-	}
-	if s.alg == 0 || string(header) != string(protected(s.alg, s.Signer)) {
+	alg, kid, ok := parseProtected(header)
+	if !ok {
 		return errf(CodeBadForm, "a COSE_Sign1 whose protected headers are not exactly alg (-8 or -7), content type and a 32-byte kid")
 	}
 	if len(s.Sig) != rawSigSize {
 		return errf(CodeBadForm, "a COSE_Sign1 with a signature of %d bytes instead of 64", len(s.Sig))
 	}
-	s.Form = COSE
+	s.Form, s.alg, s.Signer = COSE, alg, kid
 	return nil
 }
 

@@ -19,15 +19,6 @@ type Successor struct {
 	LogKey PublicKey // Ed25519
 }
 
-// wireFreeze is a body of payload version 1 and fixed
-// (spec/statement.md#evolution).
-type wireFreeze struct {
-	Origin    string  `cbor:"1,keyasint"`
-	Successor *string `cbor:"2,keyasint,omitempty"`
-	LogKey    *[]byte `cbor:"3,keyasint,omitempty"`
-	Reason    *string `cbor:"4,keyasint,omitempty"`
-}
-
 // Kind returns KindFreeze.
 func (*Freeze) Kind() Kind { return KindFreeze }
 
@@ -49,34 +40,34 @@ func (b *Freeze) Check() error {
 }
 
 func (b *Freeze) encode() ([]byte, error) {
-	w := wireFreeze{Origin: b.Origin}
+	var w writer
+	w.open()
+	w.text(1, b.Origin)
 	if s := b.Successor; s != nil {
-		key := s.LogKey.Preimage()
-		w.Successor, w.LogKey = &s.Origin, &key
+		w.text(2, s.Origin)
+		w.bytes(3, s.LogKey.Preimage())
 	}
-	if b.Reason != "" {
-		w.Reason = &b.Reason
-	}
-	return encodeWire(&w)
+	w.optText(4, b.Reason)
+	return w.b, nil
 }
 
 func (b *Freeze) decode(raw []byte) error {
-	var w wireFreeze
-	if err := decodeWire("freeze", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindFreeze}
-	*b = Freeze{Origin: w.Origin}
-	if (w.Successor == nil) != (w.LogKey == nil) {
+	r, c := newReader(raw), &checker{kind: KindFreeze}
+	f := r.fields("freeze")
+	*b = Freeze{Origin: f.text(1)}
+	origin, ok := f.optText(2)
+	key := f.optBytes(3)
+	if ok != (key != nil) {
 		c.failf(CodeBadShape, "a successor has both an origin and a key")
-	} else if w.Successor != nil {
-		b.Successor = &Successor{*w.Successor, c.key("successor's key", *w.LogKey)}
+	} else if ok {
+		b.Successor = &Successor{origin, c.key("successor's key", *key)}
 	}
-	if w.Reason != nil {
-		b.Reason = *w.Reason
-		c.require(b.Reason != "", "an empty reason is left out instead")
+	if reason, ok := f.optText(4); ok {
+		b.Reason = reason
+		c.require(reason != "", "an empty reason is left out instead")
 	}
-	return c.result()
+	f.end()
+	return r.result(c)
 }
 
 // VKey returns the verifier key of the successor, as policies have it.

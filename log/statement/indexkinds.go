@@ -16,22 +16,6 @@ type IndexReset struct {
 	Size       uint64 // revisions of at most this size are withdrawn; at least 1
 }
 
-// The wire structs below are bodies of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireRevision struct {
-	Origin     string `cbor:"1,keyasint"`
-	Size       uint64 `cbor:"2,keyasint"`
-	Root       []byte `cbor:"3,keyasint"`
-	MapVersion uint64 `cbor:"4,keyasint"`
-}
-
-type wireIndexReset struct {
-	Origin     string `cbor:"1,keyasint"`
-	MapVersion uint64 `cbor:"2,keyasint"`
-	Size       uint64 `cbor:"3,keyasint"`
-}
-
 // Kind returns KindRevision.
 func (*Revision) Kind() Kind { return KindRevision }
 
@@ -59,28 +43,36 @@ func (b *IndexReset) Withdraws(r *Revision) bool {
 }
 
 func (b *Revision) encode() ([]byte, error) {
-	return encodeWire(&wireRevision{b.Origin, b.Size, b.Root[:], b.MapVersion})
+	var w writer
+	w.open()
+	w.text(1, b.Origin)
+	w.uint(2, b.Size)
+	w.bytes(3, b.Root[:])
+	w.uint(4, b.MapVersion)
+	return w.b, nil
 }
 
 func (b *Revision) decode(raw []byte) error {
-	var w wireRevision
-	if err := decodeWire("revision", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindRevision}
-	*b = Revision{w.Origin, w.Size, c.hash("map root", w.Root), w.MapVersion}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindRevision}
+	f := r.fields("revision")
+	*b = Revision{f.text(1), f.uint(2), c.hash("map root", f.bytes(3)), f.uint(4)}
+	f.end()
+	return r.result(c)
 }
 
 func (b *IndexReset) encode() ([]byte, error) {
-	return encodeWire(&wireIndexReset{b.Origin, b.MapVersion, b.Size})
+	var w writer
+	w.open()
+	w.text(1, b.Origin)
+	w.uint(2, b.MapVersion)
+	w.uint(3, b.Size)
+	return w.b, nil
 }
 
 func (b *IndexReset) decode(raw []byte) error {
-	var w wireIndexReset
-	if err := decodeWire("index-reset", raw, &w); err != nil {
-		return err
-	}
-	*b = IndexReset(w)
-	return nil
+	r, c := newReader(raw), &checker{kind: KindIndexReset}
+	f := r.fields("index-reset")
+	*b = IndexReset{f.text(1), f.uint(2), f.uint(3)}
+	f.end()
+	return r.result(c)
 }

@@ -54,41 +54,6 @@ type LogConfig struct {
 	Rules
 }
 
-// The wire structs below are bodies of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireGenesis struct {
-	Origin string `cbor:"1,keyasint"`
-	LogKey []byte `cbor:"2,keyasint"`
-	wireRules
-}
-
-type wireLogConfig struct {
-	Origin string `cbor:"1,keyasint"`
-	wireRules
-}
-
-type wireRules struct {
-	Mode           Mode           `cbor:"3,keyasint"`
-	Budgets        wireBudgets    `cbor:"4,keyasint"`
-	VouchThreshold uint64         `cbor:"5,keyasint"`
-	OperatorKeys   [][]byte       `cbor:"6,keyasint"`
-	CacheKeys      []wireCacheKey `cbor:"7,keyasint"`
-}
-
-type wireBudgets struct {
-	UnvouchedStatements uint64 `cbor:"1,keyasint"`
-	UnvouchedBytes      uint64 `cbor:"2,keyasint"`
-	KeyStatements       uint64 `cbor:"3,keyasint"`
-	KeyBytes            uint64 `cbor:"4,keyasint"`
-	ClaimsPerSubject    uint64 `cbor:"5,keyasint"`
-}
-
-type wireCacheKey struct {
-	Name string `cbor:"1,keyasint"`
-	Key  []byte `cbor:"2,keyasint"`
-}
-
 // Kind returns KindGenesis.
 func (*Genesis) Kind() Kind { return KindGenesis }
 
@@ -134,52 +99,85 @@ func (c *checker) rules(r *Rules) {
 	}
 }
 
-func (r *Rules) wire() wireRules {
-	w := wireRules{Mode: r.Mode, Budgets: wireBudgets(r.Budgets), VouchThreshold: r.VouchThreshold}
+// rules writes the fields 3 to 7, which two kinds share.
+func (w *writer) rules(r *Rules) {
+	w.text(3, string(r.Mode))
+	w.key(4)
+	outer := w.open()
+	w.uint(1, r.Budgets.UnvouchedStatements)
+	w.uint(2, r.Budgets.UnvouchedBytes)
+	w.uint(3, r.Budgets.KeyStatements)
+	w.uint(4, r.Budgets.KeyBytes)
+	w.uint(5, r.Budgets.ClaimsPerSubject)
+	w.close(outer)
+	w.uint(5, r.VouchThreshold)
+	w.list(6, len(r.OperatorKeys))
 	for _, k := range r.OperatorKeys {
-		w.OperatorKeys = append(w.OperatorKeys, k[:])
+		w.b = appendBytes(w.b, k[:])
 	}
+	w.list(7, len(r.CacheKeys))
 	for _, k := range r.CacheKeys {
-		w.CacheKeys = append(w.CacheKeys, wireCacheKey{k.Name, k.Key[:]})
+		outer := w.open()
+		w.text(1, k.Name)
+		w.bytes(2, k.Key[:])
+		w.close(outer)
 	}
-	return w
 }
 
-func (c *checker) rulesFrom(w *wireRules) Rules {
-	r := Rules{Mode: w.Mode, Budgets: Budgets(w.Budgets), VouchThreshold: w.VouchThreshold}
-	for _, k := range w.OperatorKeys {
-		r.OperatorKeys = append(r.OperatorKeys, c.hash("operator key", k))
+func (f *fields) rules(c *checker, what string) Rules {
+	r := Rules{Mode: Mode(f.text(3))}
+	if f.need(4) {
+		g := f.sub(what + ": budgets")
+		r.Budgets = Budgets{g.uint(1), g.uint(2), g.uint(3), g.uint(4), g.uint(5)}
+		g.end()
 	}
-	for _, k := range w.CacheKeys {
-		r.CacheKeys = append(r.CacheKeys, CacheKey{k.Name, c.hash("cache key", k.Key)})
+	r.VouchThreshold = f.uint(5)
+	for range f.list(6) {
+		if f.r.err != nil {
+			break
+		}
+		r.OperatorKeys = append(r.OperatorKeys, c.hash("operator key", f.bytesHere()))
+	}
+	for range f.list(7) {
+		if f.r.err != nil {
+			break
+		}
+		g := f.sub(what + ": cache key")
+		r.CacheKeys = append(r.CacheKeys, CacheKey{g.text(1), c.hash("cache key", g.bytes(2))})
+		g.end()
 	}
 	return r
 }
 
 func (b *Genesis) encode() ([]byte, error) {
-	return encodeWire(&wireGenesis{b.Origin, b.LogKey.Preimage(), b.wire()})
+	var w writer
+	w.open()
+	w.text(1, b.Origin)
+	w.bytes(2, b.LogKey.Preimage())
+	w.rules(&b.Rules)
+	return w.b, nil
 }
 
 func (b *Genesis) decode(raw []byte) error {
-	var w wireGenesis
-	if err := decodeWire("genesis", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindGenesis}
-	*b = Genesis{w.Origin, c.key("log key", w.LogKey), c.rulesFrom(&w.wireRules)}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindGenesis}
+	f := r.fields("genesis")
+	*b = Genesis{f.text(1), c.key("log key", f.bytes(2)), f.rules(c, "genesis")}
+	f.end()
+	return r.result(c)
 }
 
 func (b *LogConfig) encode() ([]byte, error) {
-	return encodeWire(&wireLogConfig{b.Origin, b.wire()})
+	var w writer
+	w.open()
+	w.text(1, b.Origin)
+	w.rules(&b.Rules)
+	return w.b, nil
 }
 
 func (b *LogConfig) decode(raw []byte) error {
-	var w wireLogConfig
-	if err := decodeWire("log-config", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindLogConfig}
-	*b = LogConfig{w.Origin, c.rulesFrom(&w.wireRules)}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindLogConfig}
+	f := r.fields("log-config")
+	*b = LogConfig{f.text(1), f.rules(c, "log-config")}
+	f.end()
+	return r.result(c)
 }

@@ -19,17 +19,6 @@ type Observed struct {
 	Seen     uint64         // Unix seconds, by the importer's clock
 }
 
-// wireObserved is a body of payload version 1 and fixed (spec/statement.md#evolution).
-type wireObserved struct {
-	StoreDir string  `cbor:"1,keyasint"`
-	Path     string  `cbor:"2,keyasint"`
-	NarHash  []byte  `cbor:"3,keyasint"`
-	NarSize  uint64  `cbor:"4,keyasint"`
-	Cache    string  `cbor:"5,keyasint"`
-	Deriver  *string `cbor:"6,keyasint,omitempty"`
-	Seen     uint64  `cbor:"7,keyasint"`
-}
-
 // Kind returns KindObserved.
 func (*Observed) Kind() Kind { return KindObserved }
 
@@ -63,49 +52,52 @@ func (c *checker) drvPath(field string, dir nix.StoreDir, drv nix.StorePath) {
 	c.require(drv.IsDerivation() && len(drv.Name()) > len(".drv"), "%s %s is not the path of a derivation", field, drv)
 }
 
-// optDrv reads the full path of a derivation that may be left out.
-func (c *checker) optDrv(field string, dir nix.StoreDir, s *string) *nix.StorePath {
-	if s == nil {
+// optDrv reads the full path of a derivation in field n, nil if it is not there.
+func (f *fields) optDrv(n uint64, c *checker, field string, dir nix.StoreDir) *nix.StorePath {
+	s, ok := f.optText(n)
+	if !ok {
 		return nil
 	}
-	p := c.full(field, dir, *s)
+	p := c.full(field, dir, s)
 	return &p
 }
 
-// fullPath returns the full path of p, or nil if there is none.
-func fullPath(p *nix.StorePath) *string {
-	if p == nil {
-		return nil
+// optPath writes the full path of p, if there is one.
+func (w *writer) optPath(n byte, p *nix.StorePath) {
+	if p != nil {
+		w.text(n, p.String())
 	}
-	s := p.String()
-	return &s
 }
 
-// optBytes returns the bytes of h, or nil if there is none.
-func optBytes(h *nix.Hash) *[]byte {
-	if h == nil {
-		return nil
+// optHash writes h, if there is one.
+func (w *writer) optHash(n byte, h *nix.Hash) {
+	if h != nil {
+		w.bytes(n, h[:])
 	}
-	b := h[:]
-	return &b
 }
 
 func (b *Observed) encode() ([]byte, error) {
-	return encodeWire(&wireObserved{
-		string(b.StoreDir), b.Path.Base(), b.NarHash[:], b.NarSize, b.Cache, fullPath(b.Deriver), b.Seen,
-	})
+	var w writer
+	w.open()
+	w.text(1, string(b.StoreDir))
+	w.text(2, b.Path.Base())
+	w.bytes(3, b.NarHash[:])
+	w.uint(4, b.NarSize)
+	w.text(5, b.Cache)
+	w.optPath(6, b.Deriver)
+	w.uint(7, b.Seen)
+	return w.b, nil
 }
 
 func (b *Observed) decode(raw []byte) error {
-	var w wireObserved
-	if err := decodeWire("observed", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindObserved}
-	dir := c.storeDir(w.StoreDir)
-	*b = Observed{
-		StoreDir: dir, Path: c.base("path", dir, w.Path), NarHash: c.hash("NAR hash", w.NarHash), NarSize: w.NarSize,
-		Cache: w.Cache, Deriver: c.optDrv("deriver", dir, w.Deriver), Seen: w.Seen,
-	}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindObserved}
+	f := r.fields("observed")
+	*b = Observed{StoreDir: c.storeDir(f.text(1))}
+	b.Path = c.base("path", b.StoreDir, f.text(2))
+	b.NarHash, b.NarSize = c.hash("NAR hash", f.bytes(3)), f.uint(4)
+	b.Cache = f.text(5)
+	b.Deriver = f.optDrv(6, c, "deriver", b.StoreDir)
+	b.Seen = f.uint(7)
+	f.end()
+	return r.result(c)
 }

@@ -19,16 +19,6 @@ type PathClaim struct {
 	CA         string          // content address in Nix's writing, from which Path follows
 }
 
-// wirePathClaim is a body of payload version 1 and fixed (spec/statement.md#evolution).
-type wirePathClaim struct {
-	StoreDir   string   `cbor:"1,keyasint"`
-	Path       string   `cbor:"2,keyasint"`
-	NarHash    []byte   `cbor:"3,keyasint"`
-	NarSize    uint64   `cbor:"4,keyasint"`
-	References []string `cbor:"5,keyasint"`
-	CA         string   `cbor:"6,keyasint"`
-}
-
 // Kind returns KindPath.
 func (*PathClaim) Kind() Kind { return KindPath }
 
@@ -80,19 +70,27 @@ func (c *checker) addressed(a addressed) {
 }
 
 func (b *PathClaim) encode() ([]byte, error) {
-	return encodeWire(&wirePathClaim{string(b.StoreDir), b.Path.Base(), b.NarHash[:], b.NarSize, baseNames(b.References), b.CA})
+	var w writer
+	w.open()
+	w.text(1, string(b.StoreDir))
+	w.text(2, b.Path.Base())
+	w.bytes(3, b.NarHash[:])
+	w.uint(4, b.NarSize)
+	w.bases(5, b.References)
+	w.text(6, b.CA)
+	return w.b, nil
 }
 
 func (b *PathClaim) decode(raw []byte) error {
-	var w wirePathClaim
-	if err := decodeWire("path", raw, &w); err != nil {
-		return err
+	r, c := newReader(raw), &checker{kind: KindPath}
+	f := r.fields("path")
+	*b = PathClaim{StoreDir: c.storeDir(f.text(1))}
+	b.Path = c.base("path", b.StoreDir, f.text(2))
+	b.NarHash, b.NarSize = c.hash("NAR hash", f.bytes(3)), f.uint(4)
+	if f.need(5) {
+		b.References = f.bases(c, "references", b.StoreDir)
 	}
-	c := &checker{kind: KindPath}
-	dir := c.storeDir(w.StoreDir)
-	*b = PathClaim{
-		StoreDir: dir, Path: c.base("path", dir, w.Path), NarHash: c.hash("NAR hash", w.NarHash), NarSize: w.NarSize,
-		References: c.bases("references", dir, w.References), CA: w.CA,
-	}
-	return c.result()
+	b.CA = f.text(6)
+	f.end()
+	return r.result(c)
 }

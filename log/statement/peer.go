@@ -14,12 +14,6 @@ type Peer struct {
 	Addrs      []string // 0..8 multiaddrs without the peer id, each ≤ 256 bytes, the preferred one first
 }
 
-type wirePeer struct {
-	OperatorID []byte   `cbor:"1,keyasint"`
-	PeerID     string   `cbor:"2,keyasint"`
-	Addrs      []string `cbor:"3,keyasint"`
-}
-
 // Kind returns KindPeer.
 func (*Peer) Kind() Kind { return KindPeer }
 
@@ -73,19 +67,18 @@ func decodeBase58(s string) ([]byte, bool) {
 }
 
 func (b *Peer) encode() ([]byte, error) {
-	addrs := b.Addrs
-	if addrs == nil {
-		addrs = []string{}
-	}
-	return encodeWire(&wirePeer{b.OperatorID[:], b.PeerID, addrs})
+	var w writer
+	w.open()
+	w.bytes(1, b.OperatorID[:])
+	w.text(2, b.PeerID)
+	w.texts(3, b.Addrs)
+	return w.b, nil
 }
 
 func (b *Peer) decode(raw []byte) error {
-	var w wirePeer
-	if err := decodeWire("peer", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindPeer}
-	*b = Peer{c.hash("operator id", w.OperatorID), w.PeerID, w.Addrs}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindPeer}
+	f := r.fields("peer")
+	*b = Peer{c.hash("operator id", f.bytes(1)), f.text(2), f.texts(3)}
+	f.end()
+	return r.result(c)
 }

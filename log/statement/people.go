@@ -87,46 +87,6 @@ type Retract struct {
 	Reason     string // 1..256 bytes of text
 }
 
-// The wire structs below are bodies of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireOperator struct {
-	Name       string  `cbor:"1,keyasint"`
-	Contact    string  `cbor:"2,keyasint"`
-	URL        *string `cbor:"3,keyasint,omitempty"`
-	HomeLog    string  `cbor:"4,keyasint"`
-	Identity   []byte  `cbor:"5,keyasint"`
-	OperatorID *[]byte `cbor:"6,keyasint,omitempty"`
-}
-
-type wireKeyAdd struct {
-	OperatorID []byte    `cbor:"1,keyasint"`
-	Key        []byte    `cbor:"2,keyasint"`
-	Role       Role      `cbor:"3,keyasint"`
-	Form       ProofForm `cbor:"4,keyasint"`
-	Proof      []byte    `cbor:"5,keyasint"`
-	CacheName  *string   `cbor:"6,keyasint,omitempty"`
-}
-
-type wireKeyRevoke struct {
-	OperatorID []byte            `cbor:"1,keyasint"`
-	KeyID      []byte            `cbor:"2,keyasint"`
-	Reason     RevokeReason      `cbor:"3,keyasint"`
-	Cuts       map[string]uint64 `cbor:"4,keyasint"`
-	Elsewhere  Elsewhere         `cbor:"5,keyasint"`
-}
-
-type wireVouch struct {
-	OperatorID []byte `cbor:"1,keyasint"`
-	For        []byte `cbor:"2,keyasint"`
-}
-
-type wireRetract struct {
-	OperatorID []byte `cbor:"1,keyasint"`
-	Statement  []byte `cbor:"2,keyasint"`
-	Reason     string `cbor:"3,keyasint"`
-}
-
 // Kind returns KindOperator.
 func (*Operator) Kind() Kind { return KindOperator }
 
@@ -206,33 +166,34 @@ func (b *Retract) Check() error {
 }
 
 func (b *Operator) encode() ([]byte, error) {
-	w := wireOperator{Name: b.Name, Contact: b.Contact, HomeLog: b.HomeLog, Identity: b.Identity.Preimage()}
-	if b.URL != "" {
-		w.URL = &b.URL
-	}
+	var w writer
+	w.open()
+	w.text(1, b.Name)
+	w.text(2, b.Contact)
+	w.optText(3, b.URL)
+	w.text(4, b.HomeLog)
+	w.bytes(5, b.Identity.Preimage())
 	if b.OperatorID != nil {
-		id := b.OperatorID[:]
-		w.OperatorID = &id
+		w.bytes(6, b.OperatorID[:])
 	}
-	return encodeWire(&w)
+	return w.b, nil
 }
 
 func (b *Operator) decode(raw []byte) error {
-	var w wireOperator
-	if err := decodeWire("operator", raw, &w); err != nil {
-		return err
+	r, c := newReader(raw), &checker{kind: KindOperator}
+	f := r.fields("operator")
+	*b = Operator{Name: f.text(1), Contact: f.text(2)}
+	if url, ok := f.optText(3); ok {
+		b.URL = url
+		c.require(url != "", "empty url")
 	}
-	c := &checker{kind: KindOperator}
-	*b = Operator{Name: w.Name, Contact: w.Contact, HomeLog: w.HomeLog, Identity: c.key("identity key", w.Identity)}
-	if w.URL != nil {
-		b.URL = *w.URL
-		c.require(b.URL != "", "empty url")
+	b.HomeLog, b.Identity = f.text(4), c.key("identity key", f.bytes(5))
+	if id := f.optBytes(6); id != nil {
+		op := ID(c.hash("operator id", *id))
+		b.OperatorID = &op
 	}
-	if w.OperatorID != nil {
-		id := ID(c.hash("operator id", *w.OperatorID))
-		b.OperatorID = &id
-	}
-	return c.result()
+	f.end()
+	return r.result(c)
 }
 
 // key reads the preimage of a key id.
@@ -245,67 +206,84 @@ func (c *checker) key(field string, preimage []byte) PublicKey {
 }
 
 func (b *KeyAdd) encode() ([]byte, error) {
-	w := wireKeyAdd{OperatorID: b.OperatorID[:], Key: b.Key.Preimage(), Role: b.Role, Form: b.Form, Proof: b.Proof}
-	if b.CacheName != "" {
-		w.CacheName = &b.CacheName
-	}
-	return encodeWire(&w)
+	var w writer
+	w.open()
+	w.bytes(1, b.OperatorID[:])
+	w.bytes(2, b.Key.Preimage())
+	w.text(3, string(b.Role))
+	w.text(4, string(b.Form))
+	w.bytes(5, b.Proof)
+	w.optText(6, b.CacheName)
+	return w.b, nil
 }
 
 func (b *KeyAdd) decode(raw []byte) error {
-	var w wireKeyAdd
-	if err := decodeWire("key-add", raw, &w); err != nil {
-		return err
+	r, c := newReader(raw), &checker{kind: KindKeyAdd}
+	f := r.fields("key-add")
+	*b = KeyAdd{
+		OperatorID: c.hash("operator id", f.bytes(1)), Key: c.key("new key", f.bytes(2)),
+		Role: Role(f.text(3)), Form: ProofForm(f.text(4)), Proof: f.bytes(5),
 	}
-	c := &checker{kind: KindKeyAdd}
-	*b = KeyAdd{OperatorID: c.hash("operator id", w.OperatorID), Key: c.key("new key", w.Key), Role: w.Role, Form: w.Form, Proof: w.Proof}
-	if w.CacheName != nil {
-		b.CacheName = *w.CacheName
-		c.require(b.CacheName != "", "empty cache key name")
+	if name, ok := f.optText(6); ok {
+		b.CacheName = name
+		c.require(name != "", "empty cache key name")
 	}
-	return c.result()
+	f.end()
+	return r.result(c)
 }
 
 func (b *KeyRevoke) encode() ([]byte, error) {
-	return encodeWire(&wireKeyRevoke{b.OperatorID[:], b.KeyID[:], b.Reason, b.Cuts, b.Elsewhere})
+	var w writer
+	w.open()
+	w.bytes(1, b.OperatorID[:])
+	w.bytes(2, b.KeyID[:])
+	w.text(3, string(b.Reason))
+	w.counts(4, b.Cuts)
+	w.text(5, string(b.Elsewhere))
+	return w.b, nil
 }
 
 func (b *KeyRevoke) decode(raw []byte) error {
-	var w wireKeyRevoke
-	if err := decodeWire("key-revoke", raw, &w); err != nil {
-		return err
+	r, c := newReader(raw), &checker{kind: KindKeyRevoke}
+	f := r.fields("key-revoke")
+	*b = KeyRevoke{
+		c.hash("operator id", f.bytes(1)), c.hash("key id", f.bytes(2)), RevokeReason(f.text(3)), f.counts(4), Elsewhere(f.text(5)),
 	}
-	c := &checker{kind: KindKeyRevoke}
-	*b = KeyRevoke{c.hash("operator id", w.OperatorID), c.hash("key id", w.KeyID), w.Reason, w.Cuts, w.Elsewhere}
-	return c.result()
+	f.end()
+	return r.result(c)
 }
 
 func (b *Vouch) encode() ([]byte, error) {
-	return encodeWire(&wireVouch{b.OperatorID[:], b.For[:]})
+	var w writer
+	w.open()
+	w.bytes(1, b.OperatorID[:])
+	w.bytes(2, b.For[:])
+	return w.b, nil
 }
 
 func (b *Vouch) decode(raw []byte) error {
-	var w wireVouch
-	if err := decodeWire("vouch", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindVouch}
-	*b = Vouch{c.hash("operator id", w.OperatorID), c.hash("operator vouched for", w.For)}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindVouch}
+	f := r.fields("vouch")
+	*b = Vouch{c.hash("operator id", f.bytes(1)), c.hash("operator vouched for", f.bytes(2))}
+	f.end()
+	return r.result(c)
 }
 
 func (b *Retract) encode() ([]byte, error) {
-	return encodeWire(&wireRetract{b.OperatorID[:], b.Statement[:], b.Reason})
+	var w writer
+	w.open()
+	w.bytes(1, b.OperatorID[:])
+	w.bytes(2, b.Statement[:])
+	w.text(3, b.Reason)
+	return w.b, nil
 }
 
 func (b *Retract) decode(raw []byte) error {
-	var w wireRetract
-	if err := decodeWire("retract", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindRetract}
-	*b = Retract{c.hash("operator id", w.OperatorID), c.hash("statement id", w.Statement), w.Reason}
-	return c.result()
+	r, c := newReader(raw), &checker{kind: KindRetract}
+	f := r.fields("retract")
+	*b = Retract{c.hash("operator id", f.bytes(1)), c.hash("statement id", f.bytes(2)), f.text(3)}
+	f.end()
+	return r.result(c)
 }
 
 // OperatorOf returns the operator that a statement about people names as the

@@ -49,34 +49,6 @@ type NixSig struct {
 	Form    uint64 // SigByModulo or SigByDrvPath
 }
 
-// The wire structs below are bodies of payload version 1 and fixed
-// (spec/statement.md#evolution).
-
-type wireRealisation struct {
-	StoreDir string               `cbor:"1,keyasint"`
-	Modulo   *[]byte              `cbor:"2,keyasint,omitempty"`
-	Drv      *string              `cbor:"3,keyasint,omitempty"`
-	Output   string               `cbor:"4,keyasint"`
-	Path     string               `cbor:"5,keyasint"`
-	Builder  wireBuilder          `cbor:"6,keyasint"`
-	Deps     []wireRealisationDep `cbor:"7,keyasint"`
-	NixSigs  []wireNixSig         `cbor:"8,keyasint"`
-}
-
-type wireRealisationDep struct {
-	Modulo *[]byte `cbor:"1,keyasint,omitempty"`
-	Drv    *string `cbor:"2,keyasint,omitempty"`
-	Output string  `cbor:"3,keyasint"`
-	Path   string  `cbor:"4,keyasint"`
-}
-
-type wireNixSig struct {
-	KeyName string `cbor:"1,keyasint"`
-	Key     []byte `cbor:"2,keyasint"`
-	Sig     []byte `cbor:"3,keyasint"`
-	Form    uint64 `cbor:"4,keyasint"`
-}
-
 // Kind returns KindRealisation.
 func (*Realisation) Kind() Kind { return KindRealisation }
 
@@ -190,43 +162,71 @@ func (b *Realisation) VerifyNixSigs() error {
 }
 
 func (b *Realisation) encode() ([]byte, error) {
-	w := wireRealisation{
-		StoreDir: string(b.StoreDir), Modulo: optBytes(b.Modulo), Drv: fullPath(b.Drv), Output: b.Output, Path: b.Path.Base(),
-		Builder: wireBuilder(b.Builder),
-	}
+	var w writer
+	w.open()
+	w.text(1, string(b.StoreDir))
+	w.optHash(2, b.Modulo)
+	w.optPath(3, b.Drv)
+	w.text(4, b.Output)
+	w.text(5, b.Path.Base())
+	w.builder(6, b.Builder)
+	w.list(7, len(b.Deps))
 	for i := range b.Deps {
 		d := &b.Deps[i]
-		w.Deps = append(w.Deps, wireRealisationDep{optBytes(d.Modulo), fullPath(d.Drv), d.Output, d.Path.Base()})
+		outer := w.open()
+		w.optHash(1, d.Modulo)
+		w.optPath(2, d.Drv)
+		w.text(3, d.Output)
+		w.text(4, d.Path.Base())
+		w.close(outer)
 	}
+	w.list(8, len(b.NixSigs))
 	for i := range b.NixSigs {
 		s := &b.NixSigs[i]
-		w.NixSigs = append(w.NixSigs, wireNixSig{s.KeyName, s.Key[:], s.Sig[:], s.Form})
+		outer := w.open()
+		w.text(1, s.KeyName)
+		w.bytes(2, s.Key[:])
+		w.bytes(3, s.Sig[:])
+		w.uint(4, s.Form)
+		w.close(outer)
 	}
-	return encodeWire(&w)
+	return w.b, nil
 }
 
 func (b *Realisation) decode(raw []byte) error {
-	var w wireRealisation
-	if err := decodeWire("realisation", raw, &w); err != nil {
-		return err
-	}
-	c := &checker{kind: KindRealisation}
-	dir := c.storeDir(w.StoreDir)
-	*b = Realisation{
-		StoreDir: dir, Modulo: c.optHash("hash modulo", w.Modulo), Drv: c.optDrv("drv path", dir, w.Drv), Output: w.Output,
-		Path: c.base("path", dir, w.Path), Builder: Builder(w.Builder),
-	}
-	for _, d := range w.Deps {
-		b.Deps = append(b.Deps, RealisationDep{
-			c.optHash("hash modulo", d.Modulo), c.optDrv("drv path", dir, d.Drv), d.Output, c.base("path", dir, d.Path),
-		})
-	}
-	for _, s := range w.NixSigs {
-		if len(s.Sig) != rawSigSize {
-			c.failf(CodeBadShape, "a signature of %d bytes instead of 64", len(s.Sig))
+	r, c := newReader(raw), &checker{kind: KindRealisation}
+	f := r.fields("realisation")
+	*b = Realisation{StoreDir: c.storeDir(f.text(1))}
+	b.Modulo = c.optHash("hash modulo", f.optBytes(2))
+	b.Drv = f.optDrv(3, c, "drv path", b.StoreDir)
+	b.Output = f.text(4)
+	b.Path = c.base("path", b.StoreDir, f.text(5))
+	b.Builder = f.builder(6, "realisation: builder")
+	for range f.list(7) {
+		if r.err != nil {
 			break
 		}
-		b.NixSigs = append(b.NixSigs, NixSig{s.KeyName, c.hash("key", s.Key), [64]byte(s.Sig), s.Form})
+		g := f.sub("realisation: dependency")
+		dep := RealisationDep{Modulo: c.optHash("hash modulo", g.optBytes(1)), Drv: g.optDrv(2, c, "drv path", b.StoreDir), Output: g.text(3)}
+		dep.Path = c.base("path", b.StoreDir, g.text(4))
+		g.end()
+		b.Deps = append(b.Deps, dep)
 	}
-	return c.result()
+	for range f.list(8) {
+		if r.err != nil {
+			break
+		}
+		g := f.sub("realisation: signature")
+		s := NixSig{KeyName: g.text(1), Key: c.hash("key", g.bytes(2))}
+		if sig := g.bytes(3); len(sig) == rawSigSize {
+			s.Sig = [64]byte(sig)
+		} else {
+			c.failf(CodeBadShape, "a signature of %d bytes instead of 64", len(sig))
+		}
+		s.Form = g.uint(4)
+		g.end()
+		b.NixSigs = append(b.NixSigs, s)
+	}
+	f.end()
+	return r.result(c)
 }

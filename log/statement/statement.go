@@ -1,12 +1,6 @@
 package statement
 
-import (
-	"slices"
-
-	"github.com/fxamacker/cbor/v2"
-
-	"github.com/firn-log/firn/internal/nix"
-)
+import "github.com/firn-log/firn/internal/nix"
 
 // Form says how a statement is signed (spec/statement.md#forms).
 type Form int
@@ -67,113 +61,74 @@ func Parse(leaf []byte) (*Statement, error) {
 	return s, s.checkSigner()
 }
 
-// wirePayload is the payload of version 1. It is fixed: see
-// spec/statement.md#evolution.
-type wirePayload struct {
-	Version uint64          `cbor:"1,keyasint"`
-	Kind    string          `cbor:"2,keyasint"`
-	Body    cbor.RawMessage `cbor:"3,keyasint"`
-	For     *string         `cbor:"4,keyasint,omitempty"`
-	Prev    *[]byte         `cbor:"5,keyasint,omitempty"`
-}
-
-// parsePayload reads s.Payload into the other fields.
+// parsePayload reads s.Payload into the other fields. The payload of version 1 is
+// fixed: see spec/statement.md#evolution.
 func (s *Statement) parsePayload() error {
 	if err := checkCanonical(s.Payload); err != nil {
 		return err
 	}
-	kind, w, ok := splitPayload(s.Payload)
-	if !ok { // the long way says what is wrong
-		var err error
-		if kind, err = peekKind(s.Payload); err != nil {
-			return err
-		}
-		if err := decodeWire("payload", s.Payload, &w); err != nil {
-			return err
-		}
-	}
-	s.Kind, s.Body = kind, kinds[kind].body()
-	if err := s.Body.decode(w.Body); err != nil {
+	kind, err := peekKind(s.Payload)
+	if err != nil {
 		return err
 	}
-	if w.For != nil {
-		if *w.For == "" {
-			return errf(CodeBadValue, "%s: empty for", kind)
-		}
-		s.For = *w.For
+	r := reader{walker: walker{b: s.Payload}}
+	f := r.fields("payload")
+	f.raw(1)
+	f.raw(2) // peekKind has read them
+	var body []byte
+	if f.need(3) && f.left == 0 {
+		body = s.Payload[r.off:] // nothing follows it
+	} else {
+		body = f.skip()
 	}
-	if w.Prev != nil {
-		if len(*w.Prev) != 32 {
-			return errf(CodeBadShape, "%s: prev has %d bytes instead of 32", kind, len(*w.Prev))
+	hasFor := f.has(4)
+	var forWhom []byte
+	if hasFor {
+		forWhom = f.textBytes()
+	}
+	prev := f.optBytes(5)
+	f.end()
+	if r.err != nil {
+		return r.err
+	}
+	s.Kind, s.Body = kind, kinds[kind].body()
+	if err := s.Body.decode(body); err != nil {
+		return err
+	}
+	if hasFor && len(forWhom) == 0 {
+		return errf(CodeBadValue, "%s: empty for", kind)
+	}
+	s.For = string(forWhom)
+	if prev != nil {
+		if len(*prev) != 32 {
+			return errf(CodeBadShape, "%s: prev has %d bytes instead of 32", kind, len(*prev))
 		}
-		id := ID(*w.Prev)
+		id := ID(*prev)
 		s.Prev = &id
 	}
 	return checkContents(s.Body, s.For, s.Prev)
 }
 
-// splitPayload reads a canonical payload of this version and a known kind, which most
-// are; ok is false of any other.
-func splitPayload(payload []byte) (kind Kind, w wirePayload, ok bool) {
-	r := walker{b: payload}
-	major, n, err := r.head()
-	if err != nil || major != majorMap {
-		return "", w, false
-	}
-	w.Version = Version
-	for i := range n {
-		major, key, err := r.head()
-		if err != nil || major != majorUint || i < 3 && key != i+1 {
-			return "", w, false
-		}
-		start := r.off
-		if err := r.item(1); err != nil {
-			return "", w, false
-		}
-		value := walker{b: payload[start:r.off]}
-		major, arg, err := value.head()
-		if err != nil {
-			return "", w, false
-		}
-		rest := value.b[value.off:]
-		switch {
-		case key == 1 && major == majorUint && arg == Version:
-		case key == 2 && major == majorText:
-			w.Kind = string(rest)
-		case key == 3:
-			w.Body = value.b
-		case key == 4 && major == majorText:
-			text := string(rest)
-			w.For = &text
-		case key == 5 && major == majorBytes:
-			prev := slices.Clone(rest)
-			w.Prev = &prev
-		default:
-			return "", w, false
-		}
-	}
-	kind = Kind(w.Kind)
-	_, known := kinds[kind]
-	return kind, w, known && n >= 3
-}
-
 // peekKind reads version and kind, so that a newer version or another kind is
 // called by its name whatever else it holds.
 func peekKind(payload []byte) (Kind, error) {
-	var p struct {
-		Version *uint64         `cbor:"1,keyasint"`
-		Kind    cbor.RawMessage `cbor:"2,keyasint"`
+	r := reader{walker: walker{b: payload}}
+	f := r.fields("payload")
+	if f.has(0) {
+		f.skip() // unknown, and no reason not to look at the others
 	}
-	if err := peekMode.Unmarshal(payload, &p); err != nil || p.Version == nil {
+	version := f.uint(1)
+	if r.err == nil && version != Version {
+		return "", errf(CodeVersion, "a statement of version %d; this firn knows version %d", version, Version)
+	}
+	var name []byte
+	if f.need(2) {
+		name = f.textBytes()
+	}
+	if r.err != nil {
 		return "", errf(CodeBadShape, "payload: not a map with a version and a kind")
 	}
-	if *p.Version != Version {
-		return "", errf(CodeVersion, "a statement of version %d; this firn knows version %d", *p.Version, Version)
-	}
-	var kind Kind
-	if len(p.Kind) == 0 || peekMode.Unmarshal(p.Kind, &kind) != nil {
-		return "", errf(CodeBadShape, "payload: not a map with a version and a kind")
-	}
+	kind := Kind(name)
 	if _, ok := kinds[kind]; ok {
 		return kind, nil
 	}
@@ -215,26 +170,28 @@ func EncodePayload(body Body, forWhom string, prev *ID) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := wirePayload{Version: Version, Kind: string(body.Kind()), Body: raw}
-	if forWhom != "" {
-		w.For = &forWhom
-	}
+	w := writer{b: make([]byte, 0, len(raw)+128)}
+	w.open()
+	w.uint(1, Version)
+	w.text(2, string(body.Kind()))
+	w.key(3)
+	w.b = append(w.b, raw...)
+	w.optText(4, forWhom)
 	if prev != nil {
-		p := prev[:]
-		w.Prev = &p
+		w.bytes(5, prev[:])
 	}
-	return encodeWire(&w)
+	return w.b, nil
 }
 
 // checkSigner requires that a body which carries its signer's key was signed
 // by it, and remembers that key.
 func (s *Statement) checkSigner() error {
-	var key PublicKey
+	var key *PublicKey
 	switch b := s.Body.(type) {
 	case *Operator:
-		key = b.Identity
+		key = &b.Identity
 	case *Genesis:
-		key = b.LogKey
+		key = &b.LogKey
 	case *KeyAdd:
 		if b.Key.ID() == s.Signer {
 			return errf(CodeWrongSigner, "key-add: the new key adds itself")
@@ -246,7 +203,7 @@ func (s *Statement) checkSigner() error {
 	if key.ID() != s.Signer {
 		return errf(CodeWrongSigner, "%s: it carries the key %s and is signed by %s", s.Kind, key.ID(), s.Signer)
 	}
-	s.SignerKey = &key
+	s.SignerKey = key
 	return nil
 }
 

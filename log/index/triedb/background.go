@@ -90,7 +90,12 @@ func (db *DB) flush() error {
 	})
 	var err error
 	if len(runs) > 0 {
-		err = db.rewrite(runs, nil)
+		if before := db.opts.BeforeFlush; before != nil {
+			err = before(runs[len(runs)-1].to)
+		}
+		if err == nil {
+			err = db.rewrite(runs, nil)
+		}
 		db.letGo(runs)
 	}
 	db.mu.Lock()

@@ -10,16 +10,18 @@ import (
 // frontiers: no more than these are hashed to know the head of any state of it.
 const markEvery = 256
 
-// hotKeys remembers frontiers of the lists with at least markEvery items.
-// They are of a list that only grows, and so of every state of it.
+// hotKeys remembers frontiers of the lists with at least markEvery items: marks, and the
+// longest, which the next state needs. They are of a list that only grows, and so of every
+// state of it.
 type hotKeys struct {
 	mu   sync.RWMutex
 	keys map[index.Hash]*hotKey
 }
 
 type hotKey struct {
-	mu    sync.Mutex
-	marks []index.Frontier // of the first markEvery·(i+1) items
+	mu      sync.Mutex
+	marks   []index.Frontier // of the first markEvery·(i+1) items
+	longest index.Frontier
 }
 
 func (h *hotKeys) key(kh index.Hash) *hotKey {
@@ -43,28 +45,31 @@ func (h *hotKeys) key(kh index.Hash) *hotKey {
 
 // frontier returns the frontier of the first n items of a list that has at least as many.
 func (h *hotKeys) frontier(kh *index.Hash, l list, n uint64) index.Frontier {
-	var f index.Frontier
 	if n >= markEvery {
-		f = h.key(*kh).mark(l, n/markEvery)
+		return h.key(*kh).frontier(l, n)
 	}
-	l.items(f.Count(), n, func(it index.Item) { f.Append(it) })
+	var f index.Frontier
+	l.items(0, n, func(it index.Item) { f.Append(it) })
 	return f
 }
 
-// mark returns the frontier of the first i·markEvery items, i ≥ 1.
-func (k *hotKey) mark(l list, i uint64) index.Frontier {
+func (k *hotKey) frontier(l list, n uint64) index.Frontier {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if have := uint64(len(k.marks)); have < i {
-		var f index.Frontier
-		if have > 0 {
-			f = k.marks[have-1]
-		}
-		l.items(f.Count(), i*markEvery, func(it index.Item) {
-			if f.Append(it); f.Count()%markEvery == 0 {
-				k.marks = append(k.marks, f)
-			}
-		})
+	var f index.Frontier
+	switch i := n / markEvery; {
+	case k.longest.Count() <= n:
+		f = k.longest
+	case i > 0:
+		f = k.marks[i-1]
 	}
-	return k.marks[i-1]
+	l.items(f.Count(), n, func(it index.Item) {
+		if f.Append(it); f.Count() == markEvery*uint64(len(k.marks)+1) {
+			k.marks = append(k.marks, f)
+		}
+	})
+	if f.Count() > k.longest.Count() {
+		k.longest = f
+	}
+	return f
 }

@@ -58,7 +58,14 @@ func testRow(i int) Row {
 func testRows(from, to int) []Row {
 	var rows []Row
 	for i := from; i < to; i++ {
-		rows = append(rows, testRow(i))
+		row := testRow(i)
+		if i%2 == 1 && len(row.Keys) > 0 {
+			for _, k := range row.Keys[1:] {
+				row.Hashes = append(row.Hashes, index.KeyHash(k))
+			}
+			row.Keys = row.Keys[:1]
+		}
+		rows = append(rows, row)
 	}
 	return rows
 }

@@ -29,7 +29,7 @@ func (p *pending) add(leaf uint64, row Row) error {
 	if leaf > maxIndex {
 		return fmt.Errorf("adding leaf %d to the index: it holds at most %d", leaf, uint64(maxIndex))
 	}
-	if len(row.Keys) == 0 {
+	if len(row.Keys)+len(row.Hashes) == 0 {
 		return nil
 	}
 	number, known := p.numbers[row.Signer]
@@ -43,6 +43,9 @@ func (p *pending) add(leaf uint64, row Row) error {
 	}
 	for _, k := range row.Keys {
 		p.records = append(p.records, record{index.KeyHash(k), leaf<<24 | number})
+	}
+	for _, kh := range row.Hashes {
+		p.records = append(p.records, record{kh, leaf<<24 | number})
 	}
 	return nil
 }

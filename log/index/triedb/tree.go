@@ -14,9 +14,16 @@ import (
 	"github.com/firn-log/firn/log/index"
 )
 
-// bucketKeys is how many keys are in a bucket at most. It trades memory (a
-// node of nodeBytes for every dozen keys) for what must be hashed when one of them changes.
-const bucketKeys = 32
+// A map has at most about maxBuckets buckets, each of at most minBucketKeys keys, or more
+// if the map is large: two nodes of nodeBytes for each are in memory, and all of a bucket is
+// hashed when one of its keys changes.
+const (
+	minBucketKeys = 8
+	maxBuckets    = 1 << 19
+)
+
+// bucketKeys is how many keys are in a bucket at most, in a map of so many items.
+func bucketKeys(items int) int { return max(minBucketKeys, items/maxBuckets) }
 
 // A node is the hash of the trie of all keys with one prefix, of as many bits as
 // there are nodes above. Unlike the trie it does not skip bits, so that nodes of
@@ -37,6 +44,7 @@ type builder struct {
 	db       *DB
 	set      *runSet
 	size     uint64
+	bucket   int           // keys in a bucket at most
 	helpers  chan struct{} // a place for each further goroutine
 	made     atomic.Int64  // nodes
 	progress func(total int)
@@ -44,7 +52,7 @@ type builder struct {
 
 // newBuilder makes one that uses up to procs cores.
 func newBuilder(db *DB, set *runSet, size uint64, procs int) *builder {
-	return &builder{db: db, set: set, size: size, helpers: make(chan struct{}, procs-1), progress: func(int) {}}
+	return &builder{db: db, set: set, size: size, bucket: bucketKeys(set.items()), helpers: make(chan struct{}, procs-1), progress: func(int) {}}
 }
 
 func cores() int { return runtime.GOMAXPROCS(0) }
@@ -96,7 +104,7 @@ func (b *builder) build(leaves []leaf, depth int) *node {
 	switch {
 	case len(leaves) == 0:
 		return nil
-	case len(leaves) <= bucketKeys:
+	case len(leaves) <= b.bucket:
 		return b.node(trieHash(leaves), nil, nil)
 	}
 	n, _ := slices.BinarySearchFunc(leaves, 1, func(l leaf, one int) int { return index.Bit(l.kh, depth) - one })
@@ -106,7 +114,7 @@ func (b *builder) build(leaves []leaf, depth int) *node {
 // scan makes the nodes of everything.
 func (b *builder) scan(ctx context.Context) (*node, error) {
 	depth := 0
-	if n := b.set.items() / (bucketKeys / 2); n > 1 {
+	if n := b.set.items() / (b.bucket / 2); n > 1 {
 		depth = bits.Len(uint(n - 1))
 	}
 	root, _ := b.scanBelow(ctx, prefix{}, depth)
@@ -133,11 +141,14 @@ func (b *builder) scanBelow(ctx context.Context, p prefix, depth int) (n *node, 
 		}
 	}
 	n, keys = b.join(p.depth, side[0], side[1]), count[0]+count[1]
-	if n != nil && keys <= bucketKeys {
+	if n != nil && keys <= b.bucket {
 		n.left, n.right = nil, nil
 	}
 	return n, keys
 }
+
+// updateTogether is the number of changed keys below which nodes are made on one core.
+const updateTogether = 64
 
 // rebase makes the nodes of the builder's state from those of another one: only what
 // is above the changed keys is made again, or everything.
@@ -164,7 +175,7 @@ func (b *builder) update(ctx context.Context, n *node, p prefix, changed []uint6
 		side = [2][]uint64{changed[:i], changed[i:]}
 	}
 	f := func(bit int) { old[bit] = b.update(ctx, old[bit], p.child(bit), side[bit]) }
-	if len(changed) > 2*bucketKeys {
+	if len(changed) > updateTogether {
 		b.both(f)
 	} else {
 		f(0)
@@ -173,12 +184,18 @@ func (b *builder) update(ctx context.Context, n *node, p prefix, changed []uint6
 	return b.join(p.depth, old[0], old[1])
 }
 
-// changedAtMost is how many changed keys are worth telling apart.
-const changedAtMost = 1 << 20
+// changedAtMost is how many changed keys are worth telling apart, or a part of all
+// items if that is more: so making everything again costs no more than a few times what
+// is made of the changed keys alone.
+const (
+	changedAtMost = 1 << 20
+	changedPart   = 32
+)
 
 // changedKeys returns the first 64 bits of the hashes of the keys with items from
 // index from to to−1, in order, or that they are too many.
 func changedKeys(set *runSet, from, to uint64) (keys []uint64, all bool) {
+	most := max(changedAtMost, set.items()/changedPart)
 	for _, r := range set.runs {
 		if r.to <= from || r.from >= to {
 			continue
@@ -192,7 +209,7 @@ func changedKeys(set *runSet, from, to uint64) (keys []uint64, all bool) {
 			if n := len(keys); n > 0 && keys[n-1] == k {
 				continue
 			}
-			if len(keys) == changedAtMost {
+			if len(keys) == most {
 				return nil, true
 			}
 			keys = append(keys, k)

@@ -16,7 +16,7 @@
 // Inside: items are in sorted runs, each of an adjacent range of leaves: the
 // newest in memory, older ones in files that are merged in the background
 // (run.go, merge.go). Above the runs is a tree in memory that knows the hashes of
-// the trie down to buckets of at most 32 keys (tree.go); what is below is
+// the trie down to buckets of a few keys (tree.go); what is below is
 // hashed from the runs when it is asked for. The files are this package's own
 // and no interface: a change of their form is a new number in formatLine, and they
 // are built again.
@@ -67,6 +67,7 @@ const (
 // signed it. A leaf that is under no key has the zero Row.
 type Row struct {
 	Keys   []string
+	Hashes []index.Hash // of further keys, for whoever has hashed them on many cores
 	Signer statement.KeyID
 }
 
@@ -77,6 +78,10 @@ type Options struct {
 	// Progress, if not nil, is called now and then while Open reads everything, with how
 	// much is done of total. It is not called concurrently.
 	Progress func(done, total int)
+	// BeforeFlush, if not nil, is called before a file holds the leaves below size, so that
+	// what belongs to them can be durable first. An error puts the file off. It is not
+	// called concurrently, and must not call the DB.
+	BeforeFlush func(size uint64) error
 
 	flushAt int // tests: instead of the constant
 }
@@ -203,13 +208,7 @@ func (db *DB) room() error {
 func (db *DB) Commit() (index.Hash, error) {
 	db.write.Lock()
 	defer db.write.Unlock()
-	db.mu.Lock()
-	err := db.damage
-	if db.closed {
-		err = ErrClosed
-	}
-	base := db.views[len(db.views)-1]
-	db.mu.Unlock()
+	base, err := db.newest()
 	if err != nil {
 		return index.Hash{}, fmt.Errorf("committing the index: %w", err)
 	}
@@ -222,6 +221,16 @@ func (db *DB) Commit() (index.Hash, error) {
 		return index.Hash{}, fmt.Errorf("committing the index: %w", err)
 	}
 	return v.Root(), nil
+}
+
+// newest returns the last state that was committed, and why nothing follows it.
+func (db *DB) newest() (*View, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return nil, ErrClosed
+	}
+	return db.views[len(db.views)-1], db.damage
 }
 
 func (db *DB) commit(base *View, size uint64) (*View, error) {
@@ -269,6 +278,7 @@ func (db *DB) Close() error {
 	}
 	db.mu.Lock()
 	db.replaceSet(&runSet{})
+	db.views, db.old = nil, nil
 	db.mu.Unlock()
 	return errors.Join(err, db.lock.Unlock())
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/firn-log/firn/internal/durable"
@@ -164,6 +165,52 @@ func TestRecentStatesAreKeptWithinTheirBound(t *testing.T) {
 	}
 	if n := len(db.views); n != 2 {
 		t.Errorf("%d states above the bound, want the last 2", n)
+	}
+}
+
+// What belongs to the leaves is durable before a file holds them.
+func TestFilesWaitForWhatIsDurableFirst(t *testing.T) {
+	dir := t.TempDir()
+	var mu sync.Mutex
+	noted, refuse := uint64(0), errors.New("not now")
+	o := tiny()
+	o.BeforeFlush = func(size uint64) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if refuse == nil {
+			noted = max(noted, size)
+		}
+		return refuse
+	}
+	inFiles := func() uint64 {
+		b, err := os.ReadFile(filepath.Join(dir, manifestName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := parseManifest(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.runs) == 0 {
+			return 0
+		}
+		return m.runs[len(m.runs)-1].to
+	}
+	db := open(t, dir, o)
+	if err := db.Append(testRows(0, 500)); !errors.Is(err, refuse) || inFiles() > 0 {
+		t.Fatalf("%v, and %d leaves in files", err, inFiles())
+	}
+	mu.Lock()
+	refuse = nil
+	mu.Unlock()
+	if err := db.Append(testRows(int(db.Size()), 500)); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := inFiles(); n != 500 || noted != n {
+		t.Errorf("%d leaves in files, noted %d", n, noted)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 
 // keepBytes is how much memory older states may take beside what they share with the
 // newest.
-const keepBytes = 64 << 20
+const keepBytes = 32 << 20
 
 // viewBytes is what a state takes that shares everything.
 const viewBytes = 64
@@ -81,10 +81,11 @@ func (db *DB) View(ctx context.Context, size uint64) (*View, error) {
 func (db *DB) find(size uint64) (*View, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if db.closed {
+		return nil, fmt.Errorf("index at size %d: %w", size, ErrClosed)
+	}
 	newest := db.views[len(db.views)-1].size
 	switch {
-	case db.closed:
-		return nil, fmt.Errorf("index at size %d: %w", size, ErrClosed)
 	case size > newest:
 		return nil, fmt.Errorf("index at size %d: %w: it is at %d", size, ErrFuture, newest)
 	case size == 0:
@@ -102,6 +103,10 @@ func (db *DB) find(size uint64) (*View, error) {
 
 func (db *DB) compute(ctx context.Context, size uint64) (*View, error) {
 	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return nil, ErrClosed
+	}
 	base := db.views[len(db.views)-1]
 	for _, v := range db.views {
 		if v.size > size {

@@ -11,7 +11,12 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/firn-log/firn/internal/nix"
 )
+
+// What is here reads and writes bodies by reflection, with a decoder of others, so that
+// wire.go is compared with something.
 
 var (
 	encMode = must(cbor.EncOptions{
@@ -102,4 +107,18 @@ func cutLast(s, sep string) (before, after string, found bool) {
 		return s[:i], s[i+len(sep):], true
 	}
 	return "", s, false
+}
+
+type wireBuilder struct {
+	Implementation string `cbor:"1,keyasint"`
+	Version        string `cbor:"2,keyasint"`
+	Sandbox        bool   `cbor:"3,keyasint"`
+}
+
+func baseNames(paths []nix.StorePath) []string {
+	out := make([]string, len(paths))
+	for i, p := range paths {
+		out[i] = p.Base()
+	}
+	return out
 }
