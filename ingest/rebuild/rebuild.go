@@ -259,10 +259,10 @@ func (r *Rebuilder) one(ctx context.Context, drv nix.StorePath) (*Result, error)
 		rec, err = r.execute(ctx, d, modulo)
 		var no *cannot
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return nil, context.Cause(ctx)
 		case errors.As(err, &no):
 			return res.cannot("%s", no.why), nil
-		case ctx.Err() != nil:
-			return nil, context.Cause(ctx)
 		case err != nil:
 			return nil, fmt.Errorf("rebuilding %s: %w", res.Name, err)
 		}

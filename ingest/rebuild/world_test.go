@@ -48,6 +48,7 @@ in rec {
   fodbad = sh "fodbad" "echo wrong > $out" { outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = builtins.hashString "sha256" "right\n"; };
   big = sh "big" "busybox mkdir $out; i=0; while true; do i=$((i+1)); busybox dd if=/dev/zero of=$out/$i bs=256k count=1; busybox sleep 0.01; done" { };
   flood = sh "flood" "busybox dd if=/dev/zero of=$out bs=1M count=256" { };
+  hungry = sh "hungry" "x=$(busybox head -c 300000000 /dev/zero | busybox tr '\\000' a); echo done > $out" { };
   ca = sh "ca" "echo content > $out" { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
 }
 `
