@@ -129,7 +129,7 @@ func benchImport(ctx context.Context, dir, bin string, cal calibration) ([]row, 
 	return []row{
 		{
 			what:  fmt.Sprintf("import of %s signed narinfos from an HTTP cache into a log", count(importPaths)),
-			value: fmt.Sprintf("%s/s, %.1f s", count(perSecond), first.elapsed.Seconds()), target: fmt.Sprintf("≥ %s/s", count(target)),
+			value: fmt.Sprintf("%s/s, %.1f s; firn: %d µs of processor each", count(perSecond), first.elapsed.Seconds(), first.cpu.Microseconds()/importPaths), target: fmt.Sprintf("≥ %s/s", count(target)),
 			fraction: fmt.Sprintf("%.2f of ed25519 verify, %.2f of the limit below", perSecond/cal.verifyPerSecond, perSecond/limit), met: perSecond >= target,
 		},
 		{what: "limit: the same narinfos fetched and verified, without a log", value: count(limit) + "/s"},
@@ -145,7 +145,7 @@ func benchImport(ctx context.Context, dir, bin string, cal calibration) ([]row, 
 type imported struct {
 	Known, Fetched, Accepted, Duplicates int
 
-	elapsed time.Duration
+	elapsed, cpu time.Duration
 }
 
 func runImport(ctx context.Context, dir, bin, url string, l *testLog, made *madeCache) (*imported, error) {
@@ -161,7 +161,7 @@ func runImport(ctx context.Context, dir, bin, url string, l *testLog, made *made
 	if err != nil {
 		return nil, fmt.Errorf("firn import: %w: %s", err, out)
 	}
-	r := &imported{elapsed: time.Since(begin)}
+	r := &imported{elapsed: time.Since(begin), cpu: childCPU(cmd)}
 	return r, json.Unmarshal(out, r)
 }
 

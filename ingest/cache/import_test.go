@@ -187,6 +187,9 @@ func TestAnswersThatAreNotWhatWasAskedFor(t *testing.T) {
 			f.lie("lib", tt.lie)
 			sum := w.must(f.open(t), Options{}, "app")
 			wantTroubles(t, sum, map[Trouble]string{tt.trouble: tt.want})
+			if n := f.requests(); n > 4+maxRedirects {
+				t.Errorf("%d requests", n)
+			}
 			if sum.Accepted != 3 || sum.Paths != 4 {
 				t.Errorf("the rest of the closure was not brought: %+v", sum)
 			}
@@ -411,6 +414,13 @@ func TestFolderIsListed(t *testing.T) {
 	if sum, err = w.runRoots(c, Options{}, Roots{All: true}); err != nil || sum.Known != 3 || sum.Fetched != 0 {
 		t.Errorf("again: %+v, %v", sum, err)
 	}
+	// A file that is about another path than its name says is told of.
+	write(fileOf(path(t, "moved")), narInfo(t, "elsewhere", nil, mine).Marshal())
+	sum, err = w.runRoots(c, Options{}, Roots{All: true})
+	if err != nil || sum.Accepted != 0 {
+		t.Errorf("a file with another name: %+v, %v", sum, err)
+	}
+	wantTroubles(t, sum, map[Trouble]string{Lie: path(t, "moved").HashPart() + ": asked for"})
 	// A link out of the folder is not followed.
 	if err := os.Symlink("/etc/passwd", filepath.Join(dir, fileOf(path(t, "out")))); err != nil {
 		t.Fatal(err)
