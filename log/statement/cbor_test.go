@@ -49,15 +49,6 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// encodeWire encodes a wire struct.
-func encodeWire(w any) ([]byte, error) {
-	b, err := encMode.Marshal(w)
-	if err != nil {
-		return nil, errf(CodeInternalError, "encoding: %v", err)
-	}
-	return b, nil
-}
-
 // decodeWire decodes b, which is canonical, into the wire struct that w points
 // to. b must have exactly the fields of the struct: encoding w again gives b.
 func decodeWire(what string, b []byte, w any) error {
