@@ -182,7 +182,7 @@ func (f *hookFlags) findHook() (string, error) {
 func (f *hookFlags) confStep(program string) (*step, error) {
 	line := "post-build-hook = " + program
 	if real, err := filepath.EvalSymlinks(f.nixConf); err == nil && strings.HasPrefix(real, "/nix/store/") {
-		return nil, failf(exitUsage, "on NixOS, set nix.settings.post-build-hook = \""+program+"\"; in your configuration", "%s is made by Nix itself", f.nixConf)
+		return nil, failf(exitUsage, "on NixOS, import deploy/nixos/module.nix and set services.firn.submit, or nix.settings.post-build-hook = \""+program+"\"", "%s is made by Nix itself", f.nixConf)
 	}
 	old, err := os.ReadFile(f.nixConf)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -31,6 +31,7 @@ type rebuildFlags struct {
 	maxDisk, minFree, maxLog     byteSize
 	memory                       byteSize
 	fod, again, check            bool
+	checkConfig                  bool
 	noDiffoscope, blobs, json    bool
 	substituters                 []string
 	log                          logFlags
@@ -71,6 +72,7 @@ or had nothing to compare with, 2 usage or configuration.`,
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.config, "config", rebuild.DefaultFile, "configuration `FILE`")
+	flags.BoolVar(&f.checkConfig, "check-config", false, "check the configuration, and do nothing")
 	flags.StringVar(&f.list, "list", "", "`FILE` with a path or derivation in each line")
 	flags.BoolVar(&f.fromLog, "from-log", false, "take work that operators in work-from ask for; of the derivations named, only those")
 	flags.IntVar(&f.pick, "pick", f.pick, "with --from-log: how many derivations to take")
@@ -103,10 +105,14 @@ func (a *app) rebuild(ctx context.Context, f *rebuildFlags, names []string, conf
 	}
 	file, err := rebuild.LoadFile(f.config)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && !configured:
+	case errors.Is(err, fs.ErrNotExist) && !configured && !f.checkConfig:
 		file = new(rebuild.File)
 	case err != nil:
 		return failf(exitUsage, "`firn rebuild --help` lists what there is", "the configuration is wrong: %w", err)
+	}
+	if f.checkConfig {
+		_, err := fmt.Fprintf(a.Stdout, "%s: nothing is wrong\n", f.config)
+		return err
 	}
 	if len(names) == 0 && f.list == "" && !f.fromLog {
 		f.list, f.fromLog = file.List, file.FromLog
