@@ -125,6 +125,12 @@ func TestCacheSignaturesWithADigestOfReferences(t *testing.T) {
 		if r := w.verify(pol, s); r.Paths[0].Verdict != Trusted || r.Logs[0].Ignored != 1 {
 			t.Errorf("%+v, %d ignored", r.Paths[0].Judgement, r.Logs[0].Ignored)
 		}
+		// The list is right, and the cache did not sign it with that size.
+		w.state = t.TempDir()
+		w.wrap = func(l Log) Log { return listing{l, lists} }
+		if p := w.expect(pol, fewer, Contradicted, "cache claims other references"); len(p.Claims) != 1 {
+			t.Errorf("claims %+v", p.Claims)
+		}
 	}
 }
 
