@@ -127,7 +127,9 @@ func readPID(f *os.File) int {
 // Unlock releases the lock. The file stays, so that a waiting process and a
 // new one cannot hold two files of one name.
 func (l *Lock) Unlock() error {
-	err := l.f.Close()
+	// A child that is being started at this moment has a copy of the file, and would hold the
+	// lock until it runs its program.
+	err := errors.Join(flock(l.f, unix.LOCK_UN), l.f.Close())
 	unregister(l.path)
 	return err
 }

@@ -208,6 +208,18 @@ func TestBudgetIsAskedBeforeBlobsAreRead(t *testing.T) {
 	l.nothingWaits()
 }
 
+// What only the sequencer can refuse is refused after the blobs were read.
+func TestBlobsOfStatementsRefusedLastAreDropped(t *testing.T) {
+	t.Parallel()
+	l, alice := newBlobLog(t, func(c *Config) { c.Admission.ClaimsPerSubject = 1 })
+	l.mustPut(statusAccepted, alice.Claim(sample.Failed(1, drvText, logText)), logText)
+	other := []byte("another log\n")
+	l.refusedPut("too-many-claims", alice.Claim(sample.Failed(1, drvText, other)), other)
+	if l.holds(other) {
+		t.Error("its blob is served")
+	}
+}
+
 func TestLateBlobsCountAgainstTheSharedBudget(t *testing.T) {
 	t.Parallel()
 	l, alice := newBlobLog(t, func(c *Config) { c.Admission.UnvouchedBytes = 100_000 })
@@ -352,6 +364,15 @@ func TestDeletedBlobsAreGoneForGood(t *testing.T) {
 	var kept *blobs.KeptError
 	if err := DeleteBlob(l.dir, sha256.Sum256(list)); !errors.As(err, &kept) || !l.holds(list) {
 		t.Errorf("a list: %v", err)
+	}
+	// A request that was on its way meanwhile does not bring it back.
+	p := want(l.blobs.dir.Begin(statement.ID{}))(t)
+	want(p.Add(bytes.NewReader(logText), int64(len(logText))))(t)
+	if err := errors.Join(p.Sync(), p.Keep()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(l.path("blobs/rest/" + hash.Hex())); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is back: %v", err)
 	}
 	// Bytes that are still there after a delete that was interrupted are not served either.
 	if err := os.WriteFile(l.path("blobs/rest/"+hash.Hex()), logText, 0o644); err != nil {
