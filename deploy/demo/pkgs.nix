@@ -3,7 +3,7 @@
 #
 #   glacier   the root: its runtime closure is everything below but the toolbox
 #   snowfall  a fixed-output derivation: its hash is known before it is built
-#   spindrift writes random bytes into its output `log`, so no two builds agree
+#   spindrift writes random bytes into its outputs `log` and `doc`, so no two builds agree
 #   serac     differs on a machine that has the file /nix/backdoor, as it would
 #             with a compromised compiler; the demo puts it on machine d
 #   sastrugi  the one that the demo lets only machine d build
@@ -158,13 +158,16 @@ rec {
         outputs = [
           "out"
           "log"
+          "doc"
         ];
         inherit drift;
       }
       ''
-        mkdir -p $out $log
+        mkdir -p $out $log $doc/share
         echo "blown from $drift" > $out/spindrift
         head -c 64 /dev/urandom > $log/wind
+        echo "how it blows" > $doc/share/how
+        echo "seen by $(od -An -N 4 -tu4 /dev/urandom) people" > $doc/share/when
       '';
 
   moraine = build "moraine-5.5" { inherit ice serac; } ''

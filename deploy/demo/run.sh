@@ -44,6 +44,8 @@ build_everything
 submit_everything
 lose_a_witness
 ask_before_use
+import_a_cache
+rebuild_from_clean
 find_tampering
 stop_the_log
 hide_a_dissent

@@ -17,7 +17,9 @@ make_machines() {
 make_log() {
   headline "A log, on this machine"
   quietly 0 - firn key new log-operator
-  expect 0 - firn-log init --name demo.firn.example --operator-key log-operator.pub log
+  quietly 0 a nix-store --generate-binary-cache-key cache.example-1 cache.key cache.pub
+  say "whoever runs it lists the key of a binary cache, whose signatures anybody may add"
+  expect 0 - firn-log init --name demo.firn.example --operator-key log-operator.pub --cache-key "$(<"$demo/cache.pub")" log
   vkey=$(grep -oE '^demo\.firn\.example/[^ ]+$' <<<"$out") || fail "firn-log init printed no verifier key"
   origin=${vkey%%+*}
 
@@ -213,6 +215,34 @@ ask_before_use() {
   verdict_is untrusted sastrugi-4.2
 }
 
+# import_a_cache brings what a cache has signed into the log, without anybody's key.
+import_a_cache() {
+  headline "A binary cache has signed all of it long ago; anybody can bring that into the log"
+  local copy=(nix --extra-experimental-features nix-command copy --to "file://$demo/cache?secret-key=$demo/cache.key&compression=xz")
+  quietly 0 a "${copy[@]}" "$glacier"
+  expect 0 - firn import cache "file://$demo/cache" --all --trusted-key "$(<"$demo/cache.pub")" "${log[@]}"
+  must_say "^20 statements new in the log"
+  say "again, it finds nothing new, and asks for nothing"
+  expect 0 - firn import cache "file://$demo/cache" --all --trusted-key "$(<"$demo/cache.pub")" "${log[@]}"
+}
+
+# rebuild_from_clean finds both outputs of spindrift that differ, and names the files.
+rebuild_from_clean() {
+  headline "a builds spindrift again, from clean, and compares every output with what it has"
+  local drv
+  drv=$(on a nix-instantiate pkgs.nix -A spindrift 2>/dev/null)
+  expect 3 a firn rebuild --work a/rebuild --spool a/spool "$drv"
+  must_say "log +differ"
+  must_say "doc +differ"
+  must_say "out +agree"
+  must_say "content +share/when"
+  say "what came out is stated: the build, and for each output that differs the files"
+  results=only expect 0 a firn submit --config a/submit.toml --once --wait 60s
+  settle
+  quietly 0 - firn log entries "${log[@]}"
+  grep -w diff <<<"$out" || fail "no difference is in the log"
+}
+
 # settle waits until the newest entry of the log is a revision of its index, which the
 # auditor has cosigned: then there is nothing left to do for either.
 settle() {
@@ -291,7 +321,7 @@ stop_the_log() {
 hide_a_dissent() {
   local entry file
   headline "The log is back, edited: its operator has signed an index without what d says about serac"
-  entry=$(cd "$demo" && "$bin/firn" log entries --log "file://$demo/log/public" "${log[@]}" | grep -F "$serac" | tail -n 1 | cut -f 1)
+  entry=$(cd "$demo" && "$bin/firn" log entries --log "file://$demo/log/public" "${log[@]}" | grep -F "$serac" | grep -w build | tail -n 1 | cut -f 1)
   printf '%s$ cheat --log log --policy log.policy --key out:%s --hide %s &%s\n' "$bold" "$serac" "$entry" "$plain"
   address_of[cheat]=$address
   serve cheat cheat --log log --policy log.policy --key "out:$serac" --hide "$entry"
