@@ -151,6 +151,8 @@ func (a *app) rebuild(ctx context.Context, f *rebuildFlags, names []string, conf
 	switch {
 	case errors.Is(err, rebuild.ErrDisk):
 		return failf(exitFailed, "free some, or name another folder with --work, or allow more with --max-disk and --min-free; started again, it goes on", "%d of %d: %w", len(report.Results), len(drvs), err)
+	case errors.Is(err, context.Canceled):
+		return failf(exitFailed, "started again, it goes on", "stopped after %d of %d derivations", len(report.Results), len(drvs))
 	case err != nil:
 		return failf(exitFailed, "started again, it goes on", "%d of %d: %w", len(report.Results), len(drvs), err)
 	}

@@ -57,7 +57,7 @@ func onOtherNix(t *testing.T, root string) {
 		return strings.TrimSpace(string(out))
 	}
 	t.Log(run("nix-store", "--version"))
-	run("nix-build", "pkgs.nix", "--no-out-link", "-A", "app", "-A", "irr")
+	run("nix-build", "pkgs.nix", "--no-out-link", "-A", "app", "-A", "irr", "-A", "attrs", "-A", "graph")
 
 	exe, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -71,7 +71,7 @@ func onOtherNix(t *testing.T, root string) {
 	m.write("rebuild.test", string(b), 0o755)
 	w := newWorld(t, m)
 	w.conf.Store = ""
-	names := []string{"app", "irr", "evil", "exit3", "lib"}
+	names := []string{"app", "irr", "evil", "exit3", "lib", "attrs", "graph"}
 	w.helper() // writes the configuration
 	var drvs []string
 	for _, name := range names {
@@ -83,7 +83,7 @@ func onOtherNix(t *testing.T, root string) {
 	}
 	m.write("helper.json", strings.Replace(string(conf), `"Drvs":[]`, `"Drvs":[`+strings.Join(drvs, ",")+"]", 1), 0o644)
 	got := run("env", "FIRN_REBUILD_TEST="+filepath.Join(m.root, "helper.json"), filepath.Join(m.root, "rebuild.test"))
-	want := "app-2.3 agree \napp-2.3 out agree\nirr-1 differ \nirr-1 doc differ\nirr-1 man differ\nirr-1 out agree\nevil missing \nevil out missing\nexit3 failed \nlib-1.0 agree \nlib-1.0 dev agree\nlib-1.0 out agree"
+	want := "app-2.3 agree \napp-2.3 out agree\nirr-1 differ \nirr-1 doc differ\nirr-1 man differ\nirr-1 out agree\nevil missing \nevil out missing\nexit3 failed \nlib-1.0 agree \nlib-1.0 dev agree\nlib-1.0 out agree\nattrs agree \nattrs out agree\ngraph agree \ngraph out agree"
 	if got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}

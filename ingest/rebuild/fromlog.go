@@ -208,11 +208,10 @@ func (t *taking) take(ctx context.Context, p nix.StorePath, d *nix.Derivation) e
 	if d.Kind() == nix.FloatingCA || d.Kind() == nix.Deferred || d.Kind() == nix.Fixed && !t.r.conf.FOD {
 		return nil
 	}
-	rec, err := t.r.readRecord(p)
-	if err != nil || rec != nil && !t.r.conf.Again {
+	if rec, err := t.r.doneBefore(p); err != nil || rec != nil {
 		return err
 	}
-	err = t.complete(ctx, p)
+	err := t.complete(ctx, p)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, log.ErrNotFound) {
 		return nil
 	}

@@ -54,6 +54,19 @@ func TestWhatIsReproducibleAgreesInEveryOutput(t *testing.T) {
 	}
 }
 
+// A builder is given the same over the serve protocol as when Nix reads the
+// derivation: structured attributes, files, the graph of references.
+func TestABuilderIsGivenTheSame(t *testing.T) {
+	m := newMachine(t)
+	m.build("attrs", "graph")
+	w := newWorld(t, m)
+	for _, attr := range []string{"attrs", "graph"} {
+		if res := w.one(attr); res.Status != Agree {
+			t.Errorf("%s: %+v %+v\n%q", attr, res, res.Failure, w.said)
+		}
+	}
+}
+
 // nix-build --check names the first output that differs and stops: doc.
 func TestEveryDifferingOutputIsFoundWithItsFiles(t *testing.T) {
 	m := newMachine(t)
@@ -258,5 +271,9 @@ func TestCheckModeIsWeakerAndSaysSo(t *testing.T) {
 	res := w.one("irr")
 	if res.Status != Differ || len(res.Outputs) != 1 || len(w.puts) != 1 {
 		t.Errorf("%+v, %d statements", res, len(w.puts))
+	}
+	w.conf.Check = false
+	if res := w.one("app"); res.Before || len(w.puts) != 2 {
+		t.Errorf("a check stands for a rebuild: %+v, %d statements", res, len(w.puts))
 	}
 }

@@ -129,7 +129,11 @@ func Open(ctx context.Context, conf Config, o Options) (*Rebuilder, error) {
 	if err := r.recover(); err != nil {
 		return nil, errors.Join(err, r.lock.Unlock())
 	}
-	r.local, err = nixdb.OpenStore(ctx, filepath.Join(conf.Store, conf.StateDir), nix.DefaultStoreDir, r.nix.path)
+	ask := r.nix.path // which knows of the machine's own store only
+	if conf.Store != "" {
+		ask = ""
+	}
+	r.local, err = nixdb.OpenStore(ctx, filepath.Join(conf.Store, conf.StateDir), nix.DefaultStoreDir, ask)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("reading Nix's database: %w", err), r.lock.Unlock())
 	}
@@ -250,11 +254,11 @@ func (r *Rebuilder) one(ctx context.Context, drv nix.StorePath) (*Result, error)
 	case d.Kind() == nix.FloatingCA || d.Kind() == nix.Deferred:
 		return res.cannot("%s is content-addressed, or has such inputs: its outputs cannot be compared by their paths", drv), nil
 	}
-	rec, err := r.readRecord(drv)
+	rec, err := r.doneBefore(drv)
 	if err != nil {
 		return nil, err
 	}
-	res.Before = rec != nil && !r.conf.Again
+	res.Before = rec != nil
 	if !res.Before {
 		rec, err = r.execute(ctx, d, modulo)
 		var no *cannot

@@ -97,6 +97,16 @@ func (r *Rebuilder) readRecord(drv nix.StorePath) (*record, error) {
 	return rec, nil
 }
 
+// doneBefore returns what is known of drv if that need not be done again: a check in
+// the local store does not stand for a rebuild from clean.
+func (r *Rebuilder) doneBefore(drv nix.StorePath) (*record, error) {
+	rec, err := r.readRecord(drv)
+	if err != nil || rec == nil || r.conf.Again || rec.How == statement.HowChecked && !r.conf.Check {
+		return nil, err
+	}
+	return rec, nil
+}
+
 func (r *Rebuilder) writeRecord(drv nix.StorePath, rec *record) error {
 	b, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {

@@ -48,6 +48,12 @@ in rec {
   fodbad = sh "fodbad" "echo wrong > $out" { outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = builtins.hashString "sha256" "right\n"; };
   big = sh "big" "busybox mkdir $out; i=0; while true; do i=$((i+1)); busybox dd if=/dev/zero of=$out/$i bs=256k count=1; busybox sleep 0.01; done" { };
   flood = sh "flood" "busybox dd if=/dev/zero of=$out bs=1M count=256" { };
+  attrs = sh "attrs" "o=${builtins.placeholder "out"}; busybox cat .attrs.json > $o; busybox sed 's/^/# /' .attrs.sh >> $o" {
+    __structuredAttrs = true; nested = { a = [ 1 true null "two" ]; b = lib; }; exportReferencesGraph.graph = [ app ];
+  };
+  graph = sh "graph" "busybox cat graph $longPath > $out; echo $short >> $out" {
+    exportReferencesGraph = [ "graph" app ]; passAsFile = [ "long" ]; long = "a long text\nof two lines"; short = "$PATH \\ \t'";
+  };
   hungry = sh "hungry" "x=$(busybox head -c 300000000 /dev/zero | busybox tr '\\000' a); echo done > $out" { };
   ca = sh "ca" "echo content > $out" { __contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
 }
