@@ -32,6 +32,9 @@ type Options struct {
 	// CheckNars reads the NAR of every path that is asked for, and compares its
 	// hash. A NAR that differs is a [Lie]; what was signed is sent nevertheless.
 	CheckNars bool
+	// MissingRoots makes a root that the cache does not have [Missing], as a
+	// reference is, and no failure.
+	MissingRoots bool
 	// Observer, if not nil, signs an observed statement for each path.
 	Observer statement.Signer
 	// OnProblem, if not nil, is told of each problem when it is met, by one

@@ -335,6 +335,39 @@ func (s *State) signedBy(path, key uint64) []signed {
 	return s.signed[[2]uint64{path, key}]
 }
 
+// A Standing is what a log is known to have about a path.
+type Standing int
+
+// Standings, from nothing to the best.
+const (
+	Unknown  Standing = iota // not everything about the path was brought
+	Unsigned                 // the cache has the path, and no signature by a listed key
+	Signed                   // the log has a signature by a listed key
+)
+
+// Standing returns what is known of a path of the cache c.
+func (s *State) Standing(c *Client, p nix.StorePath, keys Keys) Standing {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	path, ok := s.paths[p.String()]
+	if !ok {
+		return Unknown
+	}
+	for name, list := range keys {
+		for _, k := range list {
+			if n, ok := s.keys[keyRef{name, [32]byte(k.Key)}]; ok && len(s.signed[[2]uint64{path, n}]) > 0 {
+				return Signed
+			}
+		}
+	}
+	if n, ok := s.caches[[2]string{c.URL(), string(c.StoreDir())}]; ok {
+		if _, ok := s.infos[n][path]; ok {
+			return Unsigned
+		}
+	}
+	return Unknown
+}
+
 // contradictions returns how many pairs of a path and a key there are of which
 // the key signed different content.
 func (s *State) contradictions() int {

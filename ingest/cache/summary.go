@@ -72,3 +72,25 @@ func (s *Summary) add(p Problem) {
 // UnlistedNames returns the names of the keys that signed and are not listed, in
 // order.
 func (s *Summary) UnlistedNames() []string { return slices.Sorted(maps.Keys(s.Unlisted)) }
+
+// Add adds what another run of the same cache did.
+func (s *Summary) Add(o *Summary) {
+	s.Paths, s.Fetched, s.Known = s.Paths+o.Paths, s.Fetched+o.Fetched, s.Known+o.Known
+	s.Accepted, s.Duplicates, s.NoSignature = s.Accepted+o.Accepted, s.Duplicates+o.Duplicates, s.NoSignature+o.NoSignature
+	for name, n := range o.Unlisted {
+		s.Unlisted[name] += n
+	}
+	before := maps.Clone(s.Troubles)
+	for trouble, n := range o.Troubles {
+		s.Troubles[trouble] += n
+	}
+	for _, p := range o.Problems {
+		if before[p.Trouble]++; before[p.Trouble] <= maxProblems {
+			s.Problems = append(s.Problems, p)
+		}
+	}
+	s.Contradictions, s.Proven = o.Contradictions, max(s.Proven, o.Proven)
+}
+
+// NewSummary returns the summary of a run that has done nothing yet.
+func NewSummary(c *Client) *Summary { return newSummary(c.URL()) }

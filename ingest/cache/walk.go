@@ -210,6 +210,8 @@ func (r *run) failed(ctx context.Context, a answer) error {
 	switch {
 	case errors.As(a.err, &lie):
 		p.Trouble = Lie
+	case errors.Is(a.err, ErrMissing) && a.root && r.o.MissingRoots:
+		p.Trouble = Missing
 	case errors.Is(a.err, ErrMissing) && !a.root:
 		p.Trouble, p.What = Missing, fmt.Sprintf("the cache does not have it, and %s refers to it", r.st.text(a.from))
 	}

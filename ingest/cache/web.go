@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -108,7 +109,7 @@ func (w *web) get(ctx context.Context, name string, limit int64, patient bool) (
 	err = w.try(ctx, u, patient, func() error {
 		ctx, cancel := context.WithTimeout(ctx, smallTimeout)
 		defer cancel()
-		resp, err := w.request(ctx, u)
+		resp, err := w.request(ctx, u, nil)
 		if err != nil {
 			return err
 		}
@@ -142,7 +143,7 @@ func (w *web) open(ctx context.Context, name string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var resp *http.Response
 	err = w.try(ctx, u, true, func() (err error) {
-		resp, err = w.request(ctx, u)
+		resp, err = w.request(ctx, u, nil)
 		return err
 	})
 	if err != nil {
@@ -150,7 +151,7 @@ func (w *web) open(ctx context.Context, name string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	stalled := fmt.Errorf("the cache sent nothing for %v", stallTimeout)
-	return &stallReader{body: resp.Body, cancel: cancel, ctx: ctx, timer: time.AfterFunc(stallTimeout, func() { cancel(stalled) })}, nil
+	return &stallReader{body: resp.Body, cancel: cancel, ctx: ctx, pause: stallTimeout, timer: time.AfterFunc(stallTimeout, func() { cancel(stalled) })}, nil
 }
 
 // stallReader is a body that ends when nothing comes any more.
@@ -159,11 +160,12 @@ type stallReader struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	timer  *time.Timer
+	pause  time.Duration // without a byte
 }
 
 func (r *stallReader) Read(b []byte) (int, error) {
 	n, err := r.body.Read(b)
-	r.timer.Reset(stallTimeout)
+	r.timer.Reset(r.pause)
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(r.ctx); cause != nil {
 			err = cause
@@ -223,12 +225,13 @@ func (w *web) blame(u *url.URL, err error) error {
 	return fmt.Errorf("%s %w", u.Redacted(), err)
 }
 
-// request makes one request, whose answer has status 200.
-func (w *web) request(ctx context.Context, u *url.URL) (*http.Response, error) {
+// request makes one request, whose answer has status 200. header may be nil.
+func (w *web) request(ctx context.Context, u *url.URL, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("User-Agent", w.agent)
 	resp, err := w.client.Do(req)
 	if err != nil {
@@ -245,6 +248,8 @@ func (w *web) request(ctx context.Context, u *url.URL) (*http.Response, error) {
 	case code == http.StatusNotFound, code == http.StatusGone, code == http.StatusForbidden:
 		// 403 is what a bucket says that may not be listed; Nix reads it so too.
 		return nil, ErrMissing
+	case code == http.StatusNotModified:
+		return nil, ErrUnchanged
 	case code == http.StatusTooManyRequests, code >= 500:
 		e.again, e.after = true, retryAfter(resp.Header.Get("Retry-After"), time.Now())
 	}

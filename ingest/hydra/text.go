@@ -1,0 +1,50 @@
+package hydra
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// clip is foreign text, short and without what moves a terminal's cursor.
+func clip(s string) string {
+	if len(s) > 80 {
+		s = s[:77] + "..."
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
+
+// A JobsetName names a jobset of a Hydra.
+type JobsetName struct{ Project, Jobset string }
+
+// maxJobsetName bounds both parts together, so that the number of an evaluation
+// has room in the name of a closure (spec/statement.md#closure).
+const maxJobsetName = 180
+
+// ParseJobsetName reads PROJECT/JOBSET, parts of A-Z a-z 0-9 _ - and, in the
+// second, full stops.
+func ParseJobsetName(s string) (JobsetName, error) {
+	project, jobset, ok := strings.Cut(s, "/")
+	plain := func(s, also string) bool {
+		for _, r := range s {
+			if !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(also, r)) {
+				return false
+			}
+		}
+		return s != "" && s != "." && s != ".."
+	}
+	if !ok || !plain(project, "_-") || !plain(jobset, "_-.") || len(project)+len(jobset) > maxJobsetName {
+		return JobsetName{}, fmt.Errorf("%q does not name a jobset: it looks like nixpkgs/trunk", clip(s))
+	}
+	return JobsetName{project, jobset}, nil
+}
+
+func (n JobsetName) String() string { return n.Project + "/" + n.Jobset }
+
+// name is the jobset as a name of Nix.
+func (n JobsetName) name() string { return n.Project + "." + n.Jobset }
