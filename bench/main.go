@@ -74,7 +74,7 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, peer.litewitness, cal) }},
 		{"witnessed", func() ([]row, error) { return benchWitnessed(ctx, dir, bin) }},
 		{"gossip", func() ([]row, error) { return benchGossip(ctx, dir) }},
-		{"proven", func() ([]row, error) { return benchProven(ctx, dir, bin, cal) }},
+		{"proven", func() ([]row, error) { return benchProven(ctx, dir, bin) }},
 		{"import", func() ([]row, error) { return benchImport(ctx, dir, bin, cal) }},
 		{"index", func() ([]row, error) { return benchIndex(ctx, dir, peer.torchtrie, keys) }},
 	} {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -267,7 +268,8 @@ func TestNoLieOfARandomServerIsBelieved(t *testing.T) {
 			}
 		}
 		for range 3 {
-			for name, lie := range serverLies {
+			for _, name := range slices.Sorted(maps.Keys(serverLies)) {
+				lie := serverLies[name]
 				l.Lie(func(lies *logtest.Lies) {
 					lies.Answer = func(a *lookup.Answer) {
 						if len(a.Lists) > 0 && l.rng.IntN(3) > 0 {
@@ -277,7 +279,8 @@ func TestNoLieOfARandomServerIsBelieved(t *testing.T) {
 				})
 				try(name)
 			}
-			for name, lie := range rawLies {
+			for _, name := range slices.Sorted(maps.Keys(rawLies)) {
+				lie := rawLies[name]
 				l.Lie(func(lies *logtest.Lies) {
 					lies.Edit = func(path string, status int, body []byte) (int, []byte) {
 						if path == "v1/lookup" && status == 200 {

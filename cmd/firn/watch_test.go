@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/logtest"
@@ -42,10 +43,10 @@ func watchUntil(t *testing.T, l *logtest.Log, state string, n int, args ...strin
 	return watchAs(t, nil, n, 1<<30, append([]string{"--log", l.URL(), "--log-policy", pol, "--state", state}, args...)...)
 }
 
-// watchAs watches until n lines were printed, or m lines were said, or it ends by itself.
+// watchAs watches until n lines were printed, or m lines were said, or it ends by itself; and not for ever.
 func watchAs(t *testing.T, env map[string]string, n, m int, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	out, said := &lines{n: n, stop: cancel}, &lines{n: m, stop: cancel}
 	a := &app{Stdin: strings.NewReader(""), Stdout: out, Stderr: said, Getenv: func(name string) string { return env[name] }}

@@ -10,7 +10,7 @@ type Node struct {
 	depth       uint8 // of a branch
 	left, right *Node // of a branch
 	hash        Hash
-	*entry           // of a leaf
+	*entry      // of a leaf
 }
 
 // An entry is what a leaf holds.

@@ -45,11 +45,15 @@ func (w *walker) head() (major byte, arg uint64, err error) {
 		return 0, 0, w.fail("the data ends too early")
 	}
 	first := w.b[w.off]
-	major, info := first>>5, first&31
-	if info < 24 {
+	if first&31 < 24 {
 		w.off++
-		return major, uint64(info), nil
+		return first >> 5, uint64(first & 31), nil
 	}
+	return w.longHead(first>>5, first&31)
+}
+
+// longHead reads a head whose argument has bytes of its own.
+func (w *walker) longHead(major, info byte) (_ byte, arg uint64, err error) {
 	if info > 27 {
 		return 0, 0, w.fail("an indefinite length or reserved head")
 	}
@@ -57,9 +61,16 @@ func (w *walker) head() (major byte, arg uint64, err error) {
 	if len(w.b)-w.off-1 < n {
 		return 0, 0, w.fail("the data ends too early")
 	}
-	var be [8]byte
-	copy(be[8-n:], w.b[w.off+1:])
-	arg = binary.BigEndian.Uint64(be[:])
+	switch rest := w.b[w.off+1:]; n {
+	case 1:
+		arg = uint64(rest[0])
+	case 2:
+		arg = uint64(binary.BigEndian.Uint16(rest))
+	case 4:
+		arg = uint64(binary.BigEndian.Uint32(rest))
+	case 8:
+		arg = binary.BigEndian.Uint64(rest)
+	}
 	if major == majorSimple {
 		return 0, 0, w.fail("a float or simple value")
 	}
@@ -148,7 +159,8 @@ func (w *walker) mapItems(n uint64, depth int) error {
 			return err
 		}
 		key := w.b[start:w.off]
-		if last != nil && bytes.Compare(last, key) >= 0 {
+		ascends := last == nil || last[0] < key[0] // which most keys do
+		if !ascends && bytes.Compare(last, key) >= 0 {
 			w.off = start
 			return w.fail("a map key that repeats or is out of order")
 		}
