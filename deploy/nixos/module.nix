@@ -125,6 +125,7 @@ let
     Environment = [ "FIRN_SPOOL=${spool}" "XDG_STATE_HOME=/var/lib" ];
     StateDirectory = "firn";
   };
+  rebuildSettings = { inherit spool; work = "/var/lib/firn-rebuild"; } // cfg.rebuild.settings;
   usesSubmitter = cfg.submit.enable || cfg.import.enable || cfg.rebuild.enable;
 
   timerOption = mkOption {
@@ -224,8 +225,8 @@ in
       # Nix's own sandbox closes the rest.
       systemd.services.firn-rebuild = unit "Rebuild derivations and compare" (submitter // {
         Type = "oneshot";
-        ExecStartPre = "${program "firn"} rebuild --check-config --config ${file "rebuild.toml" cfg.rebuild.settings}";
-        ExecStart = "${program "firn"} rebuild --config ${file "rebuild.toml" cfg.rebuild.settings}";
+        ExecStartPre = "${program "firn"} rebuild --check-config --config ${file "rebuild.toml" rebuildSettings}";
+        ExecStart = "${program "firn"} rebuild --config ${file "rebuild.toml" rebuildSettings}";
         StateDirectory = [ "firn" "firn-rebuild" ];
         ReadWritePaths = [ spool ];
         TimeoutStartSec = "infinity";
