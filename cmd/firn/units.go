@@ -113,8 +113,9 @@ ConditionPathExists=@etc@/rebuild.toml
 [Service]
 Type=oneshot
 User=@user@
-Environment=FIRN_SPOOL=@spool@ XDG_STATE_HOME=/var/lib
-ExecStart=@firn@ rebuild --config @etc@/rebuild.toml
+Environment=XDG_STATE_HOME=/var/lib
+ExecStartPre=@firn@ rebuild --config @etc@/rebuild.toml --check-config
+ExecStart=@firn@ rebuild --config @etc@/rebuild.toml --work /var/lib/firn-rebuild --spool @spool@
 StateDirectory=firn firn-rebuild
 ReadWritePaths=@spool@
 TimeoutStartSec=infinity
