@@ -3,6 +3,8 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
@@ -55,16 +57,17 @@ func FindSpeaker(ctx context.Context, c *log.Client, id statement.ID) (*Speaker,
 
 // dropShared leaves out keys that are also proven to be another operator's.
 func (s *Speaker) dropShared(ctx context.Context, c *log.Client) error {
-	for k := range s.Keys {
-		found, err := peopleUnder(ctx, c, []string{"key:" + k.String()})
-		if err != nil {
-			return err
-		}
-		for _, f := range found {
-			add, ok := f.Body.(*statement.KeyAdd)
-			if ok && add.Key.ID() == k && statement.OperatorOf(add) != s.ID && add.VerifyProof() == nil {
-				delete(s.Keys, k)
-			}
+	keys := slices.Collect(maps.Keys(s.Keys))
+	uses, incomplete, err := usesOf(ctx, c, s.ID, keys)
+	if err != nil {
+		return err
+	}
+	if incomplete != "" {
+		return fmt.Errorf("what the log says of keys may not be whole: %s", incomplete)
+	}
+	for i, k := range keys {
+		if len(uses[i].Others) > 0 {
+			delete(s.Keys, k)
 		}
 	}
 	return nil

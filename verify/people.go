@@ -60,6 +60,8 @@ type chain struct {
 	revoked map[statement.KeyID]bool                // identity keys that may not go on
 	revokes []*statement.KeyRevoke
 	retract map[statement.ID]bool
+	ahead   map[statement.ID]bool   // revocations that act without their predecessor
+	refused map[statement.ID]string // why a statement is no part of it, one clause
 }
 
 type node struct {
@@ -93,6 +95,8 @@ func buildChain(id statement.ID, people []found, rank func(home string, p Place)
 		keys:    make(map[statement.KeyID]statement.PublicKey),
 		revoked: make(map[statement.KeyID]bool),
 		retract: make(map[statement.ID]bool),
+		ahead:   make(map[statement.ID]bool),
+		refused: make(map[statement.ID]string),
 	}
 	var rest []found
 	for _, f := range people {
@@ -133,8 +137,10 @@ func buildChain(id statement.ID, people []found, rank func(home string, p Place)
 func (c *chain) revokeAhead(f found) {
 	b, ok := f.Body.(*statement.KeyRevoke)
 	if !ok || !c.identityKeys()[f.Signer] || c.revoked[f.Signer] || f.Verify(c.keys[f.Signer]) != nil {
+		c.refused[f.id] = "what it follows is no part of the operator's chain here"
 		return
 	}
+	c.ahead[f.id] = true
 	c.revokes = append(c.revokes, b)
 }
 
@@ -167,15 +173,13 @@ func (c *chain) plant(f found) {
 
 // grow adds f below parent if an identity key of that moment signed it.
 func (c *chain) grow(parent *node, f found) {
-	if !parent.identity[f.Signer] || c.revoked[f.Signer] || f.Verify(c.keys[f.Signer]) != nil {
+	if why := c.refusal(parent, f); why != "" {
+		c.refused[f.id] = why
 		return
 	}
 	n := &node{found: f, parent: parent, identity: parent.identity}
 	switch b := f.Body.(type) {
 	case *statement.KeyAdd:
-		if b.VerifyProof() != nil {
-			return
-		}
 		c.keys[b.Key.ID()] = b.Key
 		if b.Role == statement.RoleIdentity {
 			n.identity = with(parent.identity, b.Key.ID(), true)
@@ -191,6 +195,25 @@ func (c *chain) grow(parent *node, f found) {
 	}
 	parent.children = append(parent.children, n)
 	c.nodes[f.id] = n
+}
+
+// refusal says why f may not stand below parent, in one clause; "" if it may.
+func (c *chain) refusal(parent *node, f found) string {
+	switch {
+	case c.revoked[f.Signer]:
+		return "signed by a revoked key"
+	case !parent.identity[f.Signer]:
+		return "not signed by an identity key of the operator"
+	}
+	if err := f.Verify(c.keys[f.Signer]); err != nil {
+		return err.Error()
+	}
+	if add, ok := f.Body.(*statement.KeyAdd); ok {
+		if err := add.VerifyProof(); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
 }
 
 func with(set map[statement.KeyID]bool, k statement.KeyID, in bool) map[statement.KeyID]bool {
@@ -273,18 +296,30 @@ func (c *chain) identityKeys() map[statement.KeyID]bool {
 // liveBelow returns the first index of a log at which claims of key no longer
 // count, or ^uint64(0) if nothing ends them.
 func (c *chain) liveBelow(key statement.KeyID, log, origin string) uint64 {
-	limit := ^uint64(0)
+	return min(revokedFrom(c.revocations(key), origin), c.forkIn(log))
+}
+
+func (c *chain) revocations(key statement.KeyID) (of []*statement.KeyRevoke) {
 	for _, r := range c.revokes {
-		if r.KeyID != key {
-			continue
+		if r.KeyID == key {
+			of = append(of, r)
 		}
+	}
+	return of
+}
+
+// revokedFrom returns the first index of the log with that origin at which claims
+// do not count because of any of the revocations, ^uint64(0) if there is none.
+func revokedFrom(revokes []*statement.KeyRevoke, origin string) uint64 {
+	limit := ^uint64(0)
+	for _, r := range revokes {
 		if cut, named := r.Cuts[origin]; named {
 			limit = min(limit, cut)
 		} else if r.Elsewhere == statement.Drop {
 			limit = 0
 		}
 	}
-	return min(limit, c.forkIn(log))
+	return limit
 }
 
 // forkIn returns the index of a log from which on the operator has no votes

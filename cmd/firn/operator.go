@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/verify"
 )
 
 func newOperatorCmd(a *app) *cobra.Command {
@@ -18,7 +20,7 @@ func newOperatorCmd(a *app) *cobra.Command {
 		Long: `An operator is somebody who answers for statements: a person or a group with
 identity keys and build keys. Verdicts count operators, not keys.`,
 	}
-	c.AddCommand(newOperatorRegisterCmd(a), newOperatorShowCmd(a), newOperatorVouchCmd(a), newOperatorPeerCmd(a))
+	c.AddCommand(newOperatorRegisterCmd(a), newOperatorShowCmd(a), newOperatorVouchCmd(a), newOperatorPeerCmd(a), newOperatorCopyCmd(a))
 	return c
 }
 
@@ -70,9 +72,8 @@ printed: it is what others put into their policy. A Nix secret key is added
 with its name, the only one under which the log then takes cache-sig statements
 by it.
 
-Run it again to add keys, to change what is said about you, or to introduce
-yourself to another log, which needs the same name, contact, url and home for
-the same operator id.
+Run it again to add keys or to change what is said about you. All this is said in
+one log, your home log; firn operator copy brings it to others.
 
 ` + keySpecHelp,
 		Example: `  firn operator register --log https://log.example --log-policy log.policy \
@@ -88,7 +89,7 @@ the same operator id.
 	flags.StringVar(&f.name, "name", "", "a short name, without spaces")
 	flags.StringVar(&f.contact, "contact", "", "how to reach you, at most 128 bytes")
 	flags.StringVar(&f.url, "url", "", "a page about you")
-	flags.StringVar(&f.home, "home", "", "`ORIGIN` of your home log (default this one)")
+	flags.StringVar(&f.home, "home", "", "`ORIGIN` of your home log: this one, if it is not yet")
 	return c
 }
 
@@ -110,7 +111,7 @@ func (a *app) register(ctx context.Context, f *registerFlags) error {
 			return err
 		}
 	}
-	return batch.send(ctx, a, client, &f.signFlags, h.id)
+	return batch.send(ctx, a, client, &f.signFlags, h.ID)
 }
 
 type newKey struct {
@@ -146,7 +147,7 @@ func (a *app) openNewKeys(ctx context.Context, f *registerFlags, identity statem
 func (b *batch) addKey(ctx context.Context, client *log.Client, h *history, k newKey) error {
 	id := k.signer.PublicKey().ID()
 	if known := h.keyOf(id); known != nil {
-		if known.role != k.role || known.revoked != nil {
+		if known.Role != k.role || len(known.Revokes) > 0 {
 			return failf(exitFailed, "use a new key: a key has one role, and comes once", "the key %s is registered already, as a key that is %s", id, keyState(known))
 		}
 		return nil
@@ -158,7 +159,7 @@ func (b *batch) addKey(ctx context.Context, client *log.Client, h *history, k ne
 	if !op.IsZero() {
 		return failf(exitFailed, "a key belongs to one operator: make a new one with `firn key new`", "the key %s is already registered for the operator %s", id, op)
 	}
-	add, err := statement.ProveKey(ctx, k.signer, h.id, k.role)
+	add, err := statement.ProveKey(ctx, k.signer, h.ID, k.role)
 	if err != nil {
 		return failf(exitFailed, "", "proving the key %s: %w", id, err)
 	}
@@ -182,20 +183,24 @@ func (a *app) introduce(ctx context.Context, f *registerFlags, identity statemen
 		if op.HomeLog == "" {
 			op.HomeLog = client.Origin()
 		}
+		if op.HomeLog != client.Origin() {
+			return nil, nil, failf(exitUsage, "register there, and bring what you said there here with `firn operator copy`", "%s is not this log, %s: who is new registers in the home log", op.HomeLog, client.Origin())
+		}
 		if err := b.sign(ctx, op); err != nil {
 			return nil, nil, err
 		}
-		return b, &history{id: *b.prev, profile: op, keys: []*operatorKey{{key: own, role: statement.RoleIdentity}}}, nil
+		told := &verify.History{ID: *b.prev, Profile: op, Keys: []verify.HistoryKey{{Key: own, Role: statement.RoleIdentity}}}
+		return b, &history{History: told}, nil
 	}
 	h, err := readHistory(ctx, client, id)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := h.mayGoOn(own.ID()); err != nil {
+	if err := h.mayGoOn(own.ID(), client.Origin(), cmp.Or(f.home, h.Profile.HomeLog)); err != nil {
 		return nil, nil, err
 	}
-	b.prev = &h.head
-	update := *h.profile
+	b.prev = &h.Head
+	update := *h.Profile
 	change := func(field *string, flag string) bool {
 		if flag == "" || flag == *field {
 			return false
@@ -205,7 +210,7 @@ func (a *app) introduce(ctx context.Context, f *registerFlags, identity statemen
 	}
 	name, contact, url, home := change(&update.Name, f.name), change(&update.Contact, f.contact), change(&update.URL, f.url), change(&update.HomeLog, f.home)
 	if name || contact || url || home {
-		update.OperatorID, update.Identity = &h.id, own
+		update.OperatorID, update.Identity = &h.ID, own
 		if err := b.sign(ctx, &update); err != nil {
 			return nil, nil, err
 		}
@@ -213,9 +218,9 @@ func (a *app) introduce(ctx context.Context, f *registerFlags, identity statemen
 	return b, h, nil
 }
 
-func keyState(k *operatorKey) string {
-	if k.revoked != nil {
-		return "revoked (" + string(k.revoked.Reason) + ")"
+func keyState(k *verify.HistoryKey) string {
+	if len(k.Revokes) > 0 {
+		return "revoked (" + string(k.Revokes[0].Reason) + ")"
 	}
-	return "for " + string(k.role)
+	return "for " + string(k.Role)
 }

@@ -110,7 +110,7 @@ func rejectionHint(code string) string {
 	case "key-taken":
 		return "a key belongs to one operator and is registered once: make a new one with `firn key new`"
 	case "unknown-prev", "unknown-operator":
-		return "send the operator's statements to this log from the first one on"
+		return "bring what that operator said in its home log here first: `firn operator copy`"
 	}
 	return ""
 }

@@ -7,36 +7,15 @@ import (
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/verify"
 )
 
-// history is what one log tells about one operator, with every signature
-// verified and every statement in its place in the chain.
+// history is what one log tells about one operator.
 type history struct {
-	id         statement.ID
-	profile    *statement.Operator // as last said
-	keys       []*operatorKey      // in the order in which they came
-	entries    []historyEntry      // in the order of the log
-	head       statement.ID        // the newest statement of the chain
-	forked     bool                // two statements follow one
-	checkpoint *log.Checkpoint
-	// Why statements may be missing, two clauses that are "" if there is no reason:
-	incomplete string // the answer was not whole
-	fault      string // evidence is held against the index that proves it whole
-}
-
-type operatorKey struct {
-	key     statement.PublicKey
-	role    statement.Role
-	revoked *statement.KeyRevoke
-}
-
-type historyEntry struct {
-	index uint64
-	s     *statement.Statement
-	// counts is whether the statement is part of the operator's chain; why
-	// says why not.
-	counts bool
-	why    string
+	*verify.History
+	// fault is "", or says in a clause what evidence is held against the index that
+	// proves that nothing is left out.
+	fault string
 }
 
 // codeNoRevision is the refusal of a log without an index (spec/log.md#errors).
@@ -44,12 +23,14 @@ const codeNoRevision = "no-revision"
 
 // readHistory asks the log for an operator; nil if the log does not know it.
 func readHistory(ctx context.Context, client *log.Client, id statement.ID) (*history, error) {
-	key := "operator:" + id.String()
-	answers, err := client.Lookup(ctx, log.Query{Keys: []string{key}})
+	told, err := verify.ReadHistory(ctx, client, id)
 	if err != nil {
 		return nil, logFailure("asking the log about the operator", err)
 	}
-	h := &history{id: id, checkpoint: answers.Checkpoint, incomplete: answers.Incomplete}
+	if told == nil {
+		return nil, nil
+	}
+	h := &history{History: told}
 	trust, err := client.IndexTrust(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -58,98 +39,13 @@ func readHistory(ctx context.Context, client *log.Client, id statement.ID) (*his
 		f := trust.Faults[0]
 		h.fault = fmt.Sprintf("the index of log %s is wrong: %s; the evidence is in %s", client.Origin(), f.What, f.File)
 	}
-	after := make(map[statement.ID]bool) // statements that have a successor
-	for _, f := range answers.Of(key) {
-		if f.Leaf != nil {
-			h.add(f.Index, f.Leaf.Statement, after)
-		}
-	}
-	if h.profile == nil {
-		return nil, nil
-	}
 	return h, nil
 }
 
-// add puts the next statement of the log's list in its place.
-func (h *history) add(index uint64, s *statement.Statement, after map[statement.ID]bool) {
-	e := historyEntry{index: index, s: s}
-	switch b := s.Body.(type) {
-	case *statement.Operator:
-		if b.OperatorID == nil && s.ID() == h.id && h.profile == nil {
-			if err := s.Verify(b.Identity); err != nil {
-				e.why = err.Error()
-				break
-			}
-			e.counts = true
-			h.profile, h.head = b, h.id
-			h.keys = append(h.keys, &operatorKey{key: b.Identity, role: statement.RoleIdentity})
-			break
-		}
-		e.why = h.follow(s, after)
-	case *statement.Vouch:
-		if b.OperatorID != h.id {
-			e.why = "by another operator" // whose keys are not looked at here
-			break
-		}
-		e.why = h.follow(s, after)
-	default:
-		e.why = h.follow(s, after)
-	}
-	e.counts = e.counts || e.why == ""
-	h.entries = append(h.entries, e)
-}
-
-// follow appends a statement to the chain, or says why it is not part of it.
-func (h *history) follow(s *statement.Statement, after map[statement.ID]bool) (why string) {
-	signer := h.keyOf(s.Signer)
-	switch {
-	case h.profile == nil:
-		return "before the operator's first statement"
-	case s.Prev == nil:
-		return "without a predecessor"
-	case signer == nil || signer.role != statement.RoleIdentity:
-		return "not signed by an identity key of the operator"
-	case signer.revoked != nil:
-		return "signed by a revoked key"
-	}
-	if err := s.Verify(signer.key); err != nil {
-		return err.Error()
-	}
-	if add, ok := s.Body.(*statement.KeyAdd); ok {
-		if err := add.VerifyProof(); err != nil {
-			return err.Error()
-		}
-	}
-	if after[*s.Prev] {
-		h.forked = true
-		return "a second statement after the same one: the chain is forked"
-	}
-	after[*s.Prev] = true
-	if *s.Prev != h.head {
-		return "its predecessor is not the operator's newest statement"
-	}
-	h.head = s.ID()
-	h.apply(s.Body)
-	return ""
-}
-
-func (h *history) apply(b statement.Body) {
-	switch b := b.(type) {
-	case *statement.Operator:
-		h.profile = b
-	case *statement.KeyAdd:
-		h.keys = append(h.keys, &operatorKey{key: b.Key, role: b.Role})
-	case *statement.KeyRevoke:
-		if k := h.keyOf(b.KeyID); k != nil {
-			k.revoked = b
-		}
-	}
-}
-
-func (h *history) keyOf(id statement.KeyID) *operatorKey {
-	for _, k := range h.keys {
-		if k.key.ID() == id {
-			return k
+func (h *history) keyOf(id statement.KeyID) *verify.HistoryKey {
+	for i := range h.Keys {
+		if h.Keys[i].Key.ID() == id {
+			return &h.Keys[i]
 		}
 	}
 	return nil
@@ -191,7 +87,8 @@ func operatorOfKey(ctx context.Context, client *log.Client, id statement.KeyID) 
 	return statement.ID{}, nil
 }
 
-// ownHistory returns the history of the operator whose identity key signs.
+// ownHistory returns the history of the operator whose identity key signs its next
+// statement in this log.
 func ownHistory(ctx context.Context, client *log.Client, identity statement.KeyID) (*history, error) {
 	op, err := operatorOfKey(ctx, client, identity)
 	if err != nil {
@@ -204,21 +101,26 @@ func ownHistory(ctx context.Context, client *log.Client, identity statement.KeyI
 	if err != nil {
 		return nil, err
 	}
-	return h, h.mayGoOn(identity)
+	return h, h.mayGoOn(identity, client.Origin(), h.Profile.HomeLog)
 }
 
-// mayGoOn returns an error if identity cannot sign the operator's next statement.
-func (h *history) mayGoOn(identity statement.KeyID) error {
+// mayGoOn returns an error if identity cannot sign the operator's next statement in
+// the log with that origin. Two logs that are each given another next statement
+// have a fork between them, so it is given to the home log only.
+func (h *history) mayGoOn(identity statement.KeyID, origin, home string) error {
 	k := h.keyOf(identity)
 	switch {
-	case h.incomplete != "":
-		return failf(exitInconclusive, "a statement that does not follow your newest one forks your chain; try again later", "%s, so your newest statement is not known for certain", h.incomplete)
-	case h.forked:
-		return failf(exitFailed, "`firn operator show "+h.id.String()+"` shows where; if you did not sign both statements, your identity key is not yours alone", "two statements follow one in the operator's chain, so nothing can follow")
-	case k == nil || k.role != statement.RoleIdentity:
-		return failf(exitUsage, "name the identity key with --identity", "the key %s is not an identity key of the operator %s", identity, h.id)
-	case k.revoked != nil:
-		return failf(exitFailed, "use another identity key of yours", "the key %s was revoked (%s)", identity, k.revoked.Reason)
+	case h.Incomplete != "":
+		return failf(exitInconclusive, "a statement that does not follow your newest one forks your chain; try again later", "%s, so your newest statement is not known for certain", h.Incomplete)
+	case h.Fork != nil:
+		return failf(exitFailed, "`firn operator show "+h.ID.String()+"` shows where; if you did not sign both statements, your identity key is not yours alone", "two statements follow one in the operator's chain, so nothing can follow")
+	case k == nil || k.Role != statement.RoleIdentity:
+		return failf(exitUsage, "name the identity key with --identity", "the key %s is not an identity key of the operator %s", identity, h.ID)
+	case len(k.Revokes) > 0:
+		return failf(exitFailed, "use another identity key of yours", "the key %s was revoked (%s)", identity, k.Revokes[0].Reason)
+	case home != origin:
+		return failf(exitUsage, "say it there and bring it here with `firn operator copy`; if that log is gone, `firn operator register --home "+origin+"` makes this one your home first",
+			"what follows your newest statement is said in your home log, %s, or your chain forks; this is %s", home, origin)
 	}
 	return nil
 }
@@ -235,7 +137,7 @@ func describe(b statement.Body) string {
 		}
 		return s
 	case *statement.KeyRevoke:
-		return fmt.Sprintf("key %s, %s, elsewhere %s", b.KeyID, b.Reason, b.Elsewhere)
+		return fmt.Sprintf("key %s, %s", b.KeyID, describeCuts(b))
 	case *statement.Vouch:
 		return fmt.Sprintf("%s vouches for %s", b.OperatorID, b.For)
 	case *statement.Retract:

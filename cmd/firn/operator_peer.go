@@ -35,15 +35,15 @@ before. firn-peer id DIR prints the id.
 			if err != nil {
 				return err
 			}
-			peer.OperatorID = h.id
-			b := &batch{signer: identity, prev: &h.head}
+			peer.OperatorID = h.ID
+			b := &batch{signer: identity, prev: &h.Head}
 			if said := h.peer(args[0]); said != nil && slices.Equal(said.Addrs, addrs) {
-				return b.send(ctx, a, client, &f, h.id) // said already
+				return b.send(ctx, a, client, &f, h.ID) // said already
 			}
 			if err := b.sign(ctx, peer); err != nil {
 				return err
 			}
-			return b.send(ctx, a, client, &f, h.id)
+			return b.send(ctx, a, client, &f, h.ID)
 		},
 	}
 	f.add(c)
@@ -53,8 +53,8 @@ before. firn-peer id DIR prints the id.
 
 // peer returns what the operator said of a peer last, or nil.
 func (h *history) peer(id string) (last *statement.Peer) {
-	for _, e := range h.entries {
-		if p, ok := e.s.Body.(*statement.Peer); ok && e.counts && p.OperatorID == h.id && p.PeerID == id {
+	for _, e := range h.Steps {
+		if p, ok := e.Statement.Body.(*statement.Peer); ok && e.Counts && p.OperatorID == h.ID && p.PeerID == id {
 			last = p
 		}
 	}

@@ -49,7 +49,19 @@ func (p people) show(id string) (h historyJSON) {
 	return h
 }
 
-func (p people) run(id string) (code int, stdout, stderr string) {
+func (p people) prove(s statement.Signer, op statement.ID, role statement.Role) *statement.KeyAdd {
+	p.t.Helper()
+	b, err := statement.ProveKey(context.Background(), s, op, role)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return b
+}
+
+func (p people) run(id string) (code int, stdout, stderr string) { return p.tells(id, "--json") }
+
+// tells runs firn operator show.
+func (p people) tells(id string, flags ...string) (code int, stdout, stderr string) {
 	p.t.Helper()
 	policy := filepath.Join(p.t.TempDir(), "log.policy")
 	if err := os.WriteFile(policy, []byte(p.l.PolicyText()), 0o600); err != nil {
@@ -57,8 +69,8 @@ func (p people) run(id string) (code int, stdout, stderr string) {
 	}
 	var out, words bytes.Buffer
 	a := &app{Stdin: &bytes.Buffer{}, Stdout: &out, Stderr: &words, Getenv: func(string) string { return "" }}
-	args := []string{"operator", "show", id, "--json", "--log", p.l.URL(), "--log-policy", policy, "--state", p.t.TempDir()}
-	code = run(context.Background(), a, args)
+	args := []string{"operator", "show", id, "--log", p.l.URL(), "--log-policy", policy, "--state", p.t.TempDir()}
+	code = run(context.Background(), a, append(args, flags...))
 	return code, out.String(), words.String()
 }
 
@@ -68,12 +80,78 @@ func TestOperatorShowSeesAFork(t *testing.T) {
 	p := people{t, logtest.New(t)}
 	alice := key(t, "alice")
 	op := p.operator(alice, "alice")
-	first := p.add(alice, &statement.Vouch{OperatorID: *op, For: statement.ID{1}}, op)
+	p.add(alice, &statement.Vouch{OperatorID: *op, For: statement.ID{1}}, op)
 	p.add(alice, &statement.Vouch{OperatorID: *op, For: statement.ID{2}}, op)
 	p.l.Publish()
 	h := p.show(op.String())
-	if !h.Forked || h.Head != first.String() || len(h.Statements) != 3 || h.Statements[2].Counts {
+	if !h.Forked || h.Head != op.String() || h.ForkAfter != op.String() || len(h.Branches) != 2 || len(h.Statements) != 3 {
+		t.Fatalf("%+v", h)
+	}
+	for _, s := range h.Statements[1:] {
+		if s.Counts || s.Branch == 0 || h.Branches[s.Branch-1] != s.ID || s.Prev != op.String() || s.Why != "it comes after a fork" {
+			t.Errorf("%+v", s)
+		}
+	}
+	if h.Statements[1].Branch == h.Statements[2].Branch {
+		t.Error("both are on one branch")
+	}
+	if _, out, words := p.tells(op.String()); !strings.Contains(out, "[branch 1]") || !strings.Contains(out, "[branch 2]") || !strings.Contains(words, "from there on nothing of this operator counts, but revocations act") {
+		t.Errorf("%s\n%s", out, words)
+	}
+}
+
+// A revocation after a fork acts on whatever branch it is.
+func TestOperatorShowSeesRevocationsOnBranches(t *testing.T) {
+	p := people{t, logtest.New(t)}
+	alice, build, thief := key(t, "alice"), key(t, "build"), key(t, "thief")
+	op := p.operator(alice, "alice")
+	head := p.add(alice, p.prove(build, *op, statement.RoleBuild), op)
+	p.l.Add(logtest.Leaf(t, build, logtest.Closure("before")))
+	p.add(alice, p.prove(thief, *op, statement.RoleBuild), head)
+	p.add(alice, &statement.KeyRevoke{OperatorID: *op, KeyID: build.PublicKey().ID(), Reason: statement.Compromised, Cuts: map[string]uint64{p.l.Origin(): 1}, Elsewhere: statement.Drop}, head)
+	p.l.Publish()
+	h := p.show(op.String())
+	last := h.Statements[len(h.Statements)-1]
+	if !h.Forked || !last.Counts || last.Branch == 0 || len(h.Keys) != 3 || h.Keys[1].Revoked != "compromised" || h.Keys[1].Below != 1 || h.Keys[2].Below != 0 {
 		t.Errorf("%+v", h)
+	}
+}
+
+// Two operators have a key: that is shown, and the key counts for neither. How much a
+// key signed is shown too.
+func TestOperatorShowSeesAKeyOfTwoOperators(t *testing.T) {
+	p := people{t, logtest.New(t)}
+	alice, bob, build, own := key(t, "alice"), key(t, "bob"), key(t, "build"), key(t, "own")
+	op, other := p.operator(alice, "alice"), p.operator(bob, "bob")
+	head := p.add(alice, p.prove(build, *op, statement.RoleBuild), op)
+	p.add(alice, p.prove(own, *op, statement.RoleBuild), head)
+	for _, name := range []string{"one", "two"} {
+		p.l.Add(logtest.Leaf(t, build, logtest.Closure(name)))
+	}
+	// That Bob says so without a proof by the key means nothing.
+	unproven := p.prove(key(t, "spare"), *other, statement.RoleBuild)
+	unproven.Key = own.PublicKey()
+	p.add(bob, unproven, other)
+	p.add(bob, p.prove(build, *other, statement.RoleBuild), other)
+	p.l.Publish()
+	for of, not := range map[string]string{op.String(): other.String(), other.String(): op.String()} {
+		h := p.show(of)
+		shared := 0
+		for _, k := range h.Keys {
+			if len(k.Shared) > 0 {
+				shared++
+				if k.ID != build.PublicKey().ID().String() || !slices.Equal(k.Shared, []string{not}) || k.Signed != 2 || k.LastUse != 5 {
+					t.Errorf("%+v", k)
+				}
+			}
+		}
+		if shared != 1 {
+			t.Errorf("%d keys of %s are shared: %+v", shared, of, h.Keys)
+		}
+		_, out, words := p.tells(of)
+		if !strings.Contains(out, "signed 2 statements, the newest at 5  claimed by two operators: counts for neither") || !strings.Contains(words, "has also proven to be one of the operator "+not) {
+			t.Errorf("%s\n%s", out, words)
+		}
 	}
 }
 
@@ -84,14 +162,7 @@ func TestOperatorShowBelievesIdentityKeysOnly(t *testing.T) {
 	alice, build, mallory, spare := key(t, "alice"), key(t, "build"), key(t, "mallory"), key(t, "spare")
 	ctx := context.Background()
 	op := p.operator(alice, "alice")
-	prove := func(s statement.Signer, role statement.Role) *statement.KeyAdd {
-		t.Helper()
-		b, err := statement.ProveKey(ctx, s, *op, role)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
+	prove := func(s statement.Signer, role statement.Role) *statement.KeyAdd { return p.prove(s, *op, role) }
 	head := p.add(alice, prove(build, statement.RoleBuild), op)
 	p.add(build, &statement.Vouch{OperatorID: *op, For: statement.ID{1}}, head)
 	p.add(mallory, prove(spare, statement.RoleIdentity), head)

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/verify"
 )
 
 func newOperatorVouchCmd(a *app) *cobra.Command {
@@ -35,19 +38,19 @@ all newcomers share. ID is an operator id, or the id of one of its keys.
 			if err != nil {
 				return err
 			}
-			if other.id == h.id {
-				return failf(exitUsage, "name another operator", "%s is yourself", h.id)
+			if other.ID == h.ID {
+				return failf(exitUsage, "name another operator", "%s is yourself", h.ID)
 			}
-			b := &batch{signer: identity, prev: &h.head}
-			for _, e := range h.entries {
-				if v, ok := e.s.Body.(*statement.Vouch); ok && e.counts && v.OperatorID == h.id && v.For == other.id {
-					return b.send(ctx, a, client, &f, h.id) // said already
+			b := &batch{signer: identity, prev: &h.Head}
+			for _, e := range h.Steps {
+				if v, ok := e.Statement.Body.(*statement.Vouch); ok && e.Counts && v.OperatorID == h.ID && v.For == other.ID {
+					return b.send(ctx, a, client, &f, h.ID) // said already
 				}
 			}
-			if err := b.sign(ctx, &statement.Vouch{OperatorID: h.id, For: other.id}); err != nil {
+			if err := b.sign(ctx, &statement.Vouch{OperatorID: h.ID, For: other.ID}); err != nil {
 				return err
 			}
-			return b.send(ctx, a, client, &f, h.id)
+			return b.send(ctx, a, client, &f, h.ID)
 		},
 	}
 	f.add(c)
@@ -70,7 +73,9 @@ count. Without --cut the cut is where the log is now. In other logs a key that
 was compromised counts for nothing, and one that was rotated or retired keeps
 counting, unless --elsewhere says otherwise.
 
-If you know since when a key was not yours alone, cut there.
+If you know since when a key was not yours alone, cut there: give one --cut for
+each log in which you made statements, and --elsewhere says what becomes of all
+others. A revocation cannot be taken back, but another one may end more.
 
 ` + keySpecHelp,
 		Example: `  firn key revoke 5be0... --identity ~/.config/firn/identity --reason compromised --cut log.example/3f9a01bc=4711`,
@@ -119,19 +124,29 @@ func (a *app) revoke(ctx context.Context, f *revokeFlags, name string) error {
 	k := h.keyOf(id)
 	switch {
 	case k == nil:
-		return failf(exitFailed, "`firn operator show "+h.id.String()+"` lists your keys", "the key %s is not one of yours in this log", id)
-	case k.revoked != nil:
-		return failf(exitFailed, "", "the key %s is revoked already (%s)", id, k.revoked.Reason)
+		return failf(exitFailed, "`firn operator show "+h.ID.String()+"` lists your keys", "the key %s is not one of yours in this log", id)
+	case len(body.Cuts) == 0:
+		body.Cuts[client.Origin()] = h.Checkpoint.Size
 	}
-	if len(body.Cuts) == 0 {
-		body.Cuts[client.Origin()] = h.checkpoint.Size
+	if len(k.Revokes) > 0 && !endsMore(k, body) {
+		return failf(exitFailed, "a later revocation can only end more of it: give an earlier --cut, or --elsewhere drop", "the key %s is revoked already (%s), and this would end nothing more", id, k.Revokes[0].Reason)
 	}
-	body.OperatorID = h.id
-	b := &batch{signer: identity, prev: &h.head}
+	body.OperatorID = h.ID
+	b := &batch{signer: identity, prev: &h.Head}
 	if err := b.sign(ctx, body); err != nil {
 		return err
 	}
-	return b.send(ctx, a, client, &f.signFlags, h.id)
+	return b.send(ctx, a, client, &f.signFlags, h.ID)
+}
+
+// endsMore reports whether r ends claims of a key that its revocations leave.
+func endsMore(k *verify.HistoryKey, r *statement.KeyRevoke) bool {
+	more := verify.HistoryKey{Revokes: []*statement.KeyRevoke{r}}
+	origins := []string{""} // which nobody can name: all others
+	for _, r := range append(k.Revokes[:len(k.Revokes):len(k.Revokes)], r) {
+		origins = slices.AppendSeq(origins, maps.Keys(r.Cuts))
+	}
+	return slices.ContainsFunc(origins, func(origin string) bool { return more.RevokedFrom(origin) < k.RevokedFrom(origin) })
 }
 
 func newStatementCmd(a *app) *cobra.Command {
@@ -168,11 +183,11 @@ count any more. It stays in the log. ID is the statement id.
 			if err != nil {
 				return err
 			}
-			b := &batch{signer: identity, prev: &h.head}
-			if err := b.sign(ctx, &statement.Retract{OperatorID: h.id, Statement: id, Reason: reason}); err != nil {
+			b := &batch{signer: identity, prev: &h.Head}
+			if err := b.sign(ctx, &statement.Retract{OperatorID: h.ID, Statement: id, Reason: reason}); err != nil {
 				return err
 			}
-			return b.send(ctx, a, client, &f, h.id)
+			return b.send(ctx, a, client, &f, h.ID)
 		},
 	}
 	f.add(c)

@@ -199,7 +199,7 @@ func (s *setup) mayBuild(ctx context.Context, client *log.Client, op statement.I
 	if err != nil {
 		return err
 	}
-	if k := h.keyOf(key); k.role != statement.RoleBuild || k.revoked != nil {
+	if k := h.keyOf(key); k.Role != statement.RoleBuild || len(k.Revokes) > 0 {
 		return failf(exitFailed, "move "+s.key+" and its .pub away and run this again: it makes a new one", "the key %s, %s, is %s", key, s.key, keyState(k))
 	}
 	return nil
@@ -231,11 +231,11 @@ func (s *setup) register(ctx context.Context, client *log.Client) error {
 	if err := batch.addKey(ctx, client, h, keys[0]); err != nil {
 		return err
 	}
-	s.out.Operator = h.id.String()
+	s.out.Operator = h.ID.String()
 	quiet := *s.a
 	quiet.Stdout = new(bytes.Buffer)
 	if s.json {
 		quiet.Stderr = new(bytes.Buffer)
 	}
-	return batch.send(ctx, &quiet, client, &f.signFlags, h.id)
+	return batch.send(ctx, &quiet, client, &f.signFlags, h.ID)
 }
