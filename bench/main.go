@@ -28,7 +28,7 @@ func main() {
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
 	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
 	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
-	only := flag.String("only", "", "run only this part: submit, verify, hash, diff, hook, rebuild, witness, witnessed, gossip, proven, index or import; writes no file")
+	only := flag.String("only", "", "run only this part: submit, verify, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index or import; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -70,6 +70,7 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"diff", func() ([]row, error) { return benchDiff(ctx, dir) }},
 		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},
+		{"hooked", func() ([]row, error) { return benchHooked(ctx, dir, bin) }},
 		{"rebuild", func() ([]row, error) { return benchRebuild(ctx, dir) }},
 		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, peer.litewitness, cal) }},
 		{"witnessed", func() ([]row, error) { return benchWitnessed(ctx, dir, bin) }},

@@ -115,26 +115,8 @@ func (m *rebuildMachine) make() (nix.StorePath, error) {
 			files[fmt.Sprintf("src/inputs/i%d/%d", i, n)] = strings.Repeat(fmt.Sprintf("input %d, file %d\n", i, n), 200)
 		}
 	}
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
+	if err := m.write(files); err != nil {
 		return nix.StorePath{}, err
-	}
-	b, err := os.ReadFile(busybox)
-	if err != nil {
-		return nix.StorePath{}, err
-	}
-	files["src/bb/bin/busybox"] = string(b)
-	if err := os.MkdirAll(filepath.Join(m.root, "nix"), 0o755); err != nil {
-		return nix.StorePath{}, err
-	}
-	for name, text := range files {
-		path := filepath.Join(m.root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return nix.StorePath{}, err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-			return nix.StorePath{}, err
-		}
 	}
 	out, err := m.run("nix-instantiate pkgs.nix 2>/dev/null")
 	if err != nil {
@@ -151,4 +133,30 @@ func (m *rebuildMachine) realise(drv nix.StorePath) (time.Duration, error) {
 	begin := time.Now()
 	_, err := m.run("nix-store --realise " + drv.String() + " 2>&1")
 	return time.Since(begin), err
+}
+
+// write makes the folders of the machine, with files by name and busybox.
+func (m *rebuildMachine) write(files map[string]string) error {
+	busybox, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(busybox)
+	if err != nil {
+		return err
+	}
+	files["src/bb/bin/busybox"] = string(b)
+	if err := os.MkdirAll(filepath.Join(m.root, "nix"), 0o755); err != nil {
+		return err
+	}
+	for name, text := range files {
+		path := filepath.Join(m.root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
 }
