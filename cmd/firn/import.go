@@ -10,8 +10,10 @@ func newImportCmd(a *app) *cobra.Command {
 statements. Nothing is sent that was not verified first.
 
   firn import cache https://cache.example /nix/store/...-hello-2.12.1 \
-    --trusted-key cache.example-1:BASE64 --log URL --log-policy FILE`,
+    --trusted-key cache.example-1:BASE64 --log URL --log-policy FILE
+  firn import hydra https://hydra.example nixpkgs/trunk --cache https://cache.example \
+    --trusted-key cache.example-1:BASE64 --key FILE --log URL --log-policy FILE`,
 	}
-	c.AddCommand(newImportCacheCmd(a))
+	c.AddCommand(newImportCacheCmd(a), newImportHydraCmd(a))
 	return c
 }

@@ -222,7 +222,7 @@ func (a *app) importOne(ctx context.Context, to *send.Log, state string, job *im
 	}
 	show := a.newImportShow()
 	defer show.clear()
-	st, err := cache.OpenState(filepath.Join(state, "import", strings.ReplaceAll(client.Origin(), "/", "+")))
+	st, err := cache.OpenState(importState(state, client))
 	if err != nil {
 		return nil, err
 	}
@@ -242,6 +242,11 @@ func (a *app) importOne(ctx context.Context, to *send.Log, state string, job *im
 		err = err2
 	}
 	return sum, err
+}
+
+// importState is the folder of what was imported into a log.
+func importState(state string, client *log.Client) string {
+	return filepath.Join(state, "import", strings.ReplaceAll(client.Origin(), "/", "+"))
 }
 
 // importFailure explains an import that could not be finished. Nothing is lost.

@@ -53,13 +53,22 @@ func (a *app) importConfigured(ctx context.Context, f *importCacheFlags, args []
 	return a.importRounds(ctx, f, conf, to, observer, every)
 }
 
-// importRounds imports all caches, and again after each pause. A round that fails
-// ends only a run without pauses, except that a log that was caught ends each.
+// importRounds imports all caches, and again after each pause.
 func (a *app) importRounds(ctx context.Context, f *importCacheFlags, conf *cache.Config, to *send.Log, observer statement.Signer, every time.Duration) error {
+	var jobs []func() error
+	for i := range conf.Caches {
+		jobs = append(jobs, func() error { return a.importRound(ctx, f, conf, to, observer, &conf.Caches[i]) })
+	}
+	return rounds(ctx, every, jobs)
+}
+
+// rounds does all jobs, and again after each pause. A round that fails ends only a
+// run without pauses, except that a log that was caught ends each.
+func rounds(ctx context.Context, every time.Duration, jobs []func() error) error {
 	for {
 		var worst error
-		for i := range conf.Caches {
-			err := a.importRound(ctx, f, conf, to, observer, &conf.Caches[i])
+		for _, job := range jobs {
+			err := job()
 			if statusOf(err) == exitMisbehaviour {
 				return err
 			}
@@ -108,11 +117,15 @@ func (a *app) importRound(ctx context.Context, f *importCacheFlags, conf *cache.
 	} else {
 		err = importFailure(err)
 	}
-	// What is told here is told beside the other caches; the last line of a run
-	// without pauses would only repeat it.
+	return a.tellOne(ctx, cc.URL, err)
+}
+
+// tellOne tells of a failure beside those of other sources; the last line of a run
+// without pauses would only repeat it.
+func (a *app) tellOne(ctx context.Context, source string, err error) error {
 	var known *cmdline.Failure
 	if errors.As(err, &known) && known.Err != nil && statusOf(err) != exitMisbehaviour && ctx.Err() == nil {
-		fmt.Fprintf(a.Stderr, "firn: warning: %s: %v\n", cc.URL, known.Err)
+		fmt.Fprintf(a.Stderr, "firn: warning: %s: %v\n", source, known.Err)
 		return errSilent(known.Code)
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/firn-log/firn/ingest/cache"
@@ -58,20 +59,8 @@ func (r *run) listOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p := first
-	for n := 1; ; n++ {
-		if err := w.take(p, n); err != nil {
-			return err
-		}
-		if w.ended(p) {
-			break
-		}
-		if n == maxPages {
-			return oddf("it has more than %d pages", maxPages)
-		}
-		if p, _, err = r.h.page(ctx, r.j, p.next, ""); err != nil {
-			return err
-		}
+	if err := r.follow(ctx, w, first); err != nil {
+		return err
 	}
 	if w.pages > 1 {
 		if etag, err = r.again(ctx, w, first, etag); err != nil {
@@ -79,10 +68,29 @@ func (r *run) listOnce(ctx context.Context) error {
 		}
 	}
 	since := r.st.f.Since
-	if w.top == 0 || r.o.Since < since {
+	if r.o.Since > w.top || w.top == 0 { // nothing is known of what is between
 		since = r.o.Since
 	}
 	return r.st.list(w.found, since, w.newest, etag)
+}
+
+// follow reads a list from its first page on, as far as is wanted.
+func (r *run) follow(ctx context.Context, w *walk, p *page) error {
+	for n := 1; ; n++ {
+		if err := w.take(p, n); err != nil {
+			return err
+		}
+		if w.ended(p) {
+			return nil
+		}
+		if n == maxPages {
+			return oddf("it has more than %d pages", maxPages)
+		}
+		var err error
+		if p, _, err = r.h.page(ctx, r.j, p.next, ""); err != nil {
+			return err
+		}
+	}
 }
 
 // again looks at the first page a second time, when others were read after it.
@@ -96,19 +104,16 @@ func (r *run) again(ctx context.Context, w *walk, first *page, etag string) (str
 	if err != nil {
 		return "", err
 	}
-	added := 0
-	for added < len(now.evals) && !slices.Contains(first.evals, now.evals[added]) {
-		added++
-	}
-	same := min(len(now.evals)-added, len(first.evals))
-	if len(first.evals) > 0 && same == 0 || !slices.Equal(now.evals[added:added+same], first.evals[:same]) || len(now.evals) < len(first.evals) {
-		return "", oddf("it changed while it was read")
-	}
-	front := &page{evals: now.evals[:added]}
-	if err := front.check(); err != nil {
+	front := &walk{since: w.since, top: first.evals[len(first.evals)-1], seen: make(map[uint64]bool)}
+	if err := r.follow(ctx, front, now); err != nil {
 		return "", err
 	}
-	w.add(front.evals)
+	for _, id := range first.evals {
+		if !front.seen[id] || len(now.evals) != len(first.evals) {
+			return "", oddf("it changed while it was read")
+		}
+	}
+	w.add(slices.Sorted(maps.Keys(front.seen)))
 	return tag, nil
 }
 

@@ -74,15 +74,15 @@ func (s *State) save() error {
 	return durable.WriteFile(s.path, append(b, '\n'), 0o644)
 }
 
-// knows reports whether an evaluation was listed before.
-func (s *State) knows(id uint64) bool {
-	return s.done[id] || slices.ContainsFunc(s.f.Waiting, func(w waiting) bool { return w.Eval == id })
-}
-
 // list adds evaluations that were found, and saves.
 func (s *State) list(found []uint64, since, top uint64, etag string) error {
+	listed := make(map[uint64]bool, len(s.f.Waiting))
+	for _, w := range s.f.Waiting {
+		listed[w.Eval] = true
+	}
 	for _, id := range found {
-		if !s.knows(id) {
+		if !s.done[id] && !listed[id] {
+			listed[id] = true
 			s.f.Waiting = append(s.f.Waiting, waiting{Eval: id})
 		}
 	}
