@@ -197,22 +197,6 @@ func (c *checked) verify(key statement.PublicKey, lists map[nix.Hash][]nix.Store
 	c.good = c.statement.VerifyWithReferences(key, refs) == nil
 }
 
-// lister is a log that has lists of references as blobs; a *log.Client is one.
-type lister interface {
-	Blob(ctx context.Context, hash nix.Hash, limit int64) ([]byte, error)
-}
-
-// fetch decides about c with the list of references that the log has.
-func (c *checked) fetch(ctx context.Context, from lister, key statement.PublicKey) {
-	b := c.statement.Body.(*statement.CacheSig)
-	blob, err := from.Blob(ctx, *b.RefsDigest, statement.MaxBlob)
-	if err != nil {
-		return
-	}
-	refs, err := statement.ParsePathsBlob(b.StoreDir, blob)
-	c.unknown, c.good = "", err == nil && c.statement.VerifyWithReferences(key, refs) == nil
-}
-
 // check verifies the signatures of order.
 func (r *reading) check(ctx context.Context, order []*checked, known func(statement.KeyID) (statement.PublicKey, bool)) {
 	var next atomic.Int64
@@ -234,10 +218,8 @@ func (r *reading) check(ctx context.Context, order []*checked, known func(statem
 		})
 	}
 	wg.Wait()
+	r.fetchLists(ctx, order)
 	for _, c := range order {
-		if from, ok := r.log.(lister); ok && c.unknown == noList {
-			c.fetch(ctx, from, *c.statement.SignerKey)
-		}
 		switch {
 		case c.unknown != "":
 			r.unverified[c.statement.Signer] = c.unknown

@@ -103,6 +103,7 @@ type reading struct {
 	before     map[string]*log.Answers // the last about each key in this run
 	// lists are the lists of references that are known, by their digest.
 	lists    map[nix.Hash][]nix.StorePath
+	listLeft int64 // bytes of other lists that may still be fetched
 	warnings []string
 }
 
@@ -116,6 +117,7 @@ func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading 
 		missing:    make(map[string]bool),
 		before:     make(map[string]*log.Answers),
 		unverified: make(map[statement.KeyID]string),
+		listLeft:   maxLists,
 	}
 }
 
