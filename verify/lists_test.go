@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,6 +47,7 @@ func manyRefs(t *testing.T, n int) *nix.PathInfo {
 		}
 		info.References = append(info.References, p)
 	}
+	slices.SortFunc(info.References, nix.StorePath.Compare)
 	return &info
 }
 
