@@ -256,22 +256,26 @@ func (r *rehearsal) heeds() {
 	}
 }
 
-// script turns the runbook into a script: its sh blocks, each in a shell of its
-// own, and a hook before each section.
-func (r *rehearsal) script(text string) (script string, blocks int) {
-	names := strings.NewReplacer(
+// names are what the runbook calls this machine's folders and addresses.
+func (r *rehearsal) names() *strings.Replacer {
+	return strings.NewReplacer(
 		"/var/lib/", r.root+"/var/lib/", "-C /var/lib ", "-C "+r.root+"/var/lib ",
 		"/var/backups/", r.root+"/var/backups/", "/srv/", r.root+"/srv/",
 		"https://log.example", r.url, "https://peer.example", "http://"+r.addresses["firn-peer"],
 		"127.0.0.1:8470", r.addresses["firn-log"], "127.0.0.1:8480", r.addresses["firn-witness"],
 		"https://auditor.example", "http://"+r.addresses["firn-auditor"], "127.0.0.1:8490", r.addresses["firn-auditor"],
 	)
+}
+
+// scriptOf turns a page into a script: its sh blocks, each in a shell of its
+// own, and a hook before each section.
+func scriptOf(text string, names *strings.Replacer) (script string, blocks int) {
 	parts := regexp.MustCompile("(?ms)^##+ ([^\n]+)$|^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1)
 	var b strings.Builder
 	b.WriteString("set -euo pipefail\n")
 	for _, p := range parts {
 		if p[1] != "" {
-			fmt.Fprintf(&b, "hook '%s'\n", p[1])
+			fmt.Fprintf(&b, "hook '%s'\n", strings.ReplaceAll(p[1], "'", `'\''`))
 			continue
 		}
 		blocks++
@@ -282,13 +286,21 @@ func (r *rehearsal) script(text string) (script string, blocks int) {
 
 // TestRunbook tries every step of docs/runbook.md.
 func TestRunbook(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(testreq.Root(), "docs/runbook.md"))
+	r := newRehearsal(t)
+	playPage(t, "docs/runbook.md", 20, r.root, r.names(), r.serve)
+}
+
+// playPage runs the sh blocks of a page, of which there are at least so many, below
+// root: with root/bin first in PATH and root/home as the current and home folder.
+// The programs in root/bin that are controlStub are answered by serve.
+func playPage(t *testing.T, page string, least int, root string, names *strings.Replacer, serve func(net.Conn)) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(testreq.Root(), page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRehearsal(t)
-	script, blocks := r.script(string(text))
-	if blocks < 20 {
+	script, blocks := scriptOf(string(text), names)
+	if blocks < least {
 		t.Fatalf("only %d blocks were found", blocks)
 	}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -300,8 +312,8 @@ func TestRunbook(t *testing.T) {
 
 	var out bytes.Buffer
 	cmd := exec.Command("bash", "-c", script)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(r.root, "home"), &out, &out
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(r.root, "bin")+":"+built+":"+os.Getenv("PATH"),
+	cmd.Dir, cmd.Stdout, cmd.Stderr = filepath.Join(root, "home"), &out, &out
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Join(root, "bin")+":"+built+":"+os.Getenv("PATH"),
 		"HOME="+cmd.Dir, "XDG_STATE_HOME="+cmd.Dir+"/state", "RUNBOOK_PORT="+port)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -324,11 +336,11 @@ func TestRunbook(t *testing.T) {
 		select {
 		case err := <-ended:
 			if err != nil {
-				t.Errorf("the runbook failed: %v\n%s", err, tail(out.String(), 40))
+				t.Errorf("%s failed: %v\n%s", page, err, tail(out.String(), 40))
 			}
 			return
 		case c := <-calls:
-			r.serve(c)
+			serve(c)
 		}
 	}
 }
