@@ -192,6 +192,9 @@ func (r *hydraRun) print(s *hydra.Summary) {
 		}
 		fmt.Fprintf(out, "builds: %s\n", strings.Join(list, ", "))
 	}
+	if s.Proven > 0 {
+		fmt.Fprintf(out, "the newest is proven, under the checkpoint of size %d\n", s.Proven)
+	}
 	count := func(n int, one, many string) {
 		if n > 0 {
 			fmt.Fprintln(out, plural(uint64(n), one, many))

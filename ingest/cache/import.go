@@ -47,9 +47,6 @@ type Options struct {
 // DefaultJobs is how many narinfos are asked for at once.
 const DefaultJobs = 16
 
-// proofPatience is how long a log may take to prove the newest statement of a run.
-const proofPatience = 20 * time.Second
-
 // A RefusedError says that the log takes statements by none of the listed keys.
 type RefusedError struct{ Code, Message string }
 
@@ -66,7 +63,8 @@ func (e *RefusedError) Error() string {
 // Errors: a *StopError of the cache, a *RefusedError, those of [send.Log.SendAll],
 // those of the state, and the cause of ctx.
 func Import(ctx context.Context, c *Client, st *State, roots Roots, o Options) (*Summary, error) {
-	r := &run{c: c, st: st, o: o, sum: newSummary(c.URL()), cache: st.cache(c.URL(), c.StoreDir()), refused: make(map[keyRef]bool), visited: make(map[uint64]bool)}
+	r := &run{c: c, st: st, o: o, sum: newSummary(c.URL()), cache: st.cache(c.URL(), c.StoreDir()), refused: make(map[keyRef]bool), visited: make(map[uint64]bool), names: make(map[string]bool)}
+	r.most.hearsay, r.most.names = maxHearsay, maxNames
 	if r.o.Jobs <= 0 {
 		r.o.Jobs = DefaultJobs
 	}
@@ -95,6 +93,9 @@ type run struct {
 	stack   []task
 	visited map[uint64]bool
 	parts   map[string]bool // hash parts that are roots, if the cache was listed
+	names   map[string]bool // of keys that are not listed
+	hearsay int             // paths that were new, and named without a signature by a listed key
+	most    struct{ hearsay, names int }
 
 	mu      sync.Mutex // guards what follows
 	stop    context.CancelCauseFunc

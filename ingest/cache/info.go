@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/firn-log/firn/internal/nix"
 )
@@ -52,13 +53,19 @@ func isPage(b []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n\xef\xbb\xbf"), []byte("<"))
 }
 
-// clip is foreign text, short and without what moves a terminal's cursor.
+// clip is foreign text, short and visible.
 func clip(s string) string {
 	if len(s) > 80 {
 		s = s[:77] + "..."
 	}
+	return visible(s)
+}
+
+// visible is foreign text without what cannot be seen, or moves a terminal's cursor or
+// the order of letters.
+func visible(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

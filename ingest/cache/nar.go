@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/mikelolasagasti/xz"
@@ -23,6 +24,8 @@ const (
 
 // ErrNar is matched when the content of a NAR is not what its narinfo says.
 var ErrNar = errors.New("the NAR is not what its narinfo says")
+
+var errSlow = fmt.Errorf("the cache sends it slower than %d KiB a second", slowestNar>>10)
 
 // OpenNar returns the NAR of info without its compression: xz, zstd, bzip2 or
 // none. It ends with io.EOF only if it had the size and hash that info names,
@@ -129,8 +132,19 @@ func (n *narReader) Close() error {
 	return n.file.Close()
 }
 
-// checkNar reads a whole NAR.
+// A NAR that is read to its end comes at least at slowestNar bytes a second, after
+// narPatience.
+const (
+	slowestNar  = 32 << 10
+	narPatience = 10 * time.Minute
+)
+
+// checkNar reads a whole NAR. Its size must be one that somebody signed: it bounds what
+// is read.
 func (c *Client) checkNar(ctx context.Context, info *nix.NarInfo) error {
+	seconds := min(info.NarSize/slowestNar, 1<<30)
+	ctx, cancel := context.WithTimeoutCause(ctx, narPatience+time.Duration(seconds)*time.Second, errSlow)
+	defer cancel()
 	r, err := c.OpenNar(ctx, info)
 	if err != nil {
 		return err

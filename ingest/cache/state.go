@@ -293,6 +293,14 @@ func (s *State) path(p nix.StorePath) uint64 {
 	return s.paths[text]
 }
 
+// knows reports whether a store path has a number.
+func (s *State) knows(p nix.StorePath) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.paths[p.String()]
+	return ok
+}
+
 // text is the opposite of path.
 func (s *State) text(path uint64) string {
 	s.mu.Lock()

@@ -28,7 +28,7 @@ func (r *run) ask(ctx context.Context, t task) answer {
 		}
 	}
 	a.verified = r.o.Keys.claimsOf(a.info)
-	if r.o.CheckNars {
+	if r.o.CheckNars && len(a.claims) > 0 {
 		a.nar = r.c.checkNar(ctx, a.info)
 	}
 	return a
@@ -130,7 +130,9 @@ func (r *run) take(ctx context.Context, a answer, items chan<- send.Item) error 
 	}
 	path := r.st.path(a.info.Path)
 	r.visited[path] = true
-	p := &pending{path: path, good: len(a.problems) == 0 && a.nar == nil}
+	p := &pending{path: path}
+	r.doubt(&a)
+	p.good = len(a.problems) == 0 && a.nar == nil
 	for _, ref := range a.info.References {
 		p.info.refs = append(p.info.refs, r.st.path(ref))
 	}
@@ -161,6 +163,39 @@ func (r *run) take(ctx context.Context, a answer, items chan<- send.Item) error 
 		}
 	}
 	return nil
+}
+
+// Bounds of what a run takes in that no listed key has signed: a cache could make it up
+// without end.
+const (
+	maxHearsay = 250_000 // paths
+	maxNames   = 1000    // names of keys that are not listed
+)
+
+// doubt cuts off what is beyond those bounds, and says so.
+func (r *run) doubt(a *answer) {
+	fresh := slices.ContainsFunc(a.unlisted, func(name string) bool { return !r.names[name] })
+	if fresh && len(r.names)+len(a.unlisted) > r.most.names {
+		a.unlisted = nil
+		a.problems = append(a.problems, Problem{Failed, a.info.Path.String(), fmt.Sprintf("the cache names more than %d keys that are not listed; no more are counted", r.most.names)})
+	}
+	for _, name := range a.unlisted {
+		r.names[name] = true
+	}
+	if len(a.claims) > 0 {
+		return
+	}
+	unknown := 0
+	for _, ref := range a.info.References {
+		if !r.st.knows(ref) {
+			unknown++
+		}
+	}
+	if r.hearsay+unknown > r.most.hearsay {
+		a.info.References, unknown = nil, 0
+		a.problems = append(a.problems, Problem{Failed, a.info.Path.String(), fmt.Sprintf("its references are not followed: without a signature by a listed key the cache has named %d paths in this run", r.hearsay)})
+	}
+	r.hearsay += unknown
 }
 
 // count adds an answer to the summary. r.mu is held.
@@ -335,27 +370,10 @@ func (r *run) done(p *pending) {
 	}
 }
 
-// prove waits until the newest statement of the run is proven to be in the log,
-// which shows that what it acknowledged it also publishes.
-func (r *run) prove(ctx context.Context) error {
-	if r.newest == nil {
-		return nil
-	}
-	client, err := r.o.Log.Client()
-	if err != nil {
-		return err
-	}
-	proof, err := client.Proof(ctx, r.newest.body.ID(), r.newest.body.Leaf(), proofPatience)
-	var late *log.PendingError
-	switch {
-	case errors.As(err, &late):
-		return nil // durable, and under no checkpoint yet
-	case err != nil:
-		return fmt.Errorf("everything was sent, but the log does not prove it: %w", err)
-	}
-	cp, err := client.Accept(ctx, proof.Note)
-	if err == nil {
-		r.sum.Proven = cp.Size
+// prove waits until the newest statement of the run is proven to be in the log.
+func (r *run) prove(ctx context.Context) (err error) {
+	if r.newest != nil {
+		r.sum.Proven, err = r.o.Log.Prove(ctx, r.newest.body)
 	}
 	return err
 }

@@ -32,16 +32,18 @@ type web struct {
 	client *http.Client
 	agent  string
 	pace   *pacer
+	guard  *guard
 }
 
 func newWeb(base *url.URL, o ClientOptions) *web {
-	w := &web{base: base, name: base.Redacted(), agent: o.UserAgent, client: &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect}}
+	w := &web{base: base, name: base.Redacted(), agent: o.UserAgent, guard: newGuard(base), client: &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect}}
 	if w.agent == "" {
 		w.agent = "firn-import"
 	}
 	if w.client.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, 256
+		t.DialContext, t.Proxy = w.guard.dial, w.guard.proxy
 		w.client.Transport = t
 	}
 	rate := o.Rate
@@ -273,7 +275,7 @@ func unreachable(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &answerError{reason: "ends in the middle of an answer", again: true}
 	}
-	return &answerError{reason: "cannot be read: " + err.Error(), again: true}
+	return &answerError{reason: "cannot be read: " + visible(err.Error()), again: true}
 }
 
 // retryAfter reads what a cache asks for, in seconds or as a date; 0 if nothing.

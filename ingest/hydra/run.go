@@ -79,6 +79,9 @@ type Summary struct {
 	// that the log had.
 	Accepted   int `json:"accepted"`
 	Duplicates int `json:"duplicates"`
+	// Proven is the size of the checkpoint under which the newest of these is
+	// proven to be; 0 if nothing was sent, or no proof came in time.
+	Proven uint64 `json:"proven"`
 	// Cache is what was imported from the cache, of all evaluations.
 	Cache    *cache.Summary `json:"cache"`
 	Problems []Problem      `json:"problems"` // the first maxProblems
@@ -95,6 +98,9 @@ type run struct {
 	st  *State
 	o   Options
 	sum *Summary
+
+	newest *statement.Statement // that was sent
+	at     uint64               // its index
 }
 
 // Import states the evaluations of a jobset that no earlier run has stated, each
@@ -130,7 +136,11 @@ func Import(ctx context.Context, h *Hydra, j JobsetName, c *cache.Client, cs *ca
 			worked++
 		}
 	}
-	return r.sum, nil
+	var err error
+	if r.newest != nil {
+		r.sum.Proven, err = o.Cache.Log.Prove(ctx, r.newest)
+	}
+	return r.sum, err
 }
 
 // eval imports one evaluation. An error ends the run.
@@ -274,10 +284,13 @@ func (r *run) send(ctx context.Context, items []send.Item) (refused, err error) 
 	close(in)
 	var codes []string
 	err = r.o.Cache.Log.SendAll(ctx, in, 0, func(item send.Item, res log.Submitted) {
+		s := item.Of.(*statement.Statement)
+		if res.Status != log.Rejected && (r.newest == nil || res.Index >= r.at) {
+			r.newest, r.at = s, res.Index
+		}
 		switch res.Status {
 		case log.Rejected:
-			kind := item.Of.(*statement.Statement).Kind
-			codes = append(codes, fmt.Sprintf("the log rejects the %s statement: %s: %s", kind, res.Code, res.Message))
+			codes = append(codes, fmt.Sprintf("the log rejects the %s statement: %s: %s", s.Kind, res.Code, res.Message))
 		case log.Duplicate:
 			r.sum.Duplicates++
 		default:
