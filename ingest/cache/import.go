@@ -42,6 +42,8 @@ type Options struct {
 	OnProblem func(Problem)
 	// Progress, if not nil, is told how far the run is, by one goroutine at a time.
 	Progress func(s *Summary, waiting int)
+
+	mostHearsay, mostNames int // of tests; 0 is maxHearsay and maxNames
 }
 
 // DefaultJobs is how many narinfos are asked for at once.
@@ -64,7 +66,9 @@ func (e *RefusedError) Error() string {
 // those of the state, and the cause of ctx.
 func Import(ctx context.Context, c *Client, st *State, roots Roots, o Options) (*Summary, error) {
 	r := &run{c: c, st: st, o: o, sum: newSummary(c.URL()), cache: st.cache(c.URL(), c.StoreDir()), refused: make(map[keyRef]bool), visited: make(map[uint64]bool), names: make(map[string]bool)}
-	r.most.hearsay, r.most.names = maxHearsay, maxNames
+	if r.o.mostHearsay == 0 {
+		r.o.mostHearsay, r.o.mostNames = maxHearsay, maxNames
+	}
 	if r.o.Jobs <= 0 {
 		r.o.Jobs = DefaultJobs
 	}
@@ -95,7 +99,6 @@ type run struct {
 	parts   map[string]bool // hash parts that are roots, if the cache was listed
 	names   map[string]bool // of keys that are not listed
 	hearsay int             // paths that were new, and named without a signature by a listed key
-	most    struct{ hearsay, names int }
 
 	mu      sync.Mutex // guards what follows
 	stop    context.CancelCauseFunc

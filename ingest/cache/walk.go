@@ -175,9 +175,9 @@ const (
 // doubt cuts off what is beyond those bounds, and says so.
 func (r *run) doubt(a *answer) {
 	fresh := slices.ContainsFunc(a.unlisted, func(name string) bool { return !r.names[name] })
-	if fresh && len(r.names)+len(a.unlisted) > r.most.names {
+	if fresh && len(r.names)+len(a.unlisted) > r.o.mostNames {
 		a.unlisted = nil
-		a.problems = append(a.problems, Problem{Failed, a.info.Path.String(), fmt.Sprintf("the cache names more than %d keys that are not listed; no more are counted", r.most.names)})
+		a.problems = append(a.problems, Problem{Failed, a.info.Path.String(), fmt.Sprintf("the cache names more than %d keys that are not listed; no more are counted", r.o.mostNames)})
 	}
 	for _, name := range a.unlisted {
 		r.names[name] = true
@@ -191,7 +191,7 @@ func (r *run) doubt(a *answer) {
 			unknown++
 		}
 	}
-	if r.hearsay+unknown > r.most.hearsay {
+	if r.hearsay+unknown > r.o.mostHearsay {
 		a.info.References, unknown = nil, 0
 		a.problems = append(a.problems, Problem{Failed, a.info.Path.String(), fmt.Sprintf("its references are not followed: without a signature by a listed key the cache has named %d paths in this run", r.hearsay)})
 	}
