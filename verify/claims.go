@@ -17,6 +17,15 @@ type Subject struct {
 	// Differs is set if the content on disk is not what the database says: one
 	// clause that says how. Such a path is contradicted, whatever the logs say.
 	Differs string
+	// Facts are what rules look at. Path is taken from Info.
+	Facts Facts
+}
+
+// facts returns what is known about the path.
+func (s Subject) facts() Facts {
+	f := s.Facts
+	f.Path = s.Info.Path
+	return f
 }
 
 // Fingerprint returns what is judged.

@@ -37,7 +37,7 @@ func (p *Policy) String() string {
 	for _, g := range p.Groups {
 		b.WriteString(g.String() + "\n")
 	}
-	fmt.Fprintf(&b, "rule default need %s else refuse\n", p.Default.Name)
+	fmt.Fprintf(&b, "rule default need %s else refuse\n", p.Default().Need.Name)
 	return b.String()
 }
 

@@ -114,7 +114,7 @@ type jsonOperator struct {
 
 // WriteJSON writes the whole report as one JSON object.
 func (r *Report) WriteJSON(w io.Writer) error {
-	g := r.Policy.Default
+	g := r.Policy.Default().Need
 	out := jsonReport{
 		Schema:       JSONSchema,
 		Exit:         r.ExitStatus(),

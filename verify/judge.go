@@ -106,9 +106,9 @@ type Claim struct {
 
 // Case is what one verdict rests on.
 type Case struct {
-	Need   *Group
+	Rule   *Rule
 	About  Fingerprint
-	Claims []Claim // in any order; those of operators outside Need are ignored
+	Claims []Claim // in any order; those of operators that the rule and its vetoes do not name are ignored
 	// Output is set if About is judged as the content-addressed output of a
 	// derivation: an Addressed claim says nothing about derivations, so it supports nothing.
 	Output bool
@@ -148,15 +148,17 @@ type Judgement struct {
 	Of       int
 	Found    int // members that are satisfied for certain or by what is known
 	Reason   string
+	Action   Action // Serve if it is trusted, otherwise what the rule or a veto says
 }
 
 // Judge decides one case. It is a pure function: the order of the claims does
 // not matter, and it needs no clock and no network
 // (spec/policy.md#how-a-verdict-is-found).
 func Judge(c Case) Judgement {
+	need := c.Rule.Need
 	stances := stancesOf(c)
-	j := Judgement{Needed: c.Need.K, Of: len(c.Need.Members)}
-	for _, o := range c.Need.Voters() {
+	j := Judgement{Needed: need.K, Of: len(need.Members)}
+	for _, o := range need.Voters() {
 		s := stances[o.Name]
 		if s.supports {
 			j.Supports = append(j.Supports, o.Name)
@@ -177,11 +179,11 @@ func Judge(c Case) Judgement {
 		_, open := c.Open[o.Name]
 		return open || known(o, signed)
 	}
-	j.Found = satisfied(c.Need, known)
+	j.Found = satisfied(need, known)
 	switch {
-	case satisfied(c.Need, certain) >= c.Need.K:
+	case satisfied(need, certain) >= need.K:
 		j.Verdict = Trusted
-	case satisfied(c.Need, possible) >= c.Need.K:
+	case satisfied(need, possible) >= need.K:
 		j.Verdict = Inconclusive
 	case slices.ContainsFunc(j.Dissent, func(d Dissent) bool { _, open := c.Open[d.Operator]; return !open && (d.firm || len(j.Waiting) == 0) }):
 		j.Verdict = Contradicted
@@ -196,6 +198,9 @@ func Judge(c Case) Judgement {
 				j.Missing = append(j.Missing, why)
 			}
 		}
+	}
+	if j.Verdict != Trusted {
+		j.Action = c.Rule.Else
 	}
 	j.Reason = reason(j)
 	return j

@@ -100,7 +100,7 @@ func (v vectorClaim) claim(t *testing.T, n int) Claim {
 func (v verdictCase) parse(t *testing.T) Case {
 	t.Helper()
 	pol := parseIn(t, vectorDir, strings.Join(v.Policy, "\n")+"\n")
-	c := Case{Need: pol.Default, About: theFingerprint, Output: v.Output, Open: v.Open}
+	c := Case{Rule: pol.Default(), About: theFingerprint, Output: v.Output, Open: v.Open}
 	for i, cl := range v.Claims {
 		c.Claims = append(c.Claims, cl.claim(t, i))
 	}
@@ -159,7 +159,7 @@ func randomCase(r *rand.Rand) (Case, []*Operator) {
 		g.Members = append(members(ops[3:]), Member{Group: inner})
 	}
 	g.K = 1 + r.IntN(len(g.Members))
-	c := Case{Need: g, About: theFingerprint, Output: r.IntN(2) == 0, Open: make(map[string]string)}
+	c := Case{Rule: &Rule{Need: g, Else: Refuse}, About: theFingerprint, Output: r.IntN(2) == 0, Open: make(map[string]string)}
 	for _, o := range ops[:len(ops)-1] {
 		for range r.IntN(3) {
 			c.Claims = append(c.Claims, randomClaim(r, o.Name))
@@ -258,7 +258,7 @@ func TestNoCompletionChangesAVerdictThatIsNotInconclusive(t *testing.T) {
 		if before.Verdict == Inconclusive {
 			continue
 		}
-		done := Case{Need: c.Need, About: c.About, Output: c.Output}
+		done := Case{Rule: c.Rule, About: c.About, Output: c.Output}
 		for _, cl := range c.Claims {
 			if _, open := c.Open[cl.Operator]; !open || r.IntN(2) == 0 {
 				done.Claims = append(done.Claims, cl)

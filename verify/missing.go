@@ -9,7 +9,7 @@ import (
 func (v *verification) openVoters() map[string]string {
 	open := make(map[string]string)
 	everybody := v.missingForAll()
-	for _, o := range v.pol.Default.Voters() {
+	for _, o := range v.pol.Operators {
 		st := v.directory.standing[o.Name]
 		why := everybody
 		if why == "" && o.ID != nil && st.Home == "" {
@@ -70,7 +70,7 @@ func (v *verification) openAlso(open map[string]string, r *reading) map[string]s
 	for name, why := range open {
 		out[name] = why
 	}
-	for _, o := range v.pol.Default.Voters() {
+	for _, o := range v.pol.Operators {
 		home := slices.Contains(v.directory.standing[o.Name].homes, r.Origin)
 		if _, have := out[o.Name]; !have && (r.Required || home) {
 			out[o.Name] = fmt.Sprintf("log %s did not answer and nothing is remembered about this path", r.Name)

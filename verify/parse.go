@@ -12,7 +12,7 @@ import (
 // for the file in errors; read returns the content of a log policy file. The
 // error is PolicyErrors: everything that is wrong, with line and column.
 func ParsePolicy(name string, data []byte, read func(file string) ([]byte, error)) (*Policy, error) {
-	p := &parser{file: name, read: read, pol: &Policy{}, names: make(map[string]*named), once: make(map[string]int), keys: make(map[string]string)}
+	p := &parser{file: name, read: read, pol: &Policy{DecisionTTL: DefaultDecisionTTL}, names: make(map[string]*named), once: make(map[string]int), keys: make(map[string]string)}
 	if len(data) > maxPolicyBytes {
 		return nil, PolicyErrors{{File: name, Line: 1, Column: 1, Message: fmt.Sprintf("a policy has at most %d bytes, this one has %d", maxPolicyBytes, len(data))}}
 	}
@@ -202,7 +202,7 @@ func (p *parser) rule(l line) {
 	if p.twice(l, "rule default") {
 		return
 	}
-	p.pol.Default = p.needed(l, f[3])
+	p.pol.Rules = []*Rule{{Name: "default", Need: p.needed(l, f[3]), Else: Refuse}}
 	if len(f) == 4 {
 		return
 	}
@@ -241,7 +241,7 @@ func (p *parser) whole() {
 	if !slices.ContainsFunc(p.pol.Logs, func(r *LogRef) bool { return r.Required }) {
 		p.report(n, 1, "no required log: a verdict would rest on nobody's answer; write `log NAME file LOGPOLICY url URL`")
 	}
-	if p.pol.Default == nil {
+	if len(p.pol.Rules) == 0 {
 		p.report(n, 1, "no rule: write `rule default need GROUP` after the groups")
 	}
 }

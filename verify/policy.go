@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,8 +19,11 @@ type Policy struct {
 	Logs            []*LogRef   // in the order of the file, at least one required
 	Operators       []*Operator // in the order of the file
 	Groups          []*Group    // in the order of the file
-	Default         *Group      // what `rule default` needs
-	CompletenessOff bool        // answered lookups count as complete
+	Vetoes          []*Veto     // in the order of the file
+	Rules           []*Rule     // in the order of the file; the last is `default`
+	Upstreams       []*Upstream // in the order of the file
+	DecisionTTL     time.Duration
+	CompletenessOff bool // answered lookups count as complete
 }
 
 // LogRef is a `log` line: one log, the policy that its checkpoints must
@@ -44,9 +48,23 @@ type LogRef struct {
 // Operator is an `operator` line: a name of this policy for somebody who has
 // one vote. Exactly one of ID and Keys is set.
 type Operator struct {
-	Name string
-	ID   *statement.ID     // `id`: the operator's first statement
-	Keys []statement.KeyID // `key`: build or cache keys, sorted
+	Name       string
+	ID         *statement.ID     // `id`: the operator's first statement
+	Keys       []statement.KeyID // `key`: build or cache keys, sorted
+	Attributes []Attribute       // in the order of the file
+}
+
+// Attribute is what a policy says about an operator, for `distinct` groups.
+type Attribute struct{ Name, Value string }
+
+// Attribute returns the value of an attribute, "" if the policy gives none.
+func (o *Operator) Attribute(name string) string {
+	for _, a := range o.Attributes {
+		if a.Name == name {
+			return a.Value
+		}
+	}
+	return ""
 }
 
 // Group is a `group` line. It is satisfied by K of its members.
@@ -55,6 +73,10 @@ type Group struct {
 	K       int
 	Members []Member
 	Signed  bool // operators in it count by cache signatures, not by builds
+	// Distinct is an attribute of which the operators that count must have at least
+	// Values different ones; "" asks for none. Such a group has no groups in it.
+	Distinct string
+	Values   int
 }
 
 // Member is an operator or a group defined earlier; exactly one is set.
@@ -72,14 +94,26 @@ func (m Member) Name() string {
 }
 
 // Voters returns every operator in g and in the groups below it, in the order
-// of the file. The parser sees to it that none is there twice.
+// of the file, each once. A nil group has none.
 func (g *Group) Voters() []*Operator {
+	if g == nil {
+		return nil
+	}
 	var all []*Operator
 	for _, m := range g.Members {
 		if m.Operator != nil {
-			all = append(all, m.Operator)
+			all = addOnce(all, m.Operator)
 		} else {
-			all = append(all, m.Group.Voters()...)
+			all = addOnce(all, m.Group.Voters()...)
+		}
+	}
+	return all
+}
+
+func addOnce(all []*Operator, more ...*Operator) []*Operator {
+	for _, o := range more {
+		if !slices.Contains(all, o) {
+			all = append(all, o)
 		}
 	}
 	return all

@@ -90,7 +90,7 @@ rule default need either else refuse
 		t.Errorf("log: %+v", pol.Logs[0])
 	}
 	var names []string
-	for _, o := range pol.Default.Voters() {
+	for _, o := range pol.Default().Need.Voters() {
 		names = append(names, o.Name)
 	}
 	if got := strings.Join(names, " "); got != "a b cache-1" {

@@ -21,6 +21,7 @@ type Report struct {
 // PathReport is the verdict about one path and the live claims that it rests on.
 type PathReport struct {
 	Subject Subject
+	Rule    *Rule // what it was judged by, see Policy.RuleFor
 	Judgement
 	Claims []Claim
 }
@@ -160,7 +161,7 @@ func (r *Report) Summary() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n[v], v))
 		}
 	}
-	g := r.Policy.Default
+	g := r.Policy.Default().Need
 	return fmt.Sprintf("%s: %s. Needed: %s.", plural(len(r.Paths), "path"), strings.Join(parts, ", "), g.words())
 }
 

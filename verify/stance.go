@@ -11,7 +11,7 @@ type stance struct {
 
 func stancesOf(c Case) map[string]stance {
 	claims := make(map[string][]Claim)
-	for _, o := range c.Need.Voters() {
+	for _, o := range c.Rule.Need.Voters() {
 		claims[o.Name] = nil
 	}
 	agree := agreement{all: make(map[string]bool), certain: make(map[string]bool)}

@@ -175,9 +175,9 @@ func (r *Report) Explain(w io.Writer, p *PathReport) error {
 	info := p.Subject.Info
 	fmt.Fprintf(&b, "%s\nis %s: %s.\n", info.Path, p.Verdict, p.Reason)
 	fmt.Fprintf(&b, "Judged are the NAR hash %s, %d bytes and %s.\n", info.NarHash, info.NarSize, plural(len(info.References), "reference"))
-	fmt.Fprintf(&b, "The policy needs %s.\n", r.Policy.Default.words())
+	fmt.Fprintf(&b, "The policy needs %s.\n", p.Rule.Need.words())
 	voters := make(map[string]bool)
-	for _, o := range r.Policy.Default.Voters() {
+	for _, o := range p.Rule.Need.Voters() {
 		voters[o.Name] = true
 		r.explainOperator(&b, p, o)
 	}

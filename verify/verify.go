@@ -290,13 +290,14 @@ func (v *verification) judge(s Subject, open map[string]string) PathReport {
 			}
 		}
 	}
-	c := Case{Need: v.pol.Default, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Output: len(s.Realisations) > 0, Open: open}
+	rule := v.pol.RuleFor(s.facts())
+	c := Case{Rule: rule, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Output: len(s.Realisations) > 0, Open: open}
 	j := Judge(c)
 	if s.Differs != "" {
-		j.Verdict = Contradicted
+		j.Verdict, j.Action = Contradicted, max(j.Action, rule.Else)
 		j.Reason = "content differs from what the database says: " + s.Differs
 	}
-	return PathReport{Subject: s, Judgement: j, Claims: c.Claims}
+	return PathReport{Subject: s, Rule: rule, Judgement: j, Claims: c.Claims}
 }
 
 func (v *verification) report() *Report {
