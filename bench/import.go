@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/firn-log/firn/ingest/cache"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/server"
 )
@@ -167,7 +168,7 @@ func runImport(ctx context.Context, dir, bin, url string, l *testLog, made *made
 
 // fetchAlone reads and verifies all narinfos, as many at once as an import does.
 func fetchAlone(ctx context.Context, url string, made *madeCache) (time.Duration, error) {
-	c, err := cache.Open(ctx, url, cache.ClientOptions{})
+	c, err := bincache.Open(ctx, url, bincache.ClientOptions{})
 	if err != nil {
 		return 0, err
 	}

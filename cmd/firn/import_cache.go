@@ -14,6 +14,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
@@ -88,7 +89,7 @@ the log was caught with two histories.`,
 type importJob struct {
 	url    string
 	roots  func() (cache.Roots, error)
-	client cache.ClientOptions
+	client bincache.ClientOptions
 	cache.Options
 }
 
@@ -147,7 +148,7 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 	case f.observed && strings.HasPrefix(args[0], "file:"):
 		return usage("leave --observed out", "a cache in a folder has no address that an observed statement could name")
 	}
-	if err := cache.CheckURL(args[0]); err != nil {
+	if err := bincache.CheckURL(args[0]); err != nil {
 		return usage("", "%w", err)
 	}
 	keys, err := cache.ParseKeys(f.keys)
@@ -165,7 +166,7 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 		return usage("name store paths, or a file of them with --from, or --all for a cache in a folder", "there is nothing to import")
 	}
 	return &importJob{
-		url: args[0], roots: func() (cache.Roots, error) { return roots, nil }, client: cache.ClientOptions{Rate: f.rate},
+		url: args[0], roots: func() (cache.Roots, error) { return roots, nil }, client: bincache.ClientOptions{Rate: f.rate},
 		Options: cache.Options{Keys: keys, Jobs: f.jobs, Recheck: f.recheck, CheckNars: f.nars},
 	}, nil
 }
@@ -230,7 +231,7 @@ func (a *app) importOne(ctx context.Context, to *send.Log, state string, job *im
 		show.warn(fmt.Sprintf("the last import ended while it wrote: its last %d bytes are dropped and brought again", st.Dropped))
 	}
 	job.client.OnTrouble = show.trouble
-	c, err := cache.Open(ctx, job.url, job.client)
+	c, err := bincache.Open(ctx, job.url, job.client)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/hydra"
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 )
 
 // hydraRounds imports the spool and all jobsets, and again after each pause.
@@ -47,7 +48,7 @@ type hydraRun struct {
 	a       *app
 	json    bool
 	show    *importShow
-	cache   *cache.Client
+	cache   *bincache.Client
 	state   *cache.State
 	dir     string // of the states of jobsets
 	options hydra.Options
@@ -78,7 +79,7 @@ func (a *app) hydraRun(ctx context.Context, f *importHydraFlags, conf *hydra.Con
 	r.options = hydra.Options{OnProblem: r.problem, Cache: cache.Options{
 		Keys: keys, Log: to, Jobs: conf.Jobs, Recheck: f.recheck, OnProblem: show.problem, Progress: show.far,
 	}}
-	r.cache, err = cache.Open(ctx, conf.Cache, cache.ClientOptions{Rate: conf.CacheRate, OnTrouble: show.trouble})
+	r.cache, err = bincache.Open(ctx, conf.Cache, bincache.ClientOptions{Rate: conf.CacheRate, OnTrouble: show.trouble})
 	if err != nil {
 		return importFailure(errors.Join(err, st.Close()))
 	}
@@ -100,7 +101,7 @@ func (r *hydraRun) jobset(ctx context.Context, j *hydra.JobsetConfig) error {
 	if err != nil {
 		return err
 	}
-	h, err := hydra.Open(j.URL, cache.ClientOptions{Rate: j.Rate, OnTrouble: func(err error, pause time.Duration) {
+	h, err := hydra.Open(j.URL, bincache.ClientOptions{Rate: j.Rate, OnTrouble: func(err error, pause time.Duration) {
 		r.show.warn(fmt.Sprintf("the Hydra %v; it gets a pause of %v", err, pause.Round(time.Second/10)))
 	}})
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -100,7 +101,7 @@ func (a *app) importRound(ctx context.Context, f *importCacheFlags, conf *cache.
 		return err
 	}
 	job := &importJob{
-		url: cc.URL, roots: cc.ReadRoots, client: cache.ClientOptions{Rate: cc.Rate},
+		url: cc.URL, roots: cc.ReadRoots, client: bincache.ClientOptions{Rate: cc.Rate},
 		Options: cache.Options{Keys: keys, Jobs: conf.Jobs, Recheck: f.recheck, CheckNars: cc.CheckNars || f.nars, Observer: observer},
 	}
 	sum, err := a.importOne(ctx, to, conf.State, job)

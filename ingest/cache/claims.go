@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -23,7 +24,7 @@ func ParseKeys(texts []string) (Keys, error) {
 			err = nix.CheckName(k.Name)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%q: %w", clip(text), err)
+			return nil, fmt.Errorf("%q: %w", bincache.Clip(text), err)
 		}
 		if !slices.ContainsFunc(keys[k.Name], func(o nix.PublicKey) bool { return o.Key.Equal(k.Key) }) {
 			keys[k.Name] = append(keys[k.Name], k)
@@ -60,7 +61,7 @@ func (keys Keys) claimsOf(info *nix.NarInfo) verified {
 		name, _, _ := strings.Cut(sig, ":")
 		listed := keys[name]
 		if len(listed) == 0 {
-			if name = clip(name); !slices.Contains(v.unlisted, name) {
+			if name = bincache.Clip(name); !slices.Contains(v.unlisted, name) {
 				v.unlisted = append(v.unlisted, name)
 			}
 			continue

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 )
 
@@ -49,7 +50,7 @@ type CacheConfig struct {
 	Roots []string `toml:"roots"`
 	// All imports everything in a cache that is a folder.
 	All bool `toml:"all"`
-	// Rate is how many requests a second the cache gets at most; see ClientOptions.
+	// Rate is how many requests a second the cache gets at most; see bincache.ClientOptions.
 	Rate float64 `toml:"rate"`
 	// CheckNars reads and hashes the NAR of each path that is new.
 	CheckNars bool `toml:"check-nars"`
@@ -104,7 +105,7 @@ func (c *Config) Check() error {
 const MaxJobs = 256
 
 func (c *CacheConfig) check(observed bool) error {
-	errs := []error{CheckURL(c.URL)}
+	errs := []error{bincache.CheckURL(c.URL)}
 	if observed && strings.HasPrefix(c.URL, "file:") {
 		errs = append(errs, errFolderObserved)
 	}

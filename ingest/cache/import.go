@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -62,9 +63,9 @@ func (e *RefusedError) Error() string {
 // with the same state goes on from there. What goes wrong with single paths is in
 // the summary and is no error.
 //
-// Errors: a *StopError of the cache, a *RefusedError, those of [send.Log.SendAll],
+// Errors: a *bincache.StopError of the cache, a *RefusedError, those of [send.Log.SendAll],
 // those of the state, and the cause of ctx.
-func Import(ctx context.Context, c *Client, st *State, roots Roots, o Options) (*Summary, error) {
+func Import(ctx context.Context, c *bincache.Client, st *State, roots Roots, o Options) (*Summary, error) {
 	r := &run{c: c, st: st, o: o, sum: newSummary(c.URL()), cache: st.cache(c.URL(), c.StoreDir()), refused: make(map[keyRef]bool), visited: make(map[uint64]bool), names: make(map[string]bool)}
 	if r.o.mostHearsay == 0 {
 		r.o.mostHearsay, r.o.mostNames = maxHearsay, maxNames
@@ -88,7 +89,7 @@ func Import(ctx context.Context, c *Client, st *State, roots Roots, o Options) (
 
 // run is one call of Import.
 type run struct {
-	c     *Client
+	c     *bincache.Client
 	st    *State
 	o     Options
 	cache uint64

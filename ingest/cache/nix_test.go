@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/testreq"
 	"github.com/firn-log/firn/log/statement"
@@ -54,7 +55,7 @@ func TestCacheMadeByNix(t *testing.T) {
 		t.Run(compression, func(t *testing.T) {
 			dir := filepath.Join(root, "cache-"+compression)
 			run(t, "nix", "copy", "--from", store, "--to", "file://"+dir+"?compression="+compression+"&secret-key="+keyFile, app)
-			c, err := Open(t.Context(), "file://"+dir, ClientOptions{})
+			c, err := bincache.Open(t.Context(), "file://"+dir, bincache.ClientOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
@@ -354,7 +355,7 @@ const (
 )
 
 // Standing returns what is known of a path of the cache c.
-func (s *State) Standing(c *Client, p nix.StorePath, keys Keys) Standing {
+func (s *State) Standing(c *bincache.Client, p nix.StorePath, keys Keys) Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	path, ok := s.paths[p.String()]

@@ -3,6 +3,8 @@ package cache
 import (
 	"maps"
 	"slices"
+
+	"github.com/firn-log/firn/internal/bincache"
 )
 
 // A Trouble is what is told about a single path.
@@ -93,4 +95,4 @@ func (s *Summary) Add(o *Summary) {
 }
 
 // NewSummary returns the summary of a run that has done nothing yet.
-func NewSummary(c *Client) *Summary { return newSummary(c.URL()) }
+func NewSummary(c *bincache.Client) *Summary { return newSummary(c.URL()) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
@@ -23,13 +24,13 @@ func (r *run) ask(ctx context.Context, t task) answer {
 	}
 	if t.named {
 		if want := r.st.text(t.path); a.info.Path.String() != want {
-			a.err = &LieError{fmt.Sprintf("the cache answered about %s", a.info.Path.Base())}
+			a.err = &bincache.LieError{What: fmt.Sprintf("the cache answered about %s", a.info.Path.Base())}
 			return a
 		}
 	}
 	a.verified = r.o.Keys.claimsOf(a.info)
 	if r.o.CheckNars && len(a.claims) > 0 {
-		a.nar = r.c.checkNar(ctx, a.info)
+		a.nar = r.c.CheckNar(ctx, a.info)
 	}
 	return a
 }
@@ -213,7 +214,7 @@ func (r *run) count(a *answer) {
 	}
 	if a.nar != nil {
 		p := Problem{Failed, a.info.Path.String(), a.nar.Error()}
-		if errors.Is(a.nar, ErrNar) {
+		if errors.Is(a.nar, bincache.ErrNar) {
 			p.Trouble = Lie
 		}
 		r.problem(p)
@@ -230,7 +231,7 @@ func (r *run) problem(p Problem) {
 
 // failed notes what became of a path that gave no narinfo. An error ends the run.
 func (r *run) failed(ctx context.Context, a answer) error {
-	var stop *StopError
+	var stop *bincache.StopError
 	if errors.As(a.err, &stop) {
 		return a.err
 	}
@@ -241,13 +242,13 @@ func (r *run) failed(ctx context.Context, a answer) error {
 	if a.named {
 		p.Path = r.st.text(a.path)
 	}
-	var lie *LieError
+	var lie *bincache.LieError
 	switch {
 	case errors.As(a.err, &lie):
 		p.Trouble = Lie
-	case errors.Is(a.err, ErrMissing) && a.root && r.o.MissingRoots:
+	case errors.Is(a.err, bincache.ErrMissing) && a.root && r.o.MissingRoots:
 		p.Trouble = Missing
-	case errors.Is(a.err, ErrMissing) && !a.root:
+	case errors.Is(a.err, bincache.ErrMissing) && !a.root:
 		p.Trouble, p.What = Missing, fmt.Sprintf("the cache does not have it, and %s refers to it", r.st.text(a.from))
 	}
 	r.mu.Lock()
@@ -299,7 +300,7 @@ func (r *run) observed(ctx context.Context, info *nix.NarInfo, path uint64) (*st
 		return nil, err
 	}
 	o := &statement.Observed{
-		StoreDir: info.Path.Dir(), Path: info.Path, NarHash: info.NarHash, NarSize: info.NarSize, Cache: r.c.bareURL(), Seen: seen,
+		StoreDir: info.Path.Dir(), Path: info.Path, NarHash: info.NarHash, NarSize: info.NarSize, Cache: r.c.BareURL(), Seen: seen,
 	}
 	if info.Deriver.IsDerivation() {
 		o.Deriver = &info.Deriver

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
@@ -92,7 +93,7 @@ func narInfo(t testing.TB, name string, refs []string, keys ...nix.SecretKey) *n
 	return n
 }
 
-func fileOf(p nix.StorePath) string { return p.HashPart() + narInfoSuffix }
+func fileOf(p nix.StorePath) string { return p.HashPart() + ".narinfo" }
 
 // put makes the cache have a path.
 func (f *fakeCache) put(n *nix.NarInfo) {
@@ -112,7 +113,7 @@ func (f *fakeCache) requests() int {
 	defer f.mu.Unlock()
 	n := 0
 	for name, times := range f.asked {
-		if strings.HasSuffix(name, narInfoSuffix) {
+		if strings.HasSuffix(name, ".narinfo") {
 			n += times
 		}
 	}
@@ -120,9 +121,9 @@ func (f *fakeCache) requests() int {
 	return n
 }
 
-func (f *fakeCache) open(t testing.TB) *Client {
+func (f *fakeCache) open(t testing.TB) *bincache.Client {
 	t.Helper()
-	c, err := Open(t.Context(), f.url, ClientOptions{})
+	c, err := bincache.Open(t.Context(), f.url, bincache.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +147,7 @@ func newWorld(t testing.TB) *world {
 }
 
 // run imports what roots need.
-func (w *world) run(c *Client, o Options, roots ...string) (*Summary, error) {
+func (w *world) run(c *bincache.Client, o Options, roots ...string) (*Summary, error) {
 	w.t.Helper()
 	var r Roots
 	for _, name := range roots {
@@ -155,7 +156,7 @@ func (w *world) run(c *Client, o Options, roots ...string) (*Summary, error) {
 	return w.runRoots(c, o, r)
 }
 
-func (w *world) runRoots(c *Client, o Options, r Roots) (*Summary, error) {
+func (w *world) runRoots(c *bincache.Client, o Options, r Roots) (*Summary, error) {
 	w.t.Helper()
 	st, err := OpenState(w.state)
 	if err != nil {
@@ -172,7 +173,7 @@ func (w *world) runRoots(c *Client, o Options, r Roots) (*Summary, error) {
 }
 
 // must is run that has to come to its end.
-func (w *world) must(c *Client, o Options, roots ...string) *Summary {
+func (w *world) must(c *bincache.Client, o Options, roots ...string) *Summary {
 	w.t.Helper()
 	sum, err := w.run(c, o, roots...)
 	if err != nil {

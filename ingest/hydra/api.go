@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"strconv"
 
-	"github.com/firn-log/firn/ingest/cache"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -30,11 +30,11 @@ const (
 
 // Hydra is a Hydra that is asked over its JSON API. Its methods may be called
 // concurrently.
-type Hydra struct{ site *cache.Site }
+type Hydra struct{ site *bincache.Site }
 
 // Open returns the Hydra at an http or https address. It asks nobody.
-func Open(rawURL string, o cache.ClientOptions) (*Hydra, error) {
-	site, err := cache.NewSite(rawURL, o)
+func Open(rawURL string, o bincache.ClientOptions) (*Hydra, error) {
+	site, err := bincache.NewSite(rawURL, o)
 	if err != nil {
 		return nil, fmt.Errorf("the address of the Hydra: %w", err)
 	}
@@ -45,7 +45,7 @@ func Open(rawURL string, o cache.ClientOptions) (*Hydra, error) {
 func (h *Hydra) URL() string { return h.site.URL() }
 
 func (h *Hydra) ask(ctx context.Context, ref, etag string, limit, value int64, read func(*decoder) error) (string, error) {
-	etag, err := h.site.Ask(ctx, cache.Question{Ref: ref, Accept: "application/json", ETag: etag, Limit: limit}, func(r io.Reader) error {
+	etag, err := h.site.Ask(ctx, bincache.Question{Ref: ref, Accept: "application/json", ETag: etag, Limit: limit}, func(r io.Reader) error {
 		d, err := newDecoder(r, value)
 		if err == nil {
 			err = read(d)
@@ -55,7 +55,7 @@ func (h *Hydra) ask(ctx context.Context, ref, etag string, limit, value int64, r
 	if len(etag) > maxETag {
 		etag = ""
 	}
-	var stop *cache.StopError
+	var stop *bincache.StopError
 	if errors.As(err, &stop) {
 		err = &StopError{stop.URL, stop.Err}
 	}
@@ -85,7 +85,7 @@ func (h *Hydra) page(ctx context.Context, j JobsetName, n int, etag string) (*pa
 		p, err = parsePage(d)
 		return err
 	})
-	if errors.Is(err, cache.ErrMissing) {
+	if errors.Is(err, bincache.ErrMissing) {
 		err = fmt.Errorf("the Hydra %s has no jobset %s, or does not show it", h.URL(), j)
 	}
 	return p, etag, err
@@ -169,7 +169,7 @@ func (h *Hydra) eval(ctx context.Context, id uint64) (*eval, error) {
 
 // gone says what is missing.
 func (h *Hydra) gone(err error, id uint64) error {
-	if errors.Is(err, cache.ErrMissing) {
+	if errors.Is(err, bincache.ErrMissing) {
 		return fmt.Errorf("the Hydra %s lists the evaluation %d and does not have it, or does not show it", h.URL(), id)
 	}
 	return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 )
 
 // Config is the configuration of `firn import hydra --config`, a TOML file that is
@@ -35,7 +36,7 @@ type Config struct {
 	// Jobs is how many narinfos are asked for at once; 16.
 	Jobs int `toml:"jobs"`
 	// CacheRate is how many requests a second the cache gets at most; see
-	// cache.ClientOptions.
+	// bincache.ClientOptions.
 	CacheRate float64 `toml:"cache-rate"`
 	// Spool is the folder with events that `firn import hydra --event` leaves.
 	Spool string `toml:"spool"`
@@ -89,7 +90,7 @@ func (c *Config) CheckSources() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Cache == "" {
 		bad("cache: the address of the binary cache is missing")
-	} else if err := cache.CheckURL(c.Cache); err != nil {
+	} else if err := bincache.CheckURL(c.Cache); err != nil {
 		bad("cache: %w", err)
 	}
 	if keys, err := cache.ParseKeys(c.TrustedKeys); err != nil {
@@ -105,7 +106,7 @@ func (c *Config) CheckSources() error {
 	}
 	seen := make(map[string]bool)
 	for _, j := range c.Jobsets {
-		h, err := Open(j.URL, cache.ClientOptions{})
+		h, err := Open(j.URL, bincache.ClientOptions{})
 		name, err2 := ParseJobsetName(j.Jobset)
 		switch err = errors.Join(err, err2); {
 		case err != nil:

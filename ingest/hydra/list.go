@@ -7,7 +7,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/firn-log/firn/ingest/cache"
+	"github.com/firn-log/firn/internal/bincache"
 )
 
 const (
@@ -53,7 +53,7 @@ func (r *run) listOnce(ctx context.Context) error {
 		etag = ""
 	}
 	first, etag, err := r.h.page(ctx, r.j, 1, etag)
-	if errors.Is(err, cache.ErrUnchanged) {
+	if errors.Is(err, bincache.ErrUnchanged) {
 		return nil
 	}
 	if err != nil {
@@ -98,7 +98,7 @@ func (r *run) follow(ctx context.Context, w *walk, p *page) error {
 // so that one evaluation may have been on none that was read.
 func (r *run) again(ctx context.Context, w *walk, first *page, etag string) (string, error) {
 	now, tag, err := r.h.page(ctx, r.j, 1, etag)
-	if errors.Is(err, cache.ErrUnchanged) {
+	if errors.Is(err, bincache.ErrUnchanged) {
 		return etag, nil
 	}
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
@@ -93,7 +94,7 @@ const maxProblems = 100
 type run struct {
 	h   *Hydra
 	j   JobsetName
-	c   *cache.Client
+	c   *bincache.Client
 	cs  *cache.State
 	st  *State
 	o   Options
@@ -111,7 +112,7 @@ type run struct {
 //
 // Errors: a *StopError and others about the list of the Hydra, those of
 // [cache.Import], a *send.ConfigError of the key, and those of [send.Log.SendAll].
-func Import(ctx context.Context, h *Hydra, j JobsetName, c *cache.Client, cs *cache.State, st *State, o Options) (*Summary, error) {
+func Import(ctx context.Context, h *Hydra, j JobsetName, c *bincache.Client, cs *cache.State, st *State, o Options) (*Summary, error) {
 	o.Cache.MissingRoots = true
 	r := &run{h: h, j: j, c: c, cs: cs, st: st, o: o, sum: &Summary{
 		Hydra: h.URL(), Jobset: j.String(), Builds: make(map[int]int), Cache: cache.NewSummary(c), Problems: []Problem{},
@@ -147,7 +148,7 @@ func Import(ctx context.Context, h *Hydra, j JobsetName, c *cache.Client, cs *ca
 func (r *run) eval(ctx context.Context, w waiting) error {
 	b, etag, err := r.h.builds(ctx, r.c.StoreDir(), w.Eval, w.ETag)
 	switch {
-	case errors.Is(err, errUnfinished), errors.Is(err, cache.ErrUnchanged):
+	case errors.Is(err, errUnfinished), errors.Is(err, bincache.ErrUnchanged):
 		r.sum.Unfinished++
 		if etag != "" {
 			w.ETag = etag
@@ -229,7 +230,7 @@ func (r *run) ready(w *waiting, e *eval, b *builds, sum *cache.Summary) ([]nix.S
 
 // standings returns the paths of which the log has a signature, and how many there
 // are that the cache has without one.
-func standings(c *cache.Client, cs *cache.State, keys cache.Keys, paths []nix.StorePath) (signed []nix.StorePath, unsigned int) {
+func standings(c *bincache.Client, cs *cache.State, keys cache.Keys, paths []nix.StorePath) (signed []nix.StorePath, unsigned int) {
 	for _, p := range paths {
 		switch cs.Standing(c, p, keys) {
 		case cache.Signed:

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/ingest/cache"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -165,7 +166,7 @@ func TestEveryInterruptionIsResumed(t *testing.T) {
 			}
 		}
 		j, _ := ParseJobsetName("nixpkgs/trunk")
-		h, _ := Open(w.hydra, cache.ClientOptions{})
+		h, _ := Open(w.hydra, bincache.ClientOptions{})
 		c, cs, o := w.open(Options{})
 		st, err := OpenState(filepath.Join(w.state, "hydra"), h, j)
 		if err != nil {
@@ -209,7 +210,7 @@ func TestLostStateMakesNoNewLeaves(t *testing.T) {
 	if err := os.WriteFile(files[0], []byte("{"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	h, _ := Open(w.hydra, cache.ClientOptions{})
+	h, _ := Open(w.hydra, bincache.ClientOptions{})
 	if _, err := OpenState(filepath.Dir(files[0]), h, JobsetName{"nixpkgs", "trunk"}); err == nil || !strings.Contains(err.Error(), "without it everything is looked at again") {
 		t.Error(err)
 	}
@@ -305,7 +306,7 @@ func TestPauseThatAHydraAsksForIsGiven(t *testing.T) {
 	for _, code := range []int{http.StatusTooManyRequests, http.StatusServiceUnavailable} {
 		synctest.Test(t, func(t *testing.T) {
 			asked := 0
-			h, err := Open("https://hydra.example", cache.ClientOptions{Transport: direct{func(rw http.ResponseWriter, _ *http.Request) {
+			h, err := Open("https://hydra.example", bincache.ClientOptions{Transport: direct{func(rw http.ResponseWriter, _ *http.Request) {
 				if asked++; asked == 1 {
 					rw.Header().Set("Retry-After", "30")
 					rw.WriteHeader(code)
@@ -339,7 +340,7 @@ func TestPauseThatAHydraAsksForIsGiven(t *testing.T) {
 // A Hydra elsewhere gets two requests a second.
 func TestHydraElsewhereIsNotHurried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h, err := Open("https://user:hunter2@hydra.example/ci/", cache.ClientOptions{Transport: direct{func(rw http.ResponseWriter, _ *http.Request) {
+		h, err := Open("https://user:hunter2@hydra.example/ci/", bincache.ClientOptions{Transport: direct{func(rw http.ResponseWriter, _ *http.Request) {
 			fmt.Fprint(rw, `{"evals":[]}`)
 		}}})
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/ingest/cache"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 )
 
@@ -54,7 +55,7 @@ type event struct {
 
 // ImportSpool imports the closures of what the events in the spool dir name, and
 // removes them then. Errors are those of [cache.Import], and of the folder.
-func ImportSpool(ctx context.Context, dir string, c *cache.Client, cs *cache.State, o Options) (*SpoolSummary, error) {
+func ImportSpool(ctx context.Context, dir string, c *bincache.Client, cs *cache.State, o Options) (*SpoolSummary, error) {
 	o.Cache.MissingRoots = true
 	sum := &SpoolSummary{Spool: dir, Cache: cache.NewSummary(c), Problems: []Problem{}}
 	tell := func(name string, what error) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
@@ -225,7 +226,7 @@ func (w *world) run(o Options) (*Summary, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	h, err := Open(w.hydra, cache.ClientOptions{})
+	h, err := Open(w.hydra, bincache.ClientOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -238,9 +239,9 @@ func (w *world) run(o Options) (*Summary, error) {
 	return sum, errors.Join(err, cs.Close())
 }
 
-func (w *world) open(o Options) (*cache.Client, *cache.State, Options) {
+func (w *world) open(o Options) (*bincache.Client, *cache.State, Options) {
 	w.t.Helper()
-	c, err := cache.Open(w.t.Context(), w.url, cache.ClientOptions{})
+	c, err := bincache.Open(w.t.Context(), w.url, bincache.ClientOptions{})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package cache
+package bincache
 
 import (
 	"compress/bzip2"
@@ -58,7 +58,7 @@ func (c *Client) OpenNar(ctx context.Context, info *nix.NarInfo) (io.ReadCloser,
 	case "bzip2":
 		n.r = bzip2.NewReader(in)
 	default:
-		err = fmt.Errorf("its compression %q is not xz, zstd, bzip2 or none", clip(info.Compression))
+		err = fmt.Errorf("its compression %q is not xz, zstd, bzip2 or none", Clip(info.Compression))
 	}
 	if err != nil {
 		file.Close()
@@ -139,9 +139,9 @@ const (
 	narPatience = 10 * time.Minute
 )
 
-// checkNar reads a whole NAR. Its size must be one that somebody signed: it bounds what
+// CheckNar reads a whole NAR. Its size must be one that somebody signed: it bounds what
 // is read.
-func (c *Client) checkNar(ctx context.Context, info *nix.NarInfo) error {
+func (c *Client) CheckNar(ctx context.Context, info *nix.NarInfo) error {
 	seconds := min(info.NarSize/slowestNar, 1<<30)
 	ctx, cancel := context.WithTimeoutCause(ctx, narPatience+time.Duration(seconds)*time.Second, errSlow)
 	defer cancel()

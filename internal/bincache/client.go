@@ -1,4 +1,4 @@
-package cache
+package bincache
 
 import (
 	"context"
@@ -21,7 +21,7 @@ type ClientOptions struct {
 	// Rate bounds the requests a second; 0 is [DefaultRate], or no bound for a
 	// cache on this machine; negative is no bound.
 	Rate float64
-	// UserAgent is what the cache sees; "firn-import" if it is empty.
+	// UserAgent is what the cache sees; "firn" if it is empty.
 	UserAgent string
 	// Transport makes the requests; nil is one of its own.
 	Transport http.RoundTripper
@@ -112,8 +112,8 @@ func newSource(rawURL string, o ClientOptions) (source, string, error) {
 // password.
 func (c *Client) URL() string { return c.url }
 
-// bareURL is the address as statements name it: without user and password.
-func (c *Client) bareURL() string {
+// BareURL is the address as statements name it: without user and password.
+func (c *Client) BareURL() string {
 	if w, ok := c.src.(*web); ok {
 		u := *w.base
 		u.User = nil

@@ -1,12 +1,11 @@
-package cache
+package bincache
 
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/firn-log/firn/ingest/send"
 )
 
 const (
@@ -24,9 +23,8 @@ type pacer struct {
 	mu       sync.Mutex // guards what follows
 	next     time.Time  // when the next request may begin
 	until    time.Time  // nothing begins before
-	back     send.Backoff
-	failures int    // in a row
-	epoch    uint64 // of failures: requests that began together fail together
+	failures int        // in a row
+	epoch    uint64     // of failures: requests that began together fail together
 }
 
 func newPacer(rate float64, onTrouble func(error, time.Duration)) *pacer {
@@ -55,7 +53,7 @@ func (p *pacer) turn(ctx context.Context) (uint64, error) {
 			return p.epoch, nil
 		}
 		p.mu.Unlock()
-		if !send.Sleep(ctx, d) {
+		if !sleep(ctx, d) {
 			return 0, context.Cause(ctx)
 		}
 		p.mu.Lock()
@@ -67,7 +65,6 @@ func (p *pacer) good() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.failures = 0
-	p.back.Reset()
 }
 
 // bad makes everybody wait, and fails if there is no use in it.
@@ -81,7 +78,7 @@ func (p *pacer) bad(epoch uint64, why *answerError) error {
 	if counted {
 		p.epoch++
 		p.failures++
-		pause = max(pause, p.back.Next(maxPause, nil))
+		pause = max(pause, pauseAfter(p.failures))
 	}
 	failures := p.failures
 	if t := time.Now().Add(pause); t.After(p.until) {
@@ -95,4 +92,24 @@ func (p *pacer) bad(epoch uint64, why *answerError) error {
 		p.onTrouble(why, pause)
 	}
 	return nil
+}
+
+// pauseAfter is how long to wait after that many failures in a row: a second, then each time twice
+// as long, shortened at random by up to half so that readers who failed together do not come back
+// together.
+func pauseAfter(failures int) time.Duration {
+	pause := min(maxPause, time.Second<<(failures-1))
+	return pause - time.Duration(rand.Int64N(int64(pause)/2+1))
+}
+
+// sleep waits, and reports whether it was not interrupted.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }

@@ -1,4 +1,4 @@
-package cache
+package bincache
 
 import (
 	"context"
@@ -218,8 +218,8 @@ func TestPasswordIsNotShown(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.url, c.src = name, src
-	if strings.Contains(c.URL(), "secret") || c.bareURL() != "https://cache.example/x" {
-		t.Errorf("%s, %s", c.URL(), c.bareURL())
+	if strings.Contains(c.URL(), "secret") || c.BareURL() != "https://cache.example/x" {
+		t.Errorf("%s, %s", c.URL(), c.BareURL())
 	}
 	if u, err := src.(*web).at("a.narinfo"); err != nil || u.String() != "https://user:secret@cache.example/x/a.narinfo" {
 		t.Errorf("%v, %v", u, err)

@@ -1,4 +1,4 @@
-package cache
+package bincache
 
 import (
 	"context"
@@ -38,7 +38,7 @@ type web struct {
 func newWeb(base *url.URL, o ClientOptions) *web {
 	w := &web{base: base, name: base.Redacted(), agent: o.UserAgent, guard: newGuard(base), client: &http.Client{Transport: o.Transport, CheckRedirect: checkRedirect}}
 	if w.agent == "" {
-		w.agent = "firn-import"
+		w.agent = "firn"
 	}
 	if w.client.Transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
@@ -62,11 +62,11 @@ func isLoopback(host string) bool {
 // checkRedirect follows few redirects, over HTTP only, and names a loop.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if s := req.URL.Scheme; s != "http" && s != "https" {
-		return &answerError{reason: fmt.Sprintf("redirects to %q, which is not http or https", clip(req.URL.Redacted()))}
+		return &answerError{reason: fmt.Sprintf("redirects to %q, which is not http or https", Clip(req.URL.Redacted()))}
 	}
 	for _, before := range via {
 		if before.URL.String() == req.URL.String() {
-			return &answerError{reason: "redirects in a loop, back to " + clip(req.URL.Redacted())}
+			return &answerError{reason: "redirects in a loop, back to " + Clip(req.URL.Redacted())}
 		}
 	}
 	if len(via) > maxRedirects {
@@ -89,11 +89,11 @@ func (e *answerError) Error() string { return e.reason }
 func (w *web) at(name string) (*url.URL, error) {
 	ref, err := url.Parse(name)
 	if err != nil {
-		return nil, fmt.Errorf("%q is not the name of a file", clip(name))
+		return nil, fmt.Errorf("%q is not the name of a file", Clip(name))
 	}
 	if ref.IsAbs() {
 		if ref.Scheme != "http" && ref.Scheme != "https" {
-			return nil, fmt.Errorf("%q is neither http nor https", clip(name))
+			return nil, fmt.Errorf("%q is neither http nor https", Clip(name))
 		}
 		return ref, nil
 	}
@@ -275,7 +275,7 @@ func unreachable(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return &answerError{reason: "ends in the middle of an answer", again: true}
 	}
-	return &answerError{reason: "cannot be read: " + visible(err.Error()), again: true}
+	return &answerError{reason: "cannot be read: " + Visible(err.Error()), again: true}
 }
 
 // retryAfter reads what a cache asks for, in seconds or as a date; 0 if nothing.

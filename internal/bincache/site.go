@@ -1,4 +1,4 @@
-package cache
+package bincache
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func NewSite(rawURL string, o ClientOptions) (*Site, error) {
 		return nil, err
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("%q is not an http or https address without query", clip(u.Redacted()))
+		return nil, fmt.Errorf("%q is not an http or https address without query", Clip(u.Redacted()))
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), ""
 	if o.Rate == 0 && !isLoopback(u.Hostname()) {

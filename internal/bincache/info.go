@@ -1,4 +1,4 @@
-package cache
+package bincache
 
 import (
 	"bytes"
@@ -34,7 +34,7 @@ func ParseInfo(b []byte) (nix.StoreDir, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok {
-			return "", fmt.Errorf("%q is not \"Name: value\"", clip(line))
+			return "", fmt.Errorf("%q is not \"Name: value\"", Clip(line))
 		}
 		if name != "StoreDir" {
 			continue
@@ -53,17 +53,17 @@ func isPage(b []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n\xef\xbb\xbf"), []byte("<"))
 }
 
-// clip is foreign text, short and visible.
-func clip(s string) string {
+// Clip is foreign text, short and visible.
+func Clip(s string) string {
 	if len(s) > 80 {
 		s = s[:77] + "..."
 	}
-	return visible(s)
+	return Visible(s)
 }
 
-// visible is foreign text without what cannot be seen, or moves a terminal's cursor or
+// Visible is foreign text without what cannot be seen, or moves a terminal's cursor or
 // the order of letters.
-func visible(s string) string {
+func Visible(s string) string {
 	return strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '?'

@@ -1,4 +1,4 @@
-package cache
+package bincache
 
 import (
 	"bytes"
@@ -150,22 +150,6 @@ func TestNarElsewhere(t *testing.T) {
 		if _, err := c.OpenNar(t.Context(), n); err == nil {
 			t.Errorf("%s was read by a cache in a folder", url)
 		}
-	}
-}
-
-// With CheckNars a NAR that is not what was signed is told of, and what was
-// signed is sent all the same.
-func TestNarsAreChecked(t *testing.T) {
-	f := newFakeCache(t)
-	good, bad := narOf(t, lines, "none"), narInfo(t, "bad", []string{"app"}, mine)
-	f.put(good)
-	f.put(bad)
-	f.files["nar/app"], f.files["nar/bad.nar"] = lines, make([]byte, 1000)
-	w := newWorld(t)
-	sum := w.must(f.open(t), Options{CheckNars: true}, "bad")
-	wantTroubles(t, sum, map[Trouble]string{Lie: "the NAR is not what its narinfo says: its hash is"})
-	if sum.Accepted != 2 {
-		t.Errorf("%+v", sum)
 	}
 }
 
