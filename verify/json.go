@@ -13,7 +13,8 @@ const JSONSchema = 1
 type jsonReport struct {
 	Schema       int            `json:"schema"`
 	Exit         int            `json:"exit"`
-	Rule         jsonRule       `json:"rule"`
+	Rule         jsonRule       `json:"rule"` // the last
+	Rules        []jsonRule     `json:"rules"`
 	Completeness jsonComplete   `json:"completeness"`
 	Summary      map[string]int `json:"summary"`
 	Paths        []jsonPath     `json:"paths"`
@@ -28,6 +29,15 @@ type jsonRule struct {
 	Group string `json:"group"`
 	Need  int    `json:"need"`
 	Of    int    `json:"of"`
+	Else  string `json:"else"`
+}
+
+func (r *Rule) json() jsonRule {
+	out := jsonRule{Name: r.Name, Else: r.Else.String()}
+	if g := r.Need; g != nil {
+		out.Group, out.Need, out.Of = g.Name, g.K, len(g.Members)
+	}
+	return out
 }
 
 type jsonComplete struct {
@@ -39,6 +49,9 @@ type jsonPath struct {
 	Path       string        `json:"path"`
 	Verdict    string        `json:"verdict"`
 	Reason     string        `json:"reason"`
+	Rule       string        `json:"rule"`
+	Action     string        `json:"action"` // an Action
+	Veto       string        `json:"veto,omitempty"`
 	NarHash    string        `json:"nar_hash"`
 	NarSize    uint64        `json:"nar_size"`
 	References int           `json:"references"`
@@ -114,15 +127,17 @@ type jsonOperator struct {
 
 // WriteJSON writes the whole report as one JSON object.
 func (r *Report) WriteJSON(w io.Writer) error {
-	g := r.Policy.Default().Need
 	out := jsonReport{
 		Schema:       JSONSchema,
 		Exit:         r.ExitStatus(),
-		Rule:         jsonRule{Name: "default", Group: g.Name, Need: g.K, Of: len(g.Members)},
+		Rule:         r.Policy.Default().json(),
 		Completeness: jsonComplete{By: string(r.basis()), Message: r.Completeness()},
 		Summary:      make(map[string]int),
 		Evidence:     list(r.Evidence()),
 		Warnings:     list(r.Warnings),
+	}
+	for _, rule := range r.Policy.Rules {
+		out.Rules = append(out.Rules, rule.json())
 	}
 	counts := r.Counts()
 	for _, v := range []Verdict{Trusted, Untrusted, Contradicted, Inconclusive} {
@@ -159,10 +174,13 @@ func list(s []string) []string {
 func (p *PathReport) json() jsonPath {
 	info := p.Subject.Info
 	out := jsonPath{
-		Path: info.Path.String(), Verdict: p.Verdict.String(), Reason: p.Reason,
+		Path: info.Path.String(), Verdict: p.Verdict.String(), Reason: p.Reason, Rule: p.Rule.Name, Action: p.Action.String(),
 		NarHash: info.NarHash.String(), NarSize: info.NarSize, References: len(info.References),
 		Found: p.Found, Supports: list(p.Supports), Dissent: []jsonDissent{}, Missing: list(p.Missing),
 		Differs: p.Subject.Differs, Claims: []jsonClaim{},
+	}
+	if p.Veto != nil {
+		out.Veto = p.Veto.String()
 	}
 	for _, d := range p.Dissent {
 		out.Dissent = append(out.Dissent, jsonDissent{Operator: d.Operator, Claims: d.What})

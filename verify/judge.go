@@ -141,14 +141,17 @@ const itself = "itself"
 type Judgement struct {
 	Verdict  Verdict
 	Supports []string  // operators, in the order of the group
-	Dissent  []Dissent // in the order of the group
-	Waiting  []string  // operators of whom something is missing, in the order of the group
+	Dissent  []Dissent // in the order of the group; then those of vetoes
+	Waiting  []string  // operators of whom something is missing, in the order of the group; then those of vetoes
+	Veto     *Veto     // that fired, or nil
 	Missing  []string  // what that is, if the verdict is inconclusive; each thing once
 	Needed   int       // members of the group
 	Of       int
 	Found    int // members that are satisfied for certain or by what is known
 	Reason   string
 	Action   Action // Serve if it is trusted, otherwise what the rule or a veto says
+
+	alike string // what keeps a distinct group from being satisfied
 }
 
 // Judge decides one case. It is a pure function: the order of the claims does
@@ -156,8 +159,11 @@ type Judgement struct {
 // (spec/policy.md#how-a-verdict-is-found).
 func Judge(c Case) Judgement {
 	need := c.Rule.Need
-	stances := stancesOf(c)
-	j := Judgement{Needed: need.K, Of: len(need.Members)}
+	stances := stancesOf(c, need.Voters())
+	var j Judgement
+	if need != nil {
+		j.Needed, j.Of = need.K, len(need.Members)
+	}
 	for _, o := range need.Voters() {
 		s := stances[o.Name]
 		if s.supports {
@@ -170,6 +176,24 @@ func Judge(c Case) Judgement {
 			j.Waiting = append(j.Waiting, o.Name)
 		}
 	}
+	v := vetoingOf(c)
+	j.decide(c, stances, v)
+	j.addVetoes(v)
+	if j.Verdict == Inconclusive {
+		for _, name := range j.Waiting {
+			if why := c.Open[name]; !slices.Contains(j.Missing, why) {
+				j.Missing = append(j.Missing, why)
+			}
+		}
+	}
+	j.Reason = reason(j)
+	return j
+}
+
+// decide finds the verdict, and the action that follows. j has what the operators of the
+// rule say.
+func (j *Judgement) decide(c Case, stances map[string]stance, v vetoing) {
+	need := c.Rule.Need
 	known := func(o *Operator, signed bool) bool { return stances[o.Name].counts(signed) }
 	certain := func(o *Operator, signed bool) bool {
 		_, open := c.Open[o.Name]
@@ -179,31 +203,54 @@ func Judge(c Case) Judgement {
 		_, open := c.Open[o.Name]
 		return open || known(o, signed)
 	}
-	j.Found = satisfied(need, known)
+	firm := func(d Dissent) bool {
+		_, open := c.Open[d.Operator]
+		return !open && (d.firm || len(j.Waiting) == 0)
+	}
+	var values int
+	if j.Found, values = need.tally(known); need != nil && need.Distinct != "" && values < need.Values {
+		j.alike = fmt.Sprintf("of %s of %s where %d must differ", plural(values, "value"), need.Distinct, need.Values)
+	}
+	satisfied := need.holds(certain)
 	switch {
-	case satisfied(need, certain) >= need.K:
-		j.Verdict = Trusted
-	case satisfied(need, possible) >= need.K:
-		j.Verdict = Inconclusive
-	case slices.ContainsFunc(j.Dissent, func(d Dissent) bool { _, open := c.Open[d.Operator]; return !open && (d.firm || len(j.Waiting) == 0) }):
+	case v.fired != nil:
 		j.Verdict = Contradicted
-	case len(j.Waiting) > 0:
+	case satisfied && !v.may:
+		j.Verdict = Trusted
+	case satisfied || need.holds(possible):
+		j.Verdict = Inconclusive
+	case slices.ContainsFunc(j.Dissent, firm):
+		j.Verdict = Contradicted
+	case len(j.Waiting) > 0 || v.may:
 		j.Verdict = Inconclusive // untrusted or contradicted, it is not known which
 	default:
 		j.Verdict = Untrusted
 	}
-	if j.Verdict == Inconclusive {
-		for _, name := range j.Waiting {
-			if why := c.Open[name]; !slices.Contains(j.Missing, why) {
-				j.Missing = append(j.Missing, why)
-			}
-		}
-	}
-	if j.Verdict != Trusted {
+	switch {
+	case j.Verdict == Trusted:
+		j.Action = Serve
+	case v.fired != nil && satisfied:
+		j.Action = v.fired.Action
+	case v.fired != nil:
+		j.Action = max(v.fired.Action, c.Rule.Else)
+	default:
 		j.Action = c.Rule.Else
 	}
-	j.Reason = reason(j)
-	return j
+}
+
+// addVetoes adds what the operators of vetoes say after those of the rule.
+func (j *Judgement) addVetoes(v vetoing) {
+	j.Veto = v.fired
+	for _, d := range v.dissent {
+		if !slices.ContainsFunc(j.Dissent, func(e Dissent) bool { return e.Operator == d.Operator }) {
+			j.Dissent = append(j.Dissent, d)
+		}
+	}
+	for _, name := range v.waiting {
+		if !slices.Contains(j.Waiting, name) {
+			j.Waiting = append(j.Waiting, name)
+		}
+	}
 }
 
 // counts reports whether the operator's support counts in a group of that sort.
@@ -214,21 +261,11 @@ func (s stance) counts(signed bool) bool {
 	return s.supports && (s.classes[Built] || s.classes[Addressed])
 }
 
-// satisfied returns how many members of g are satisfied if vote says which
-// operators are.
-func satisfied(g *Group, vote func(o *Operator, signed bool) bool) int {
-	n := 0
-	for _, m := range g.Members {
-		if m.Operator != nil && vote(m.Operator, g.Signed) ||
-			m.Group != nil && satisfied(m.Group, vote) >= m.Group.K {
-			n++
-		}
-	}
-	return n
-}
-
 func reason(j Judgement) string {
 	parts := []string{j.count()}
+	if j.Veto != nil {
+		parts = append(parts, "vetoed by "+j.Veto.words())
+	}
 	for _, d := range j.Dissent {
 		if j.Verdict != Trusted {
 			parts = append(parts, d.Words())
@@ -238,5 +275,12 @@ func reason(j Judgement) string {
 }
 
 func (j *Judgement) count() string {
-	return fmt.Sprintf("%d of %d needed, %d found", j.Needed, j.Of, j.Found)
+	if j.Of == 0 {
+		return "the rule asks nobody"
+	}
+	words := fmt.Sprintf("%d of %d needed, %d found", j.Needed, j.Of, j.Found)
+	if j.alike != "" {
+		words += ", " + j.alike
+	}
+	return words
 }

@@ -138,6 +138,20 @@ func TestVerdictVectors(t *testing.T) {
 	}
 }
 
+// randomVetoes are up to two vetoes by some of ops.
+func randomVetoes(r *rand.Rand, ops []*Operator) []*Veto {
+	var vetoes []*Veto
+	for range r.IntN(3) {
+		g := &Group{}
+		for _, i := range r.Perm(len(ops))[:1+r.IntN(len(ops))] {
+			g.Members = append(g.Members, Member{Operator: ops[i]})
+		}
+		g.K = 1 + r.IntN(len(g.Members))
+		vetoes = append(vetoes, &Veto{Group: g, Action: []Action{Warn, Refuse}[r.IntN(2)]})
+	}
+	return vetoes
+}
+
 // randomCase makes a case with operators that support, dissent, contradict
 // themselves, are silent, or of whom something is missing.
 func randomCase(r *rand.Rand) (Case, []*Operator) {

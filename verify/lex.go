@@ -74,8 +74,8 @@ func words(text string) []field {
 
 // reserved words cannot be names: a line that used one would read two ways.
 var reserved = []string{
-	"all", "any", "default", "distinct", "else", "group", "id", "key", "log", "need", "none",
-	"operator", "optional", "required", "rule", "signed", "veto",
+	"all", "any", "default", "distinct", "else", "group", "id", "key", "log", "need", "none", "nothing",
+	"operator", "optional", "refuse", "required", "rule", "signed", "veto", "warn",
 }
 
 // checkName says what is wrong with a name, or nothing.
@@ -85,7 +85,7 @@ func checkName(s string) string {
 		return fmt.Sprintf("a name has at most %d bytes, this one has %d", maxNameBytes, len(s))
 	case !utf8.ValidString(s):
 		return "the name is not UTF-8"
-	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }):
+	case strings.ContainsFunc(s, invisible):
 		return fmt.Sprintf("the name %q holds a character that cannot be seen", s)
 	case strings.HasPrefix(s, "#"):
 		return "a name cannot start with #"
@@ -95,4 +95,9 @@ func checkName(s string) string {
 		return fmt.Sprintf("%q is a word of the policy language and cannot be a name", s)
 	}
 	return ""
+}
+
+// invisible reports whether a character of a name cannot be seen.
+func invisible(r rune) bool {
+	return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == utf8.RuneError
 }

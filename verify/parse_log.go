@@ -124,6 +124,11 @@ func (p *parser) logPolicy(l line, ref *LogRef) bool {
 		return false
 	}
 	p.keys["origin"+ref.Origin] = ref.Name
+	if old, taken := p.keys["log key"+string(pol.Logs[0].Key.Public)]; taken {
+		p.failf(l, f.col, "the log %s has the key of the log in line `log %s`: that is one log under two names", ref.Origin, old)
+		return false
+	}
+	p.keys["log key"+string(pol.Logs[0].Key.Public)] = ref.Name
 	if ref.URL == "" {
 		ref.URL = pol.Logs[0].URL
 		if msg := checkURL(ref.URL); msg != "" {

@@ -47,6 +47,17 @@ func readVector(file string) ([]byte, error) {
 			vkey = otherLog
 		}
 		return []byte("log " + vkey + "\nwitness a1 witness.example/w2+b50aae41+BFq1jSt8bcN5ew3pMjvAvQxG2uzY6dgIfLVVIhkL9cbD\nquorum " + quorum + "\n"), nil
+	case "renamed.policy":
+		b, err := os.ReadFile(filepath.Join(vectorDir, "main.policy"))
+		if err != nil {
+			return nil, err
+		}
+		main, err := policy.Parse(b)
+		if err != nil {
+			return nil, err
+		}
+		key, err := policy.NewKey("other.example/renamed", main.Logs[0].Key.Type, main.Logs[0].Key.Public)
+		return []byte("log " + key.String() + "\nquorum none\n"), err
 	case "empty.policy":
 		return []byte("quorum none\n"), nil
 	case "broken.policy":
@@ -130,11 +141,8 @@ func TestPolicyRefuses(t *testing.T) {
 		{"a cut-off file", log + ops + group + "rule default need g", "firn.policy:5:20: the last line does not end; the file may be cut off"},
 		{"carriage returns", "log main file main.policy\r\n", "1:26: octet 0x0d is not allowed in a policy; save the file with plain line feeds"},
 		{"control octets", "log\x00main\n", "1:4: octet 0x00 is not allowed"},
-		{"an unknown word", "logs main\n", `1:1: "logs" is not a line of a policy; lines start with log, completeness, operator, group or rule`},
+		{"an unknown word", "logs main\n", `1:1: "logs" is not a line of a policy; lines start with log, completeness, decision-ttl, operator, group, veto, upstream or rule`},
 		{"a comment after words", log + ops + "group builders 2 a b c d # all of them\n" + rule, "4:26: a comment has a line of its own, which begins with #"},
-		{"veto, not yet", log + ops + group + rule + "veto a\n", `6:1: "veto" is not yet understood by this version of firn`},
-		{"distinct, not yet", "distinct system 2\n", `1:1: "distinct" is not yet understood`},
-		{"an index line, not yet", "index main index.policy\n", `1:1: "index" is not yet understood`},
 		{"an unreadable index policy", "log main file main.policy url https://log.example index nowhere.policy\n", "1:57: the index policy of main cannot be read: open "},
 		{"a broken index policy", "log main file main.policy index broken.policy url https://log.example\n", `1:33: broken.policy: log policy, line 1: "nobody" is not`},
 		{"an index policy without a log", "log main file main.policy url https://log.example index empty.policy\n", "1:57: empty.policy has 0 log lines; an index policy has exactly one, that of main.policy"},
@@ -147,12 +155,10 @@ func TestPolicyRefuses(t *testing.T) {
 		{"a tail of no number", "log main file main.policy url https://log.example tail some\n", `1:56: "some" is not a number of entries; write for instance tail 1000`},
 		{"a tail in another form", "log main file main.policy url https://log.example tail 010\n", `1:56: "010" is not a number of entries`},
 		{"a negative tail", "log main file main.policy url https://log.example tail -1\n", `1:56: "-1" is not a number of entries`},
-		{"a rule by system, not yet", log + ops + group + "rule system=x86_64-linux need g\n", `5:6: rules for "system=x86_64-linux" are not yet understood`},
-		{"else warn, not yet", log + ops + group + "rule default need g else warn\n", "5:26: `else warn` is not yet understood by this version of firn, only `else refuse`"},
-		{"else something", log + ops + group + "rule default need g else panic\n", `5:26: after else comes refuse, not "panic"`},
-		{"words after the group", log + ops + group + "rule default need g or h\n", "5:21: after the group comes nothing or `else refuse`"},
+		{"else something", log + ops + group + "rule default need g else panic\n", `5:26: after else comes refuse, rebuild, warn or allow, not "panic"`},
+		{"words after the group", log + ops + group + "rule default need g or h\n", "5:21: after the group comes nothing or `else refuse|rebuild|warn|allow`"},
 		{"two default rules", log + ops + group + rule + rule, "6:1: rule default is already said in line 5"},
-		{"a rule without group", log + ops + "rule default need\n", "4:14: the line is `rule default need GROUP [else refuse]`"},
+		{"a rule without group", log + ops + "rule default need\n", "4:18: the line is `rule NAME [name GLOB]"},
 		{"a rule for an unknown group", log + ops + "rule default need g\n", `4:19: there is no group "g" before this line`},
 		{"a rule for an operator", log + ops + "rule default need a\n", "4:19: a is an operator; a rule needs a group, for instance `group G 1 a`"},
 		{"no rule", log + ops + group, "5:1: no rule"},
@@ -191,7 +197,7 @@ func TestPolicyRefuses(t *testing.T) {
 		{"an invisible name", "operator a\u202eb id " + idA + "\n", `1:10: the name "a\u202eb" holds a character that cannot be seen`},
 		{"a name that is not UTF-8", "operator a\xff id " + idA + "\n", "1:10: the name is not UTF-8"},
 		{"a long name", "operator " + strings.Repeat("n", 65) + " id " + idA + "\n", "1:10: a name has at most 64 bytes, this one has 65"},
-		{"a group without members", ops + "group g 1\n", "3:10: the line is `group NAME K|all|any MEMBER... [signed]`"},
+		{"a group without members", ops + "group g 1\n", "3:10: the line is `group NAME K|all|any MEMBER... [distinct ATTRIBUTE N] [signed]`"},
 		{"a group with only signed", ops + "group g 1 signed\n", "3:9: group g has no members"},
 		{"a group that can never be satisfied", ops + "group g 3 a b\n", "3:9: group g can never be satisfied: it needs 3 and has 2 members"},
 		{"a group that needs nobody", ops + "group g 0 a b\n", `3:9: a group needs a number from 1, all or any, not "0"`},
@@ -216,7 +222,7 @@ func TestPolicyRefuses(t *testing.T) {
 }
 
 func TestPolicyReportsEverythingAtOnce(t *testing.T) {
-	text := "log main\noperator a id x\ngroup g 2 a nobody\nrule default need g else allow\nveto\n"
+	text := "log main\noperator a id x\ngroup g 2 a nobody\nrule default need g else perhaps\nveto\n"
 	_, err := ParsePolicy("p", []byte(text), readVector)
 	var all PolicyErrors
 	if !errors.As(err, &all) {
@@ -262,6 +268,7 @@ func FuzzPolicy(f *testing.F) {
 	f.Add("log main file main.policy url https://log.example optional\nrule default need g else warn\n")
 	f.Add("log main file main.policy url https://log.example index index.policy tail 7\noperator a id " + idA + "\ngroup g 1 a\nrule default need g\n")
 	f.Add("group g all a b signed\nveto x\n")
+	f.Add(richPolicy)
 	f.Fuzz(func(t *testing.T, text string) {
 		pol, err := ParsePolicy("p", []byte(text), readVector)
 		if err != nil {

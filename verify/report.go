@@ -161,12 +161,32 @@ func (r *Report) Summary() string {
 			parts = append(parts, fmt.Sprintf("%d %s", n[v], v))
 		}
 	}
-	g := r.Policy.Default().Need
-	return fmt.Sprintf("%s: %s. Needed: %s.", plural(len(r.Paths), "path"), strings.Join(parts, ", "), g.words())
+	words := fmt.Sprintf("%s: %s. Needed: %s", plural(len(r.Paths), "path"), strings.Join(parts, ", "), r.Policy.Default().Need.words())
+	for _, rule := range r.Policy.Rules[:len(r.Policy.Rules)-1] {
+		words += fmt.Sprintf("; by rule %s: %s", rule.Name, rule.Need.words())
+	}
+	return words + "." + r.taken()
+}
+
+// taken says how many paths the policy lets in although they are not trusted.
+func (r *Report) taken() string {
+	n := 0
+	for _, p := range r.Paths {
+		if p.Action != Serve && p.Action.Taken() {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %s not trusted and taken all the same, as the policy says.", plural(n, "path"))
 }
 
 // words is "2 of a b c d built".
 func (g *Group) words() string {
+	if g == nil {
+		return "nothing"
+	}
 	members := make([]string, len(g.Members))
 	for i, m := range g.Members {
 		members[i] = m.Name()
@@ -178,10 +198,23 @@ func (g *Group) words() string {
 	if g.Signed {
 		what = "signed"
 	}
-	if !slices.ContainsFunc(g.Members, func(m Member) bool { return m.Operator != nil }) {
-		return fmt.Sprintf("%d of %s", g.K, strings.Join(members, " "))
+	words := fmt.Sprintf("%d of %s", g.K, strings.Join(members, " "))
+	if slices.ContainsFunc(g.Members, func(m Member) bool { return m.Operator != nil }) {
+		words += " " + what
 	}
-	return fmt.Sprintf("%d of %s %s", g.K, strings.Join(members, " "), what)
+	if g.Distinct != "" {
+		words += fmt.Sprintf(" with %d values of %s", g.Values, g.Distinct)
+	}
+	return words
+}
+
+// words is "any 1 of a b".
+func (v *Veto) words() string {
+	names := make([]string, len(v.Group.Members))
+	for i, m := range v.Group.Members {
+		names[i] = m.Name()
+	}
+	return fmt.Sprintf("any %d of %s", v.Group.K, strings.Join(names, " "))
 }
 
 // State is what one log contributed, in one sentence.

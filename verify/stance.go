@@ -7,11 +7,13 @@ type stance struct {
 	supports bool
 	classes  [Addressed + 1]bool // of the supporting claims
 	dissent  *Dissent
+	latent   bool // a claim that could become dissent when more is known
 }
 
-func stancesOf(c Case) map[string]stance {
+// stancesOf returns the stances of voters, as if they were the operators of the rule.
+func stancesOf(c Case, voters []*Operator) map[string]stance {
 	claims := make(map[string][]Claim)
-	for _, o := range c.Rule.Need.Voters() {
+	for _, o := range voters {
 		claims[o.Name] = nil
 	}
 	agree := agreement{all: make(map[string]bool), certain: make(map[string]bool)}
@@ -71,6 +73,8 @@ func stanceOf(name string, own []Claim, c Case, agree agreement) stance {
 			differ, firm = append(differ, cl), true
 		case !agreed && (len(agree.all) == 0 || agree.all[impl]):
 			differ, firm = append(differ, cl), firm || agree.certain[impl]
+		default:
+			s.latent = s.latent || !agreed
 		}
 	}
 	if len(differ) == 0 {

@@ -95,6 +95,7 @@ type verification struct {
 	opts      Options
 	logs      []*reading
 	directory *directory
+	recall    func(i int) *memory // of log i of the policy; nil reads state files
 
 	mu       sync.Mutex
 	warnings []string // about places that were passed over
@@ -139,12 +140,16 @@ func (v *verification) open(ctx context.Context) error {
 	for _, s := range v.subjects {
 		lists[statement.PathsDigest(s.Info.References)] = s.Info.References
 	}
-	for _, ref := range v.pol.Logs {
+	for i, ref := range v.pol.Logs {
 		l, err := v.opts.Open(ref)
 		if err != nil {
 			return fmt.Errorf("log %s: %w", ref.Name, err)
 		}
-		r := newReading(ref, l, newMemory(), v.opts.Now)
+		mem := newMemory()
+		if v.recall != nil {
+			mem = v.recall(i)
+		}
+		r := newReading(ref, l, mem, v.opts.Now)
 		r.lists = lists
 		v.logs = append(v.logs, r)
 	}
@@ -294,7 +299,7 @@ func (v *verification) judge(s Subject, open map[string]string) PathReport {
 	c := Case{Rule: rule, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Output: len(s.Realisations) > 0, Open: open}
 	j := Judge(c)
 	if s.Differs != "" {
-		j.Verdict, j.Action = Contradicted, max(j.Action, rule.Else)
+		j.Verdict, j.Action = Contradicted, Refuse
 		j.Reason = "content differs from what the database says: " + s.Differs
 	}
 	return PathReport{Subject: s, Rule: rule, Judgement: j, Claims: c.Claims}
