@@ -193,7 +193,7 @@ func (b *batch) older(ctx context.Context, rep *Report) error {
 		id := ""
 		for i, l := range b.s.logs {
 			at := b.known[n][i].basis
-			if l.down != nil && at != (basisID{}) && at != idOf(l.mem) && l.basis(at) != nil {
+			if l.down != nil && at != (basisID{}) && at != basisOf(l.mem) && l.basis(at) != nil {
 				id += fmt.Sprintf("%d:%x ", i, at)
 			}
 		}
@@ -223,11 +223,11 @@ func (b *batch) keep(i int, r *reading) {
 	before := l.mem
 	l.mem = &memory{note: r.mem.note, size: r.mem.size, vouched: r.mem.vouched, signers: r.mem.signers, people: r.mem.people, claims: newMemory().claims}
 	l.mem.changed = before.changed || r.mem.changed
-	if id := idOf(before); before.note != nil && id != idOf(l.mem) {
+	if id := basisOf(before); before.note != nil && id != basisOf(l.mem) {
 		l.bases = append(l.bases, &memory{note: before.note, size: before.size, vouched: before.vouched})
 		l.bases = l.bases[max(0, len(l.bases)-maxBases):]
 	}
-	signers, basis := signersID(l.mem.signers), idOf(l.mem)
+	signers, basis := signersID(l.mem.signers), basisOf(l.mem)
 	for n := range b.subjects {
 		a := answer{signers: signers, basis: basis, claims: make(map[string]remembered[record])}
 		for _, key := range b.subjects[n].keys() {
@@ -261,7 +261,7 @@ func (l *sessionLog) heard(a *askedLog, now time.Time) {
 // basis returns what answers rest on, nil if that is forgotten.
 func (l *sessionLog) basis(id basisID) *memory {
 	for _, m := range append(slices.Clone(l.bases), l.mem) {
-		if m.note != nil && idOf(m) == id {
+		if m.note != nil && basisOf(m) == id {
 			return m
 		}
 	}

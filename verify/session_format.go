@@ -21,7 +21,7 @@ type basisID [8]byte
 // signersHash names the signers that were asked for.
 type signersHash [8]byte
 
-func idOf(m *memory) basisID {
+func basisOf(m *memory) basisID {
 	h := sha256.New()
 	e := encoder{}
 	e.bytes(m.note)

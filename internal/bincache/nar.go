@@ -34,6 +34,17 @@ var errSlow = fmt.Errorf("the cache sends it slower than %d KiB a second", slowe
 // much the file would unpack to. The caller closes it; reading is not for several
 // goroutines.
 func (c *Client) OpenNar(ctx context.Context, info *nix.NarInfo) (io.ReadCloser, error) {
+	file, err := c.OpenFile(ctx, info)
+	if err != nil {
+		return nil, err
+	}
+	return Unpack(file, info)
+}
+
+// OpenFile returns the file with the NAR of info as the cache has it: compressed, and nothing of it
+// checked but that it is not longer than it can be, which is an error that matches ErrNar. The
+// caller closes it.
+func (c *Client) OpenFile(ctx context.Context, info *nix.NarInfo) (io.ReadCloser, error) {
 	file, err := c.src.open(ctx, info.URL)
 	if err != nil {
 		return nil, fmt.Errorf("the NAR of %s: %w", info.Path.Base(), err)
@@ -43,20 +54,25 @@ func (c *Client) OpenNar(ctx context.Context, info *nix.NarInfo) (io.ReadCloser,
 	if info.FileSize > 0 && info.FileSize < limit {
 		limit = info.FileSize
 	}
-	in := &bounded{r: file, left: limit}
+	return &bounded{r: file, left: limit}, nil
+}
+
+// Unpack is OpenNar for a file that is read already. Closing what it returns closes file.
+func Unpack(file io.ReadCloser, info *nix.NarInfo) (io.ReadCloser, error) {
 	n := &narReader{info: info, file: file, hash: sha256.New()}
+	var err error
 	switch info.Compression {
 	case "none":
-		n.r = in
+		n.r = file
 	case "xz":
-		n.r, err = xz.NewReader(in, maxDictionary)
+		n.r, err = xz.NewReader(file, maxDictionary)
 	case "zstd":
 		var d *zstd.Decoder
-		if d, err = zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
+		if d, err = zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
 			n.r, n.done = d, d.Close
 		}
 	case "bzip2":
-		n.r = bzip2.NewReader(in)
+		n.r = bzip2.NewReader(file)
 	default:
 		err = fmt.Errorf("its compression %q is not xz, zstd, bzip2 or none", Clip(info.Compression))
 	}
@@ -69,9 +85,11 @@ func (c *Client) OpenNar(ctx context.Context, info *nix.NarInfo) (io.ReadCloser,
 
 // bounded is an io.LimitReader that fails where that one would end.
 type bounded struct {
-	r    io.Reader
+	r    io.ReadCloser
 	left uint64
 }
+
+func (b *bounded) Close() error { return b.r.Close() }
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left == 0 {
