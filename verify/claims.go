@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -17,19 +18,55 @@ type Subject struct {
 	// Differs is set if the content on disk is not what the database says: one
 	// clause that says how. Such a path is contradicted, whatever the logs say.
 	Differs string
+	// Unbuilt is set if the path is not there yet: Info has only its path, and judged is what
+	// the logs say it is. The report has that hash and size in Info.
+	Unbuilt bool
+	// Absent is set if nobody who was asked has the path: one clause that says so. Such a
+	// path is inconclusive, whatever the logs say.
+	Absent string
 	// Facts are what rules look at. Path is taken from Info.
 	Facts Facts
+
+	found *Fingerprint // of an unbuilt path: what the verdict is about
 }
 
 // facts returns what is known about the path.
 func (s Subject) facts() Facts {
 	f := s.Facts
 	f.Path = s.Info.Path
+	if !f.FODKnown && s.Info.CA != "" {
+		f.FOD = fixes(s.Info)
+		f.FODKnown = f.FOD
+	}
 	return f
+}
+
+// fixes reports whether the path of info follows from the content that its CA names.
+func fixes(info *nix.PathInfo) bool {
+	ca, err := nix.ParseContentAddress(info.CA)
+	if err != nil {
+		return false
+	}
+	var refs nix.Refs
+	for _, r := range info.References {
+		if r == info.Path {
+			refs.Self = true
+		} else {
+			refs.Others = append(refs.Others, r)
+		}
+	}
+	if ca.Method == nix.Recursive && ca.Algo == "sha256" && !refs.Self && !bytes.Equal(ca.Hash, info.NarHash[:]) {
+		return false
+	}
+	path, err := nix.FixedOutputPath(info.Path.Dir(), info.Path.Name(), ca, refs)
+	return err == nil && path == info.Path
 }
 
 // Fingerprint returns what is judged.
 func (s Subject) Fingerprint() Fingerprint {
+	if s.found != nil {
+		return *s.found
+	}
 	return Fingerprint{
 		Path:       s.Info.Path,
 		NarHash:    s.Info.NarHash,

@@ -16,6 +16,7 @@ type Report struct {
 	Logs      []LogReport  // in the order of the policy
 	Operators []*Standing  // in the order of the policy
 	Warnings  []string     // sentences about remembered answers; they change no verdict
+	Cache     *CacheReport // of which the paths are, nil for a store on this machine; whoever asked for the report sets it
 }
 
 // PathReport is the verdict about one path and the live claims that it rests on.
@@ -24,6 +25,8 @@ type PathReport struct {
 	Rule    *Rule // what it was judged by, see Policy.RuleFor
 	Judgement
 	Claims []Claim
+
+	open map[string]string // see Case.Open
 }
 
 // Counts is how many paths got each verdict.

@@ -297,12 +297,8 @@ func (v *verification) judge(s Subject, open map[string]string) PathReport {
 	}
 	rule := v.pol.RuleFor(s.facts())
 	c := Case{Rule: rule, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Output: len(s.Realisations) > 0, Open: open}
-	j := Judge(c)
-	if s.Differs != "" {
-		j.Verdict, j.Action = Contradicted, Refuse
-		j.Reason = "content differs from what the database says: " + s.Differs
-	}
-	return PathReport{Subject: s, Rule: rule, Judgement: j, Claims: c.Claims}
+	j := s.settle(c)
+	return PathReport{Subject: s, Rule: rule, Judgement: j, Claims: c.Claims, open: open}
 }
 
 func (v *verification) report() *Report {
