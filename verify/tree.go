@@ -135,7 +135,7 @@ func (t *treeWriter) veto(v *Veto) {
 	case said.may:
 		state = "may fire: something is missing"
 	}
-	fmt.Fprintf(t, "- veto by %s, else %s: %s\n", v.words(), v.Action, state)
+	fmt.Fprintf(t, "- veto by %s (%s): %s\n", v.words(), v.Action, state)
 	for _, o := range v.Group.Voters() {
 		_, open := t.c.Open[o.Name]
 		for _, d := range said.dissent {

@@ -11,7 +11,7 @@ func newPolicyCmd(a *app) *cobra.Command {
 		Use:   "policy",
 		Short: "Look at the policy that says whom you believe",
 	}
-	c.AddCommand(newPolicyCheckCmd(a), newPolicyLintCmd(a))
+	c.AddCommand(newPolicyCheckCmd(a), newPolicyLintCmd(a), newPolicyTestCmd(a), newPolicyExplainCmd(a), newPolicyInitCmd(a), newPolicyPackCmd(a))
 	return c
 }
 

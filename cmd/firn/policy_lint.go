@@ -8,6 +8,7 @@ import (
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/policy"
+	"github.com/firn-log/firn/verify"
 )
 
 type lintFlags struct {
@@ -20,8 +21,9 @@ func newPolicyLintCmd(a *app) *cobra.Command {
 	var f lintFlags
 	c := &cobra.Command{
 		Use:   "lint [FILE]",
-		Short: "Say how many dishonest witnesses a policy tolerates",
-		Long: `Lint computes, for every log of a firn.policy or for one tlog-policy file, two
+		Short: "Say who could fool a policy",
+		Long: `Lint names, for every rule of a firn.policy, the smallest sets of operators that could
+make it trust anything, and what becomes of paths that it does not trust. Then it computes, for every log of a firn.policy or for one tlog-policy file, two
 numbers that are exact whatever groups its quorum has:
 
   how many witnesses may be dishonest, whichever they are, before the log can
@@ -31,7 +33,7 @@ numbers that are exact whatever groups its quorum has:
 The first is the least number of witnesses that two quorums have in common, less
 one. Witnesses that can never count (with ML-DSA keys, or with evidence held
 against them) are as good as absent. For an index policy it says how many auditors
-may be dishonest before a wrong index is believed. Exit status 3 means that some log tolerates
+may be dishonest before a wrong index is believed. Of all of them it names examples. Exit status 3 means that some log tolerates
 fewer dishonest witnesses than --at-least says.`,
 		Example: `  firn policy lint --log-policy main.policy --at-least 2`,
 		Args:    cobra.MaximumNArgs(1),
@@ -65,11 +67,13 @@ type linted struct {
 	NotCounted []string `json:"not_counted"`
 	Outside    []string `json:"outside"`
 	Warnings   []string `json:"warnings"`
+	Smallest   jsonSets `json:"smallest"` // that can show two histories, or vouch for a wrong index
 }
 
 func (a *app) lint(f *lintFlags, path string) error {
 	var all []linted
 	var pols []*policy.Policy
+	var rules []lintedRule
 	add := func(name, file string, pol *policy.Policy, lint func(name, file string, pol *policy.Policy) linted) error {
 		pol, err := log.NewMemory(a.stateDir(f.state)).Evidence().Apply(pol)
 		if err != nil {
@@ -95,6 +99,7 @@ func (a *app) lint(f *lintFlags, path string) error {
 		if err != nil {
 			return err
 		}
+		rules = lintRules(pol)
 		for _, l := range pol.Logs {
 			if err := add(l.Name, l.File, l.Policy, lintJSON); err != nil {
 				return err
@@ -108,10 +113,15 @@ func (a *app) lint(f *lintFlags, path string) error {
 			relate(l, &all[len(all)-2])
 		}
 	}
-	return a.showLint(f, all, pols)
+	return a.showLint(f, rules, all, pols)
 }
 
-func (a *app) showLint(f *lintFlags, all []linted, pols []*policy.Policy) error {
+func (a *app) showLint(f *lintFlags, rules []lintedRule, all []linted, pols []*policy.Policy) error {
+	if !f.json {
+		if err := writeRuleLint(a.Stdout, rules); err != nil {
+			return err
+		}
+	}
 	bad := 0
 	for i, l := range all {
 		auditors := l.Of == "auditors"
@@ -131,7 +141,7 @@ func (a *app) showLint(f *lintFlags, all []linted, pols []*policy.Policy) error 
 		}
 	}
 	if f.json {
-		if err := writeJSON(a.Stdout, map[string]any{"schema": 1, "at_least": f.atLeast, "logs": all}); err != nil {
+		if err := writeJSON(a.Stdout, map[string]any{"schema": 1, "at_least": f.atLeast, "rules": rules, "logs": all}); err != nil {
 			return err
 		}
 	}
@@ -151,6 +161,8 @@ func lintJSON(name, file string, pol *policy.Policy) linted {
 	if l.Satisfiable {
 		j.Tolerated = &l.Tolerated
 	}
+	sets, _ := verify.SmallestOverlaps(pol, lintExamples)
+	j.Smallest = setsJSON(sets)
 	return j
 }
 
@@ -184,6 +196,9 @@ func writeLint(w io.Writer, j linted, l policy.Lint) error {
 			words += fmt.Sprintf("  dishonest witnesses tolerated: %d: to show two histories the log needs %d that are\n", l.Tolerated, l.Overlap)
 		}
 		words += fmt.Sprintf("  witnesses that may be down: %d", l.Spare)
+	}
+	if l.Satisfiable && j.Smallest.Size > 0 {
+		words += "\n  smallest sets that could: " + j.Smallest.words()
 	}
 	for _, s := range j.Warnings {
 		words += "\n  warning: " + s

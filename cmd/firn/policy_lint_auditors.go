@@ -21,6 +21,8 @@ func auditorsJSON(name, file string, pol *policy.Policy) linted {
 		n := j.Needed - 1
 		j.Tolerated = &n
 	}
+	sets, _ := verify.SmallestQuorums(pol, lintExamples)
+	j.Smallest = setsJSON(sets)
 	j.Warnings = auditorWarnings(j, pol)
 	return j
 }
@@ -58,6 +60,9 @@ func writeAuditorLint(w io.Writer, j linted) error {
 		words += fmt.Sprintf(": %s, of whom at least %d vouch\n", plural(uint64(len(j.Members)), "auditor", "auditors"), j.Needed)
 		words += fmt.Sprintf("  dishonest auditors tolerated: %d: for a wrong index to be believed the log needs %d that are\n", *j.Tolerated, j.Needed)
 		words += fmt.Sprintf("  auditors that may be down: %d", j.Spare)
+	}
+	if j.Tolerated != nil {
+		words += "\n  smallest sets that could: " + j.Smallest.words()
 	}
 	for _, s := range j.Warnings {
 		words += "\n  warning: " + s

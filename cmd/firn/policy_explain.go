@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/internal/bincache"
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/nixdb"
+	"github.com/firn-log/firn/verify"
+	"github.com/firn-log/firn/verify/closure"
+)
+
+type policyExplainFlags struct {
+	policy, store, storeDir, state, cache string
+	full                                  bool
+}
+
+func newPolicyExplainCmd(a *app) *cobra.Command {
+	var f policyExplainFlags
+	c := &cobra.Command{
+		Use:   "explain PATH",
+		Short: "Say how the policy comes to its answer about one path",
+		Long: `Explain asks the logs about one store path, and says which rule is the one for it, what
+every operator that the rule or a veto asks says about it, with the entries of the logs where
+that stands, and what follows.
+
+PATH is a store path, or a link to one. What is judged is what the Nix database has of it, or, if it is
+not in the store or --cache is given, the narinfo of the first upstream of the policy that has
+it; nothing else is downloaded. The exit status is that of firn verify.`,
+		Example: "  firn policy explain /nix/store/...-hello-2.12.1",
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return a.explainPolicy(c.Context(), &f, args[0]) },
+	}
+	flags := c.Flags()
+	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (default as for firn verify)")
+	flags.StringVar(&f.cache, "cache", "", "`URL` of the cache whose narinfo is judged, in place of the store")
+	flags.StringVar(&f.store, "store", "", "`ROOT` of a private store, as in nix --store ROOT")
+	flags.StringVar(&f.storeDir, "store-dir", string(nix.DefaultStoreDir), "`FOLDER` that store paths begin with")
+	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
+	flags.BoolVar(&f.full, "full", false, "read the whole log, so that nothing can be left out")
+	return c
+}
+
+func (a *app) explainPolicy(ctx context.Context, f *policyExplainFlags, arg string) error {
+	pol, err := a.loadPolicy(f.policy)
+	if err != nil {
+		return err
+	}
+	root, err := filepath.Abs(f.store)
+	if f.store == "" {
+		root = "/"
+	}
+	if err != nil {
+		return err
+	}
+	path, err := closure.Resolve(root, nix.StoreDir(f.storeDir), arg)
+	if err != nil {
+		return closureFailure(err)
+	}
+	if path.IsDerivation() {
+		return failf(exitUsage, "name one of its outputs, as `nix-store -q --outputs` prints them", "%s is a derivation", path)
+	}
+	subject, err := a.subjectOf(ctx, f, pol, path)
+	if err != nil {
+		return err
+	}
+	if err := a.loadHooks(); err != nil {
+		return err
+	}
+	report, err := verify.Verify(ctx, pol, []verify.Subject{*subject}, verify.Options{StateDir: a.stateDir(f.state), Full: f.full, OnEvidence: a.hooks.Run})
+	if err != nil {
+		return (&verifyFlags{}).failure(err)
+	}
+	for _, w := range report.Warnings {
+		fmt.Fprintf(a.Stderr, "firn: warning: %s\n", w)
+	}
+	if err := report.ExplainTree(a.Stdout, &report.Paths[0]); err != nil {
+		return err
+	}
+	if code := report.ExitStatus(); code != exitOK {
+		return errSilent(code)
+	}
+	return nil
+}
+
+// subjectOf finds what is to be judged: in the store, or else in a cache.
+func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, path nix.StorePath) (*verify.Subject, error) {
+	if f.cache == "" {
+		s, err := storeSubject(ctx, f, path)
+		if err == nil || !errors.Is(err, nixdb.ErrNotValid) || len(pol.Upstreams) == 0 {
+			if err != nil {
+				err = closureFailure(err)
+			}
+			return s, err
+		}
+	}
+	urls := []string{f.cache}
+	if f.cache == "" {
+		urls = nil
+		for _, u := range pol.Upstreams {
+			urls = append(urls, u.URL)
+		}
+	}
+	for _, url := range urls {
+		info, err := cacheInfo(ctx, url, path)
+		if errors.Is(err, bincache.ErrMissing) {
+			continue
+		}
+		if err != nil {
+			return nil, failf(exitFailed, "", "asking the cache: %w", err)
+		}
+		fmt.Fprintf(a.Stderr, "firn: judging what %s has of it\n", url)
+		return &verify.Subject{Info: info}, nil
+	}
+	return nil, failf(exitFailed, "name a cache that has it with --cache URL", "%s is not in the store, and no upstream has it", path)
+}
+
+func storeSubject(ctx context.Context, f *policyExplainFlags, path nix.StorePath) (*verify.Subject, error) {
+	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
+	if err != nil {
+		return nil, err
+	}
+	defer store.Source.Close()
+	subjects, err := store.Subjects(ctx, []string{path.String()})
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(subjects, func(s verify.Subject) bool { return s.Info.Path == path })
+	if i < 0 {
+		return nil, fmt.Errorf("%s: %w", path, nixdb.ErrNotValid)
+	}
+	return &subjects[i], nil
+}
+
+func cacheInfo(ctx context.Context, url string, path nix.StorePath) (*nix.PathInfo, error) {
+	c, err := bincache.Open(ctx, url, bincache.ClientOptions{})
+	if err != nil {
+		return nil, err
+	}
+	info, err := c.NarInfo(ctx, path.HashPart())
+	if err != nil {
+		return nil, err
+	}
+	if info.Path != path {
+		return nil, fmt.Errorf("%s has another path of that hash, %s", url, info.Path)
+	}
+	return &info.PathInfo, nil
+}
