@@ -1,0 +1,162 @@
+package substituter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/verify"
+)
+
+// Handler answers Nix, and people who look at the status page (spec/substituter.md#http). It
+// answers only requests for a host of this machine.
+func (s *Substituter) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /nix-cache-info", s.cacheInfo)
+	mux.HandleFunc("GET /nar/{file}", s.nar)
+	mux.HandleFunc("GET /{$}", s.statusPage)
+	mux.HandleFunc("GET /status.json", s.statusJSON)
+	mux.HandleFunc("GET /{file}", s.narInfo)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.isOurs(r.Host) {
+			// A page that a browser shows may lead here by a name of its own (DNS rebinding).
+			refuse(w, http.StatusMisdirectedRequest, fmt.Sprintf("firn: this is the substituter of one machine, and %q is not its name; add it to hosts in firn-substituter.toml if it is to be", clip(r.Host)))
+			return
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// isOurs reports whether a Host header names this machine.
+func (s *Substituter) isOurs(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.Trim(host, "[]"))
+	return host == "localhost" || host == "127.0.0.1" || host == "::1" || slices.Contains(s.o.Hosts, host)
+}
+
+func clip(text string) string {
+	if len(text) > 100 {
+		text = text[:100] + "…"
+	}
+	return text
+}
+
+// refuse answers with one line, which Nix shows.
+func refuse(w http.ResponseWriter, status int, sentence string) {
+	w.Header().Del("Content-Length")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	fmt.Fprintln(w, strings.ReplaceAll(sentence, "\n", "; "))
+}
+
+func (s *Substituter) cacheInfo(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/x-nix-cache-info")
+	fmt.Fprintf(w, "StoreDir: %s\nWantMassQuery: 1\nPriority: 10\n", storeDir)
+}
+
+func (s *Substituter) narInfo(w http.ResponseWriter, r *http.Request) {
+	name, ok := strings.CutSuffix(r.PathValue("file"), ".narinfo")
+	h, valid := parseHashPart(name)
+	if !ok || !valid {
+		refuse(w, http.StatusNotFound, "firn: there is nothing of this name")
+		return
+	}
+	d, err := s.decide(r.Context(), h)
+	if s.refused(w, h, d, err) {
+		return
+	}
+	s.tally.served.Add(1)
+	w.Header().Set("Content-Type", "text/x-nix-narinfo")
+	_, _ = w.Write(s.derive(d).Marshal())
+}
+
+// refused answers what is not served, and reports whether it did.
+func (s *Substituter) refused(w http.ResponseWriter, h hashPart, d *decision, err error) bool {
+	switch {
+	case err == nil && d.action.Taken():
+		return false
+	case err == nil && d.action == verify.Rebuild:
+		refuse(w, http.StatusNotFound, d.says())
+	case err == nil:
+		refuse(w, http.StatusInternalServerError, d.says())
+	case errors.Is(err, errAbsent):
+		refuse(w, http.StatusNotFound, "firn: no upstream of the policy has "+h.String())
+	case errors.Is(err, context.Canceled):
+		w.WriteHeader(http.StatusServiceUnavailable) // nobody reads it
+	default:
+		s.tally.failed(err)
+		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s cannot be judged now: %v", h, err))
+	}
+	return true
+}
+
+// suffixes are what the files of compressed NARs end in.
+var suffixes = map[string]string{"none": ".nar", "xz": ".nar.xz", "zstd": ".nar.zst", "bzip2": ".nar.bz2"}
+
+// narName names the NAR of a decision in URLs: hash part, NAR hash, compression.
+func narName(info *nix.NarInfo) string {
+	return info.Path.HashPart() + "-" + nix.EncodeBase32(info.NarHash[:]) + suffixes[info.Compression]
+}
+
+// derive is the narinfo that Nix gets: what was judged, where its NAR is here, and a signature of
+// it (spec/substituter.md#narinfos).
+func (s *Substituter) derive(d *decision) *nix.NarInfo {
+	out := &nix.NarInfo{URL: "nar/" + narName(d.info), Compression: d.info.Compression, FileHash: d.info.FileHash, FileSize: d.info.FileSize}
+	out.Path, out.NarHash, out.NarSize, out.References, out.CA = d.info.Path, d.info.NarHash, d.info.NarSize, d.info.References, d.info.CA
+	out.Sigs = []string{s.o.Key.Sign(out.Fingerprint())}
+	return out
+}
+
+// nar passes the file of a NAR on, if the path is let in now.
+func (s *Substituter) nar(w http.ResponseWriter, r *http.Request) {
+	file := r.PathValue("file")
+	part, _, _ := strings.Cut(file, "-")
+	h, ok := parseHashPart(part)
+	if !ok {
+		refuse(w, http.StatusNotFound, "firn: there is nothing of this name")
+		return
+	}
+	d, err := s.decide(r.Context(), h)
+	if s.refused(w, h, d, err) {
+		return
+	}
+	if narName(d.info) != file {
+		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s is not what it was when Nix asked about it: the upstream %s has other content or another file now", d.path().Base(), d.upstream))
+		return
+	}
+	if r.Method == http.MethodHead {
+		return
+	}
+	begun, err := s.passOn(w, r, d)
+	switch {
+	case err == nil:
+		s.tally.nars.Add(1)
+	case r.Context().Err() != nil: // who asked is gone
+		panic(http.ErrAbortHandler)
+	case begun:
+		s.wrong(d, err)
+		panic(http.ErrAbortHandler) // nothing that was sent may look whole
+	default:
+		s.wrong(d, err)
+		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: the NAR of %s from %s is not passed on: %v", d.path().Base(), d.upstream, err))
+	}
+}
+
+// wrong makes the next request look for the NAR elsewhere.
+func (s *Substituter) wrong(d *decision, err error) {
+	h, _ := parseHashPart(d.path().HashPart())
+	s.o.Log.Warn("a NAR is not passed on", "path", d.path().Base(), "upstream", d.upstream, "error", err)
+	s.tally.failed(fmt.Errorf("the NAR of %s from %s: %w", d.path().Base(), d.upstream, err))
+	s.blame(d.upstream, h)
+	s.store.drop(h)
+}

@@ -1,0 +1,164 @@
+package substituter
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/firn-log/firn/verify"
+)
+
+// Counts are what a substituter did since it started.
+type Counts struct {
+	Served    uint64            `json:"narinfos_served"`
+	Nars      uint64            `json:"nars_served"`
+	Decided   map[string]uint64 `json:"decided"` // by action
+	Judged    uint64            `json:"judged"`  // paths, with those that were judged again
+	Batches   uint64            `json:"batches"`
+	Submitted uint64            `json:"submitted"`
+	Failures  uint64            `json:"failures"`
+	Decisions int               `json:"decisions"` // kept
+}
+
+// maxEvents bounds the list of what was not simply served.
+const maxEvents = 200
+
+// event is one line of the status page.
+type event struct {
+	At       time.Time `json:"at"`
+	Path     string    `json:"path,omitempty"`
+	Action   string    `json:"action"`
+	Verdict  string    `json:"verdict,omitempty"`
+	Why      string    `json:"why"`
+	Rule     string    `json:"rule,omitempty"`
+	Upstream string    `json:"upstream,omitempty"`
+}
+
+// tally counts. It may be used concurrently.
+type tally struct {
+	served, nars atomic.Uint64
+
+	mu       sync.Mutex // guards what follows
+	decision [verify.Refuse + 1]uint64
+	paths    uint64
+	batches  uint64
+	posted   uint64
+	failures uint64
+	events   []event // newest last
+	logs     []verify.LogReport
+}
+
+func newTally() *tally { return &tally{} }
+
+func (t *tally) add(e event) {
+	t.events = append(t.events, e)
+	if len(t.events) > maxEvents {
+		t.events = slices.Delete(t.events, 0, len(t.events)-maxEvents)
+	}
+}
+
+// decided counts a decision, and lists it if it is one that somebody may ask about.
+func (t *tally) decided(d *decision) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.decision[d.action]++
+	if d.action != verify.Serve {
+		t.add(event{d.at, d.path().Base(), d.action.String(), d.verdict.String(), d.reason, d.rule, d.upstream})
+	}
+}
+
+func (t *tally) judged(rep *verify.Report, n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.paths += uint64(n)
+	t.batches++
+	t.logs = rep.Logs
+}
+
+func (t *tally) submitted(n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.posted += uint64(n)
+}
+
+func (t *tally) failed(err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failures++
+	t.add(event{At: time.Now(), Action: "failed", Why: err.Error()})
+}
+
+// Counts returns what was done since the start.
+func (s *Substituter) Counts() Counts {
+	t := s.tally
+	c := Counts{Served: t.served.Load(), Nars: t.nars.Load(), Decisions: s.store.count(), Decided: make(map[string]uint64)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.Judged, c.Batches, c.Submitted, c.Failures = t.paths, t.batches, t.posted, t.failures
+	for a, n := range t.decision {
+		c.Decided[verify.Action(a).String()] = n
+	}
+	return c
+}
+
+// status is what the status page and status.json say.
+type status struct {
+	Schema    int       `json:"schema"`
+	Policy    string    `json:"policy"`
+	Since     time.Time `json:"since"`
+	TTL       string    `json:"decision_ttl"`
+	Key       string    `json:"key"`
+	Upstreams []string  `json:"upstreams"`
+	Counts    Counts    `json:"counts"`
+	Logs      []string  `json:"logs"`
+	Events    []event   `json:"events"` // newest first
+}
+
+func (s *Substituter) status() status {
+	r := s.rules.Load()
+	st := status{
+		Schema: 1, Policy: fmt.Sprintf("%x", r.id), Since: r.since.UTC(), TTL: r.pol.DecisionTTL.String(),
+		Key: s.o.Key.Public().String(), Counts: s.Counts(), Upstreams: []string{}, Logs: []string{}, Events: []event{},
+	}
+	for _, u := range r.upstreams {
+		line := u.URL
+		u.mu.Lock()
+		if u.err != nil {
+			line += ": " + u.err.Error()
+		}
+		u.mu.Unlock()
+		st.Upstreams = append(st.Upstreams, line)
+	}
+	s.tally.mu.Lock()
+	defer s.tally.mu.Unlock()
+	for i := range s.tally.logs {
+		st.Logs = append(st.Logs, s.tally.logs[i].State())
+	}
+	st.Events = append(st.Events, s.tally.events...)
+	slices.Reverse(st.Events)
+	return st
+}
+
+func (s *Substituter) statusJSON(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(s.status())
+}
+
+//go:embed status.html
+var statusHTML string
+
+var statusTemplate = template.Must(template.New("status").Parse(statusHTML))
+
+func (s *Substituter) statusPage(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	_ = statusTemplate.Execute(w, s.status())
+}

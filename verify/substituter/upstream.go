@@ -1,0 +1,172 @@
+package substituter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/firn-log/firn/internal/bincache"
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/verify"
+)
+
+// maxFetches bounds the narinfos that are asked for at the same time.
+const maxFetches = 64
+
+// maxSigs bounds the signatures that are looked at in one narinfo.
+const maxSigs = 100
+
+// upstream is one cache that paths come from.
+type upstream struct {
+	*verify.Upstream
+	s *Substituter
+
+	mu     sync.Mutex // guards what follows
+	client *bincache.Client
+	err    error // why there is no client, or why it was not asked
+	until  time.Time
+}
+
+// upstreamPause is how long an upstream that cannot be asked is left alone.
+const upstreamPause = 10 * time.Second
+
+// ask returns the client of the cache. One that is not there is asked again after a pause.
+func (u *upstream) ask(ctx context.Context) (*bincache.Client, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.err != nil && u.s.o.Now().Before(u.until) {
+		return nil, u.err
+	}
+	if u.client != nil {
+		u.err = nil
+		return u.client, nil
+	}
+	c, err := bincache.Open(ctx, u.URL, bincache.ClientOptions{UserAgent: "firn-substituter", Transport: u.s.o.Transport})
+	if err == nil && c.StoreDir() != storeDir {
+		err = fmt.Errorf("the cache %s is for %s, this machine for %s", u.URL, c.StoreDir(), storeDir)
+	}
+	if err != nil {
+		u.fail(err)
+		return nil, err
+	}
+	u.client, u.err = c, nil
+	return c, nil
+}
+
+// fail leaves the cache alone for a while. The caller holds mu.
+func (u *upstream) fail(err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	u.err, u.until = err, u.s.o.Now().Add(upstreamPause)
+}
+
+// narInfo asks the cache for a path. An error that matches bincache.ErrMissing says that it has
+// it not.
+func (u *upstream) narInfo(ctx context.Context, h hashPart) (*nix.NarInfo, error) {
+	c, err := u.ask(ctx)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case u.s.fetches <- struct{}{}:
+		defer func() { <-u.s.fetches }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	info, err := c.NarInfo(ctx, h.String())
+	var stop *bincache.StopError
+	if errors.As(err, &stop) {
+		u.mu.Lock()
+		u.client = nil
+		u.fail(err)
+		u.mu.Unlock()
+	}
+	return info, err
+}
+
+// take is what is believed to be worth judging in a narinfo: the fields that signatures cover, the
+// content address if the path follows from it, where the NAR is, and the first signature by a key
+// of the upstream. However often a key signed, it is one (spec/substituter.md#narinfos).
+func (u *upstream) take(info *nix.NarInfo) *nix.NarInfo {
+	out := &nix.NarInfo{URL: info.URL, Compression: info.Compression, FileHash: info.FileHash, FileSize: info.FileSize}
+	out.Path, out.NarHash, out.NarSize, out.References = info.Path, info.NarHash, info.NarSize, info.References
+	if isContentAddressed(&info.PathInfo) {
+		out.CA = info.CA
+	}
+	fingerprint := info.Fingerprint()
+	for i, sig := range info.Sigs {
+		if i == maxSigs {
+			break
+		}
+		if _, ok := u.signer(fingerprint, sig); ok {
+			out.Sigs = []string{sig}
+			break
+		}
+	}
+	return out
+}
+
+// signer returns the key of the upstream that made a signature.
+func (u *upstream) signer(fingerprint, sig string) (nix.PublicKey, bool) {
+	for _, k := range u.Keys {
+		if k.Verify(fingerprint, sig) {
+			return k, true
+		}
+	}
+	return nix.PublicKey{}, false
+}
+
+// isContentAddressed reports whether the path follows from the content address that a narinfo
+// names, which nobody signs.
+func isContentAddressed(info *nix.PathInfo) bool {
+	if info.CA == "" {
+		return false
+	}
+	ca, err := nix.ParseContentAddress(info.CA)
+	if err != nil {
+		return false
+	}
+	var refs nix.Refs
+	for _, r := range info.References {
+		if r == info.Path {
+			refs.Self = true
+		} else {
+			refs.Others = append(refs.Others, r)
+		}
+	}
+	path, err := nix.FixedOutputPath(info.Path.Dir(), info.Path.Name(), ca, refs)
+	return err == nil && path == info.Path
+}
+
+// blame is a path whose NAR an upstream has wrong.
+type blame struct {
+	url string
+	h   hashPart
+}
+
+// blameFor is how long such a path is not taken from there.
+const blameFor = 10 * time.Minute
+
+func (s *Substituter) blame(url string, h hashPart) {
+	now := s.o.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for b, until := range s.blamed {
+		if now.After(until) {
+			delete(s.blamed, b)
+		}
+	}
+	if len(s.blamed) < 10_000 {
+		s.blamed[blame{url, h}] = now.Add(blameFor)
+	}
+}
+
+func (s *Substituter) isBlamed(url string, h hashPart) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until, ok := s.blamed[blame{url, h}]
+	return ok && s.o.Now().Before(until)
+}
