@@ -22,6 +22,7 @@ type jsonReport struct {
 	Operators    []jsonOperator `json:"operators"`
 	Evidence     []string       `json:"evidence"`
 	Warnings     []string       `json:"warnings"`
+	Cache        *CacheReport   `json:"cache,omitempty"`
 }
 
 type jsonRule struct {
@@ -60,6 +61,8 @@ type jsonPath struct {
 	Dissent    []jsonDissent `json:"dissent"`
 	Missing    []string      `json:"missing"`
 	Differs    string        `json:"differs,omitempty"`
+	Unbuilt    bool          `json:"unbuilt,omitempty"`
+	Absent     string        `json:"absent,omitempty"`
 	Claims     []jsonClaim   `json:"claims"`
 }
 
@@ -135,6 +138,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Summary:      make(map[string]int),
 		Evidence:     list(r.Evidence()),
 		Warnings:     list(r.Warnings),
+		Cache:        r.Cache,
 	}
 	for _, rule := range r.Policy.Rules {
 		out.Rules = append(out.Rules, rule.json())
@@ -178,6 +182,10 @@ func (p *PathReport) json() jsonPath {
 		NarHash: info.NarHash.String(), NarSize: info.NarSize, References: len(info.References),
 		Found: p.Found, Supports: list(p.Supports), Dissent: []jsonDissent{}, Missing: list(p.Missing),
 		Differs: p.Subject.Differs, Claims: []jsonClaim{},
+	}
+	out.Unbuilt, out.Absent = p.Subject.Unbuilt, p.Subject.Absent
+	if out.Absent != "" || out.Unbuilt && p.Subject.found == nil {
+		out.NarHash = "" // nobody says it
 	}
 	if p.Veto != nil {
 		out.Veto = p.Veto.String()

@@ -39,10 +39,14 @@ func (r *Report) WriteTable(w io.Writer, all bool) error {
 		b.WriteByte('\n')
 	}
 	missing.write(&b)
+	r.expected(&b)
 	if hidden > 0 {
 		fmt.Fprintf(&b, "%s trusted without dissent not shown; use --all to see them.\n", plural(hidden, "path"))
 	}
 	fmt.Fprintln(&b, r.Summary())
+	if r.Cache != nil {
+		fmt.Fprintln(&b, r.Cache.Words())
+	}
 	fmt.Fprintln(&b, r.Completeness())
 	for i := range r.Logs {
 		fmt.Fprintln(&b, "- "+r.Logs[i].State())
@@ -100,6 +104,9 @@ func (p *PathReport) why(missing *reasons) string {
 		return p.Reason
 	}
 	words := p.count()
+	if strings.HasSuffix(p.Reason, twoAnswers) {
+		words += "; " + twoAnswers
+	}
 	for _, m := range p.Missing {
 		words += fmt.Sprintf(" [%d]", missing.number(m))
 	}
@@ -174,7 +181,12 @@ func (r *Report) Explain(w io.Writer, p *PathReport) error {
 	var b strings.Builder
 	info := p.Subject.Info
 	fmt.Fprintf(&b, "%s\nis %s: %s.\n", info.Path, p.Verdict, p.Reason)
-	fmt.Fprintf(&b, "Judged are the NAR hash %s, %d bytes and %s.\n", info.NarHash, info.NarSize, plural(len(info.References), "reference"))
+	switch {
+	case p.Subject.Unbuilt:
+		fmt.Fprintln(&b, p.expectedWords("It"))
+	case p.Subject.Absent == "":
+		fmt.Fprintf(&b, "Judged are the NAR hash %s, %d bytes and %s.\n", info.NarHash, info.NarSize, plural(len(info.References), "reference"))
+	}
 	fmt.Fprintf(&b, "The policy needs %s.\n", p.Rule.Need.words())
 	voters := make(map[string]bool)
 	for _, o := range p.Rule.Need.Voters() {

@@ -65,10 +65,12 @@ func (s *Store) Physical(p nix.StorePath) string {
 }
 
 // Subjects returns the paths reachable from what args name, sorted by path:
-// a store path or anything in it, a link to one (also ./result), or a
-// derivation, which stands for its outputs.
+// a store path or anything in it, a link to one (also ./result or a profile), or a
+// derivation, which stands for its outputs. A derivation of which no output is in the store
+// stands for them all the same, as paths that are not built yet, after the others.
 func (s *Store) Subjects(ctx context.Context, args []string) ([]verify.Subject, error) {
 	var roots []nix.StorePath
+	var unbuilt []verify.Subject
 	for _, arg := range args {
 		p, err := s.resolve(arg)
 		if err != nil {
@@ -78,15 +80,18 @@ func (s *Store) Subjects(ctx context.Context, args []string) ([]verify.Subject, 
 			roots = append(roots, p)
 			continue
 		}
-		outs, err := s.outputs(ctx, p)
+		outs, missing, err := s.outputs(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		roots = append(roots, outs...)
+		roots, unbuilt = append(roots, outs...), append(unbuilt, missing...)
 	}
-	infos, err := s.Source.Closure(ctx, roots)
-	if err != nil {
-		return nil, err
+	var infos []*nix.PathInfo
+	var err error
+	if len(roots) > 0 {
+		if infos, err = s.Source.Closure(ctx, roots); err != nil {
+			return nil, err
+		}
 	}
 	subjects := make([]verify.Subject, len(infos))
 	for i, info := range infos {
@@ -95,7 +100,9 @@ func (s *Store) Subjects(ctx context.Context, args []string) ([]verify.Subject, 
 			return nil, err
 		}
 	}
-	return subjects, nil
+	slices.SortFunc(unbuilt, func(a, b verify.Subject) int { return a.Info.Path.Compare(b.Info.Path) })
+	unbuilt = slices.CompactFunc(unbuilt, func(a, b verify.Subject) bool { return a.Info.Path == b.Info.Path })
+	return append(subjects, unbuilt...), nil
 }
 
 // ErrNotInStore says that an argument names nothing in the store.
@@ -146,35 +153,60 @@ func Resolve(root string, store nix.StoreDir, arg string) (nix.StorePath, error)
 	return nix.StorePath{}, fmt.Errorf("%s: too many links", arg)
 }
 
-// outputs returns the valid outputs of a derivation.
-func (s *Store) outputs(ctx context.Context, drv nix.StorePath) ([]nix.StorePath, error) {
+// outputs returns the valid outputs of a derivation, or, if there is none, all of them as
+// paths that are not built yet.
+func (s *Store) outputs(ctx context.Context, drv nix.StorePath) (valid []nix.StorePath, unbuilt []verify.Subject, err error) {
 	outs, err := s.Source.DerivationOutputs(ctx, drv)
 	if err != nil && !errors.Is(err, nixdb.ErrNotRecorded) {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(outs) == 0 {
 		d, err := s.derivation(drv)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if outs, err = s.outputsOf(ctx, d); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	var valid []nix.StorePath
 	for _, name := range slices.Sorted(maps.Keys(outs)) {
 		_, err := s.Source.PathInfo(ctx, outs[name])
 		switch {
 		case err == nil:
 			valid = append(valid, outs[name])
-		case !errors.Is(err, nixdb.ErrNotValid):
-			return nil, err
+		case errors.Is(err, nixdb.ErrNotValid):
+			unbuilt = append(unbuilt, s.unbuilt(drv, outs[name]))
+		default:
+			return nil, nil, err
 		}
 	}
-	if len(valid) == 0 {
-		return nil, fmt.Errorf("no output of %s is in the store: %w", drv, nixdb.ErrNotValid)
+	switch {
+	case len(valid) > 0:
+		return valid, nil, nil
+	case len(unbuilt) == 0:
+		return nil, nil, fmt.Errorf("what paths %s will have is known only when it is built, and none is in the store: %w", drv, nixdb.ErrNotValid)
 	}
-	return valid, nil
+	return nil, unbuilt, nil
+}
+
+// unbuilt is an output of drv that is not in the store, with what the derivation says.
+func (s *Store) unbuilt(drv, out nix.StorePath) verify.Subject {
+	sub := verify.Unbuilt(out)
+	if d, err := s.derivation(drv); err == nil {
+		sub.Facts.System, sub.Facts.SystemKnown = d.System, true
+		sub.Facts.FOD, sub.Facts.FODKnown = d.Kind() == nix.Fixed, true
+	}
+	return sub
+}
+
+// Outputs returns the paths that the outputs of a derivation have, whether or not they are
+// there. The error matches nixdb.ErrNotValid if that is not known before it is built.
+func (s *Store) Outputs(ctx context.Context, drv nix.StorePath) ([]nix.StorePath, error) {
+	valid, unbuilt, err := s.outputs(ctx, drv)
+	for _, sub := range unbuilt {
+		valid = append(valid, sub.Info.Path)
+	}
+	return valid, err
 }
 
 // outputsOf finds outputs through the derivation itself, where the database

@@ -211,9 +211,31 @@ func TestADerivationStandsForItsValidOutputs(t *testing.T) {
 	if got, err := s.Subjects(t.Context(), []string{drv.String()}); err != nil || names(got) != "hello" {
 		t.Errorf("%q, %v", names(got), err)
 	}
-	f.outputs[drv] = map[string]nix.StorePath{"doc": gone}
-	if _, err := s.Subjects(t.Context(), []string{drv.String()}); !errors.Is(err, nixdb.ErrNotValid) {
-		t.Errorf("without a valid output: %v", err)
+}
+
+func TestADerivationThatIsNotBuiltStandsForItsOutputs(t *testing.T) {
+	f, s := newFake(t)
+	app, gone := f.add(t, "app"), f.add(t, "hello")
+	delete(f.infos, gone)
+	drv, err := nix.DefaultStoreDir.FromBase("00000000000000000000000000000000-hello.drv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.outputs[drv] = map[string]nix.StorePath{"out": gone}
+	got, err := s.Subjects(t.Context(), []string{drv.String(), app.String(), drv.String()})
+	if err != nil || names(got) != "app hello" {
+		t.Fatalf("%q, %v", names(got), err)
+	}
+	if got[0].Unbuilt || !got[1].Unbuilt || got[1].Info.Path != gone {
+		t.Errorf("%+v", got)
+	}
+	if err := s.Rehash(t.Context(), got, nil); err != nil || got[1].Differs != "" {
+		t.Errorf("what is not there was read: %v, %s", err, got[1].Differs)
+	}
+	// What a floating derivation gives has no path before.
+	ca := f.write(t, "ca", floating)
+	if _, err := s.Subjects(t.Context(), []string{ca.String()}); !errors.Is(err, nixdb.ErrNotValid) {
+		t.Errorf("floating: %v", err)
 	}
 }
 

@@ -30,6 +30,9 @@ func (s *Store) Rehash(ctx context.Context, subjects []verify.Subject, progress 
 		wg.Go(func() {
 			for i := next.Add(1) - 1; i < uint64(len(subjects)); i = next.Add(1) - 1 {
 				p := &subjects[i]
+				if p.Unbuilt {
+					continue
+				}
 				err := rehash(ctx, p, s.Physical(p.Info.Path), func(n int64) {
 					if now := done.Add(uint64(n)); progress != nil {
 						progress(min(now, total), total)
