@@ -13,10 +13,19 @@ import (
 	"github.com/firn-log/firn/verify"
 )
 
-// Handler answers Nix, and people who look at the status page (spec/substituter.md#http). It
+// A Page is one more thing that a Handler answers.
+type Page struct {
+	Path    string
+	Handler http.Handler
+}
+
+// Handler answers Nix, and people who look at the status page (spec/substituter.md#http), and more. It
 // answers only requests for a host of this machine.
-func (s *Substituter) Handler() http.Handler {
+func (s *Substituter) Handler(more ...Page) http.Handler {
 	mux := http.NewServeMux()
+	for _, p := range more {
+		mux.Handle("GET "+p.Path, p.Handler)
+	}
 	mux.HandleFunc("GET /nix-cache-info", s.cacheInfo)
 	mux.HandleFunc("GET /nar/{file}", s.nar)
 	mux.HandleFunc("GET /{$}", s.statusPage)

@@ -52,6 +52,21 @@ type tally struct {
 	failures uint64
 	events   []event // newest last
 	logs     []verify.LogReport
+	doubt    string
+}
+
+// Doubt notes why a policy that has changed is not used, for the status page; "" says that all is
+// well.
+func (s *Substituter) Doubt(why string) {
+	s.tally.mu.Lock()
+	defer s.tally.mu.Unlock()
+	s.tally.doubt = why
+}
+
+func (t *tally) doubted() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.doubt
 }
 
 func newTally() *tally { return &tally{} }
@@ -111,6 +126,7 @@ func (s *Substituter) Counts() Counts {
 type status struct {
 	Schema    int       `json:"schema"`
 	Policy    string    `json:"policy"`
+	Doubt     string    `json:"doubt,omitempty"` // why another one is not used
 	Since     time.Time `json:"since"`
 	TTL       string    `json:"decision_ttl"`
 	Key       string    `json:"key"`
@@ -123,7 +139,7 @@ type status struct {
 func (s *Substituter) status() status {
 	r := s.rules.Load()
 	st := status{
-		Schema: 1, Policy: fmt.Sprintf("%x", r.id), Since: r.since.UTC(), TTL: r.pol.DecisionTTL.String(),
+		Schema: 1, Doubt: s.tally.doubted(), Policy: fmt.Sprintf("%x", r.id), Since: r.since.UTC(), TTL: r.pol.DecisionTTL.String(),
 		Key: s.o.Key.Public().String(), Counts: s.Counts(), Upstreams: []string{}, Logs: []string{}, Events: []event{},
 	}
 	for _, u := range r.upstreams {

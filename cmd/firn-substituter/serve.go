@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/verify/substituter"
+)
+
+const (
+	reloadEvery  = 2 * time.Second  // how often the policy is looked at
+	stopPatience = 10 * time.Second // for NARs on their way
+)
+
+type serveFlags struct {
+	config, listen string
+	check, debug   bool
+}
+
+func newServeCmd(a *app) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve DIR",
+		Short: "Serve this machine's Nix",
+		Long: `Serve the substituter in DIR until interrupted.
+
+The policy is read again when it, or a file that it names, changes, and on
+SIGHUP; one with mistakes changes nothing, and the status page says what they are.
+A socket that systemd hands over is used in place of the configured address.`,
+		Example: `  firn-substituter serve --check /var/lib/firn-substituter && firn-substituter serve /var/lib/firn-substituter`,
+		Args:    cobra.ExactArgs(1),
+		RunE:    func(c *cobra.Command, args []string) error { return serve(c.Context(), a, &f, args[0]) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.config, "config", "", "configuration file (default DIR/firn-substituter.toml)")
+	fl.StringVar(&f.listen, "listen", "", "address and port, instead of the configured ones")
+	fl.BoolVar(&f.check, "check", false, "check configuration, policy and key, and exit")
+	fl.BoolVar(&f.debug, "debug", false, "log more")
+	return cmd
+}
+
+func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
+	path := f.config
+	if path == "" {
+		path = filepath.Join(dir, configName)
+	}
+	c, err := readConfig(path, dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fail(exitUsage, "make one with: firn-substituter init --policy FILE "+dir, fmt.Errorf("there is no substituter in %s: %w", dir, err))
+	}
+	if err != nil {
+		return fail(exitUsage, "", err)
+	}
+	if f.listen != "" {
+		c.Listen = f.listen
+	}
+	pol, text, err := readPolicy(c.Policy)
+	if err == nil && len(pol.Upstreams) == 0 {
+		err = fmt.Errorf("%s: there is no upstream line, so there is nothing to serve from", c.Policy)
+	}
+	if err != nil {
+		return fail(exitUsage, "firn policy check says the same", err)
+	}
+	key, err := readKey(c.Key)
+	if err != nil {
+		return fail(exitUsage, "", err)
+	}
+	if f.check {
+		fmt.Fprintf(a.Stdout, "%s: configuration, policy and key are good\n", dir)
+		return nil
+	}
+	level := slog.LevelInfo
+	if f.debug {
+		level = slog.LevelDebug
+	}
+	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+	ln, err := listen(a, c.Listen)
+	if err != nil {
+		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
+	}
+	hooks, err := evidence.NewHooks(c.Evidence, logger)
+	if err != nil {
+		return fail(exitUsage, "", err)
+	}
+	s, err := substituter.New(pol, text, substituter.Options{
+		Key: key, State: filepath.Join(dir, "state"), Hosts: c.Hosts, NoSubmit: !c.Submit, Most: c.Decisions, Log: logger, OnEvidence: hooks.Run,
+	})
+	var held *durable.LockedError
+	switch {
+	case errors.As(err, &held):
+		return fail(exitFailed, fmt.Sprintf("stop process %d first", held.PID), errors.Join(err, ln.Close()))
+	case err != nil:
+		return fail(exitFailed, "", errors.Join(err, ln.Close()))
+	}
+	logger.Info("serving", "address", ln.Addr().String(), "key", key.Public().String())
+	go reload(ctx, s, c.Policy, text, logger)
+	err = answer(ctx, ln, handler(s))
+	hooksCtx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	hooks.Wait(hooksCtx)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return fail(exitFailed, "", err)
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// listen returns the socket that systemd handed over (sd_listen_fds), or a new one.
+func listen(a *app, address string) (net.Listener, error) {
+	if a.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || a.Getenv("LISTEN_FDS") == "" {
+		return net.Listen("tcp", address)
+	}
+	if n := a.Getenv("LISTEN_FDS"); n != "1" {
+		return nil, fmt.Errorf("systemd hands over %s sockets, not one", n)
+	}
+	const first = 3
+	syscall.CloseOnExec(first)
+	f := os.NewFile(first, "socket of systemd")
+	defer f.Close()
+	return net.FileListener(f)
+}
+
+// answer serves until ctx ends, and lets what is on its way come to its end.
+func answer(ctx context.Context, ln net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
+	failed := make(chan error, 1)
+	go func() { failed <- srv.Serve(ln) }()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.Background(), stopPatience)
+	defer cancel()
+	if srv.Shutdown(stop) != nil {
+		return srv.Close()
+	}
+	return nil
+}
+
+// reload makes the substituter obey the policy as it is now, whenever it changes.
+func reload(ctx context.Context, s *substituter.Substituter, path string, text []byte, logger *slog.Logger) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	tick := time.NewTicker(reloadEvery)
+	defer tick.Stop()
+	last, told := string(text), ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+		case <-tick.C:
+		}
+		pol, text, err := readPolicy(path)
+		if err == nil && string(text) != last {
+			if err = s.SetPolicy(pol, text); err == nil {
+				last = string(text)
+			}
+		}
+		why := ""
+		if err != nil {
+			why = err.Error()
+		}
+		if why != told {
+			told = why
+			s.Doubt(why)
+			if why != "" {
+				logger.Error("the policy has changed and cannot be used; the one before still holds", "error", why)
+			}
+		}
+	}
+}
