@@ -28,6 +28,7 @@ type verdictCase struct {
 	Output   bool              `json:"output"`
 	Open     map[string]string `json:"open"`
 	Verdict  string            `json:"verdict"`
+	Action   string            `json:"action"` // "" is not compared
 	Supports []string          `json:"supports"`
 	Dissent  []string          `json:"dissent"`
 	Reason   string            `json:"reason"`
@@ -100,7 +101,7 @@ func (v vectorClaim) claim(t *testing.T, n int) Claim {
 func (v verdictCase) parse(t *testing.T) Case {
 	t.Helper()
 	pol := parseIn(t, vectorDir, strings.Join(v.Policy, "\n")+"\n")
-	c := Case{Rule: pol.Default(), About: theFingerprint, Output: v.Output, Open: v.Open}
+	c := Case{Rule: pol.RuleFor(Facts{Path: theFingerprint.Path}), About: theFingerprint, Output: v.Output, Open: v.Open}
 	for i, cl := range v.Claims {
 		c.Claims = append(c.Claims, cl.claim(t, i))
 	}
@@ -127,7 +128,10 @@ func TestVerdictVectors(t *testing.T) {
 				dissent = append(dissent, d.Words())
 			}
 			got := verdictCase{Verdict: j.Verdict.String(), Supports: list(j.Supports), Dissent: list(dissent), Reason: j.Reason}
-			want := verdictCase{Verdict: v.Verdict, Supports: v.Supports, Dissent: v.Dissent, Reason: v.Reason}
+			if v.Action != "" {
+				got.Action = j.Action.String()
+			}
+			want := verdictCase{Verdict: v.Verdict, Action: v.Action, Supports: v.Supports, Dissent: v.Dissent, Reason: v.Reason}
 			if want.Reason == "" {
 				got.Reason = ""
 			}

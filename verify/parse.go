@@ -108,13 +108,16 @@ func (p *parser) notYet(l line, f field) {
 
 // define enters a name and reports whether it may be used.
 func (p *parser) define(l line, f field, what string) *named {
-	if msg := checkName(f.text); msg != "" {
-		p.failf(l, f.col, "%s", msg)
-		return nil
-	}
 	space := f.text
 	if what == "log" {
 		space = "log " + f.text
+	}
+	if msg := checkName(f.text); msg != "" {
+		p.failf(l, f.col, "%s", msg)
+		if p.names[space] == nil { // so that one mistake is reported once
+			p.names[space] = &named{line: l.n, what: what}
+		}
+		return nil
 	}
 	if old := p.names[space]; old != nil {
 		p.failf(l, f.col, "%q is already the name of the %s in line %d", f.text, old.what, old.line)
