@@ -259,7 +259,7 @@ func TestMadeUpClosure(t *testing.T) {
 	}
 	c.set(pathOf(t, "p").HashPart()+".narinfo", n("p"))
 	c.before = func(file string) {
-		if name, ok := names[file]; ok && len(name) < 30 {
+		if name, ok := names[file]; ok && len(name) < 10 {
 			c.files[file] = n(name)
 		}
 	}

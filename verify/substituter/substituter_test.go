@@ -78,7 +78,7 @@ func TestClosureIsLookedUpAhead(t *testing.T) {
 		}
 		n := info(t, fmt.Sprint("p", i), "text", refs...)
 		w.caches[0].has(n, "text", cacheKey)
-		w.log.Add(w.sign(w.people["a"].build, buildBody(t, n), nil).Leaf())
+		w.logBuilds("a", n)
 	}
 	w.log.Publish()
 	w.log.Revise()

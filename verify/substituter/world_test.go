@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -173,11 +174,22 @@ func info(t testing.TB, name, text string, refs ...string) *nix.NarInfo {
 // builds logs that operators got what n says.
 func (w *world) builds(names string, n *nix.NarInfo) {
 	w.t.Helper()
-	for _, name := range strings.Fields(names) {
-		w.log.Add(w.sign(w.people[name].build, buildBody(w.t, n), nil).Leaf())
-	}
+	w.logBuilds(names, n)
 	w.log.Publish()
 	w.log.Revise()
+}
+
+// logBuilds is builds without publishing it.
+func (w *world) logBuilds(names string, n *nix.NarInfo) {
+	w.t.Helper()
+	w.logBody(names, buildBody(w.t, n))
+}
+
+func (w *world) logBody(names string, b *statement.Build) {
+	w.t.Helper()
+	for _, name := range strings.Fields(names) {
+		w.log.Add(w.sign(w.people[name].build, b, nil).Leaf())
+	}
 }
 
 func buildBody(t testing.TB, n *nix.NarInfo) *statement.Build {
@@ -363,4 +375,9 @@ func (w *world) refused(p nix.StorePath, status int, words ...string) {
 			w.t.Errorf("%s: %q, want %q", p.Name(), body, text)
 		}
 	}
+}
+
+// cacheKeyText is the key of the cache as Nix reads it.
+func cacheKeyText() string {
+	return cacheKey.Name + ":" + base64.StdEncoding.EncodeToString(cacheKey.Key)
 }

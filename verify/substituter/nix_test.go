@@ -1,0 +1,213 @@
+package substituter
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/testreq"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// closurePaths is how many paths the closure has that stock Nix installs.
+const closurePaths = 300
+
+// packages are one derivation with many outputs that refer to each other, and two more.
+const packages = `
+let
+  bb = builtins.path { path = ./bb; name = "bb"; };
+  names = builtins.genList (n: "o${toString (n + 1)}") %d;
+  sh = name: script: attrs: derivation ({
+    inherit name; system = builtins.currentSystem; builder = "${bb}/bin/busybox";
+    args = [ "sh" "-euc" script ];
+  } // attrs);
+in {
+  many = sh "many" ''
+    n=%[1]d
+    while [ $n -gt 0 ]; do
+      eval p=\$o$n
+      echo "this is $n" > $p
+      for m in $((2*n)) $((2*n+1)); do
+        if [ $m -le %[1]d ]; then eval "echo \$o$m >> $p"; fi
+      done
+      n=$((n-1))
+    done
+  '' { outputs = names; };
+  one = sh "one" "echo one > $out" { };
+  contra = sh "contra" "echo contra > $out" { };
+}
+`
+
+// machine is a private /nix of stock Nix.
+type machine struct {
+	t    testing.TB
+	root string // holds nix/, etc/, src/
+}
+
+func newMachine(t testing.TB, conf ...string) *machine {
+	t.Helper()
+	for _, name := range []string{"nix-build", "nix", "bwrap", "busybox"} {
+		testreq.Command(t, "nix", name)
+	}
+	m := &machine{t: t, root: testreq.StoreRoot(t)}
+	for _, d := range []string{"nix", "etc", "src/bb/bin"} {
+		if err := os.MkdirAll(filepath.Join(m.root, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bin, err := os.ReadFile(testreq.Command(t, "nix", "busybox"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write("src/bb/bin/busybox", string(bin), 0o755)
+	m.write("src/pkgs.nix", fmt.Sprintf(packages, closurePaths), 0o644)
+	m.configure(append([]string{"substituters ="}, conf...)...)
+	return m
+}
+
+func (m *machine) configure(conf ...string) {
+	m.write("etc/nix.conf", "experimental-features = nix-command\nsandbox = false\nbuild-users-group =\n"+strings.Join(conf, "\n")+"\n", 0o644)
+}
+
+func (m *machine) write(name, text string, perm os.FileMode) {
+	m.t.Helper()
+	if err := os.WriteFile(filepath.Join(m.root, name), []byte(text), perm); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// try runs a script with the machine's /nix.
+func (m *machine) try(script string) (stdout, stderr string, err error) {
+	m.t.Helper()
+	cmd := exec.Command("bwrap", "--dev-bind", "/", "/", "--bind", filepath.Join(m.root, "nix"), "/nix", "--die-with-parent",
+		"--chdir", filepath.Join(m.root, "src"), "sh", "-euc", script)
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "NIX_") })
+	cmd.Env = append(env, "NIX_CONF_DIR="+filepath.Join(m.root, "etc"), "HOME="+m.root)
+	var words strings.Builder
+	cmd.Stderr = &words
+	out, err := cmd.Output()
+	return strings.TrimSpace(string(out)), words.String(), err
+}
+
+func (m *machine) run(script string) string {
+	m.t.Helper()
+	out, words, err := m.try(script)
+	if err != nil {
+		m.t.Fatalf("%s: %v\n%s", script, err, words)
+	}
+	return out
+}
+
+// Stock Nix installs a closure through the substituter, builds here what only one operator built,
+// and shows our sentence about what is contradicted.
+func TestStockNixObeys(t *testing.T) {
+	w := newWorld(t)
+	builder := newMachine(t)
+	cacheDir := filepath.Join(builder.root, "cache")
+	builder.write("key", cacheKeyText(), 0o600)
+	builder.run("nix-build pkgs.nix -A many -A one -A contra --no-out-link")
+	drvs := builder.run("nix-instantiate pkgs.nix -A many -A one -A contra 2>/dev/null | sed 's/!.*//'")
+	all := builder.run("nix-store -q --outputs " + strings.ReplaceAll(drvs, "\n", " ") + " >../paths\n" +
+		`nix copy --to "file://` + cacheDir + `?compression=zstd&secret-key=` + builder.root + `/key" $(cat ../paths); cat ../paths`)
+	bodies := builder.bodies(strings.Fields(drvs))
+	srv := httptest.NewServer(http.FileServer(http.Dir(cacheDir)))
+	t.Cleanup(srv.Close)
+	w.caches[0].url = srv.URL
+	var top nix.StorePath
+	for _, text := range strings.Fields(all) {
+		p, err := nix.ParseStorePath(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(cacheDir, p.HashPart()+".narinfo"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := nix.ParseNarInfo(storeDir, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := bodies[p]
+		o := &body.Outputs[0]
+		o.NarHash, o.NarSize, o.References = n.NarHash, n.NarSize, n.References
+		switch p.Name() {
+		case "one":
+			w.logBody("a", body)
+		case "contra":
+			w.logBody("a", body)
+			o.NarHash[0] ^= 1
+			w.logBody("b c", body)
+		case "many-o1":
+			top = p
+			fallthrough
+		default:
+			w.logBody("a b", body)
+		}
+	}
+	w.log.Publish()
+	w.log.Revise()
+	w.start("group two 2 a b c\nrule contra name contra need two else refuse\nrule default need two else rebuild\n")
+	user := newMachine(t)
+	user.configure("substituters = "+w.url, "trusted-public-keys = "+localKey.Public().String(), "narinfo-cache-negative-ttl = 0", "require-sigs = true")
+	user.run("nix-store -r " + top.String())
+	if got := strings.Fields(user.run("nix-store -qR " + top.String())); len(got) != closurePaths {
+		t.Errorf("%d paths were installed, want %d", len(got), closurePaths)
+	}
+	user.run("nix-store --verify --check-contents")
+	t.Logf("%+v", w.s.Counts())
+
+	_, words, err := user.try("nix-build pkgs.nix -A one --no-out-link")
+	if err != nil || !strings.Contains(words, "building '/nix/store/") {
+		t.Errorf("one: %v\n%s", err, words)
+	}
+	_, words, err = user.try("nix-build pkgs.nix -A contra --no-out-link")
+	if err == nil || !strings.Contains(words, "-contra is refused: contradicted") || !strings.Contains(words, "claims another hash") {
+		t.Errorf("contra: %v\n%s", err, words)
+	}
+	t.Log(words)
+}
+
+// bodies are statements about each output of derivations, still without what it is.
+func (m *machine) bodies(drvs []string) map[nix.StorePath]*statement.Build {
+	m.t.Helper()
+	all := make(map[nix.StorePath]*statement.Build)
+	for _, text := range drvs {
+		path, err := nix.ParseStorePath(text)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(m.root, text))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		d, err := nix.ParseDerivation(storeDir, strings.TrimSuffix(path.Name(), ".drv"), b)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		modulo, err := nix.NewModuloCache(nil).Match(d)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		for _, o := range d.Outputs {
+			out, err := nix.ParseStorePath(o.Path)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			all[out] = &statement.Build{
+				DrvPath: path, DrvHash: sha256.Sum256(b), Modulo: modulo.Hash, System: "x86_64-linux", StoreDir: storeDir, Partial: true,
+				Outputs: []statement.BuildOutput{{Name: o.Name, Path: out}},
+				How:     statement.HowBuilt, Builder: statement.Builder{Implementation: "nix", Version: "2.8.0", Sandbox: true},
+				Started: 1_700_000_000, Finished: 1_700_000_001,
+			}
+		}
+	}
+	return all
+}
