@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
+	"github.com/spf13/pflag"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
@@ -25,8 +22,17 @@ import (
 const currentSystem = "/run/current-system"
 
 type verifyFlags struct {
-	policy, store, storeDir, state, explain, bundle string
-	rehash, full, all, json                         bool
+	policy, store, storeDir, state, explain, bundle, cache string
+	rehash, full, all, json                                bool
+}
+
+// add adds the flags that say whom to ask, of which store.
+func (f *verifyFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (default $FIRN_POLICY, firn/firn.policy in the configuration folder, /etc/firn/firn.policy)")
+	flags.StringVar(&f.store, "store", "", "`ROOT` of a private store, as in nix --store ROOT")
+	flags.StringVar(&f.storeDir, "store-dir", string(nix.DefaultStoreDir), "`FOLDER` that store paths begin with")
+	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
+	flags.BoolVar(&f.json, "json", false, "write one JSON object")
 }
 
 func newVerifyCmd(a *app) *cobra.Command {
@@ -37,28 +43,34 @@ func newVerifyCmd(a *app) *cobra.Command {
 		Long: `Verify asks the logs of your policy who built each path in the closure of PATH,
 and judges: trusted, untrusted, contradicted or inconclusive.
 
-PATH is a store path, a link to one such as ./result, or a .drv, which stands
-for its outputs; without any it is ` + currentSystem + `. What is judged is the
-path, its NAR hash, size and references as the Nix database has them; --rehash
-reads the content too.
+PATH is a store path, a link to one such as ./result or a profile, or a .drv,
+which stands for its outputs; without any it is ` + currentSystem + `. What is judged
+is the path, its NAR hash, size and references as the Nix database has them;
+--rehash reads the content too.
+
+A .drv of which nothing is built yet is judged by what the logs say its outputs
+are, and the answer names the NAR hash that is trusted. For a flake:
+
+  firn verify $(nix path-info --derivation .#hello)
+
+--cache URL judges what a binary cache would give you, before you download it: of
+the cache only narinfos are read.
 
 Exit status: 0 all trusted, 1 it could not be done, 2 usage or policy, 3
 untrusted or contradicted, 4 inconclusive, 5 a log was caught.`,
 		Example: `  firn verify ./result
   firn verify --rehash --json /nix/store/...-hello-2.12.1
-  firn verify --explain hello-2.12.1 ./result`,
+  firn verify --explain hello-2.12.1 ./result
+  firn verify --cache https://cache.nixos.org /nix/store/...-hello-2.12.1`,
 		RunE: func(c *cobra.Command, args []string) error { return a.verify(c.Context(), &f, args) },
 	}
 	flags := c.Flags()
-	flags.StringVar(&f.policy, "policy", "", "policy `FILE` (default $FIRN_POLICY, firn/firn.policy in the configuration folder, /etc/firn/firn.policy)")
-	flags.StringVar(&f.store, "store", "", "`ROOT` of a private store, as in nix --store ROOT")
-	flags.StringVar(&f.storeDir, "store-dir", string(nix.DefaultStoreDir), "`FOLDER` that store paths begin with")
-	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
+	f.add(flags)
 	flags.BoolVar(&f.rehash, "rehash", false, "read all content and compare it with the database")
 	flags.BoolVar(&f.full, "full", false, "read the whole log, so that nothing can be left out")
 	flags.StringVar(&f.bundle, "bundle", "", "ask this `FILE`, made by firn bundle, in place of the logs, and no network")
 	flags.BoolVar(&f.all, "all", false, "list every path, however many there are")
-	flags.BoolVar(&f.json, "json", false, "write one JSON object")
+	flags.StringVar(&f.cache, "cache", "", "judge what the binary cache at this `URL` has, and download nothing")
 	flags.StringVar(&f.explain, "explain", "", "say in words what the verdict about `PATH` of the closure rests on")
 	return c
 }
@@ -80,35 +92,70 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, args []string) error {
 			return err
 		}
 	}
-	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
+	subjects, cached, err := a.subjects(ctx, f, pol, args)
 	if err != nil {
-		return failf(exitFailed, "firn reads the database of a Nix store on this machine; name another one with --store", "opening the Nix store: %w", err)
+		return err
+	}
+	report, err := a.decide(ctx, f, pol, bundle, subjects)
+	if err != nil {
+		return err
+	}
+	report.Cache = cached
+	return a.showReport(f, report)
+}
+
+// subjects are what the flags say is to be judged; the report is nil without --cache.
+func (a *app) subjects(ctx context.Context, f *verifyFlags, pol *verify.Policy, args []string) ([]verify.Subject, *verify.CacheReport, error) {
+	if f.cache != "" {
+		return a.cacheSubjects(ctx, f, pol, args)
+	}
+	store, err := a.openStore(ctx, f)
+	if err != nil {
+		return nil, nil, err
 	}
 	defer store.Source.Close()
 	subjects, err := store.Subjects(ctx, args)
 	if err != nil {
-		return closureFailure(err)
+		return nil, nil, closureFailure(err)
 	}
-	progress := a.progress()
+	if err := store.AddFacts(ctx, pol, subjects); err != nil {
+		return nil, nil, failf(exitFailed, "", "finding out what the rules ask for: %w", err)
+	}
 	if f.rehash {
+		progress := a.progress()
 		err := store.Rehash(ctx, subjects, func(done, total uint64) { progress.show("reading content", done, total) })
 		progress.clear()
 		if err != nil {
-			return failf(exitFailed, "", "rehashing: %w", err)
+			return nil, nil, failf(exitFailed, "", "rehashing: %w", err)
 		}
 	}
-	if err := a.loadHooks(); err != nil {
-		return err
+	return subjects, nil, nil
+}
+
+func (a *app) openStore(ctx context.Context, f *verifyFlags) (*closure.Store, error) {
+	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
+	if err != nil {
+		return nil, failf(exitFailed, "firn reads the database of a Nix store on this machine; name another one with --store", "opening the Nix store: %w", err)
 	}
+	return store, nil
+}
+
+// decide asks the logs, or the bundle if it is not nil.
+func (a *app) decide(ctx context.Context, f *verifyFlags, pol *verify.Policy, bundle *log.Bundle, subjects []verify.Subject) (*verify.Report, error) {
+	if err := a.loadHooks(); err != nil {
+		return nil, err
+	}
+	progress := a.progress()
+	progress.say(fmt.Sprintf("asking about %s", plural(uint64(len(subjects)), "path", "paths")))
 	report, err := verify.Verify(ctx, pol, subjects, verify.Options{
 		StateDir: a.stateDir(f.state), Bundle: bundle, Full: f.full, OnEvidence: a.hooks.Run,
 		Progress: func(name string, done, total uint64) { progress.show("reading log "+name, done, total) },
 	})
 	progress.clear()
 	if err != nil {
-		return f.failure(err)
+		return nil, f.failure(err)
 	}
-	return a.showReport(f, report)
+	return report, nil
 }
 
 func (f *verifyFlags) targets(args []string) ([]string, error) {
@@ -204,8 +251,8 @@ func (f *verifyFlags) failure(err error) error {
 	return failf(exitFailed, "", "verifying: %w", err)
 }
 
-// showReport writes a report and returns the exit status as an error.
-func (a *app) showReport(f *verifyFlags, r *verify.Report) error {
+// warnOf writes what every report says on stderr.
+func (a *app) warnOf(r *verify.Report) {
 	for _, w := range r.Warnings {
 		fmt.Fprintf(a.Stderr, "firn: warning: %s\n", w)
 	}
@@ -219,6 +266,11 @@ func (a *app) showReport(f *verifyFlags, r *verify.Report) error {
 			fmt.Fprintf(a.Stderr, "firn: hint: keep that file and show it to others; --full reads the log without its index\n")
 		}
 	}
+}
+
+// showReport writes a report and returns the exit status as an error.
+func (a *app) showReport(f *verifyFlags, r *verify.Report) error {
+	a.warnOf(r)
 	var err error
 	switch {
 	case f.json:
@@ -251,49 +303,4 @@ func (a *app) explain(what string, r *verify.Report) error {
 		}
 	}
 	return nil
-}
-
-// progress shows how far long work is, on a terminal only.
-type progress struct {
-	w  io.Writer // nil shows nothing
-	mu sync.Mutex
-	at time.Time // of the last line
-}
-
-func (a *app) progress() *progress {
-	if f, ok := a.Stderr.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &progress{w: f}
-	}
-	return &progress{}
-}
-
-func (p *progress) show(what string, done, total uint64) {
-	if p.w == nil || total == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := time.Now(); now.Sub(p.at) >= 100*time.Millisecond {
-		p.at = now
-		fmt.Fprintf(p.w, "\r\x1b[K%s: %d%%", what, done*100/total)
-	}
-}
-
-// say is show for work whose end is not known.
-func (p *progress) say(text string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now := time.Now(); p.w != nil && now.Sub(p.at) >= 100*time.Millisecond {
-		p.at = now
-		fmt.Fprintf(p.w, "\r\x1b[K%s", text)
-	}
-}
-
-func (p *progress) clear() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.w != nil && !p.at.IsZero() {
-		fmt.Fprint(p.w, "\r\x1b[K")
-		p.at = time.Time{}
-	}
 }

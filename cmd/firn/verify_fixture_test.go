@@ -23,7 +23,8 @@ import (
 // person meets who built nothing: a store of four paths in $WORK/store, a log at
 // $LOG in which four operators claim things about them, and firn.policy. hello
 // refers to the others; d lies about libfoo, nobody agrees on random, and only d
-// built lonely.
+// built lonely. The binary cache in $WORK/cache has all four; that in $WORK/poisoned has
+// another hello. If $UNBUILT is set, the store has the derivation of hello and not hello.
 func verifyWorld() {
 	if err := makeVerifyWorld(os.Getenv("WORK"), os.Getenv("LOG"), os.Getenv("ORIGIN")); err != nil {
 		fmt.Fprintln(os.Stderr, "firn-fixture:", err)
@@ -48,6 +49,9 @@ func makeVerifyWorld(work, logURL, origin string) error {
 	}
 	policy += "group builders 2 a b c d\nrule default need builders else refuse\n"
 	if err := f.writeDB(); err != nil {
+		return err
+	}
+	if err := f.writeCaches(work); err != nil {
 		return err
 	}
 	body, err := log.MarshalLeaves(f.leaves)
@@ -192,6 +196,9 @@ create table DerivationOutputs (drv integer not null, id text not null, path tex
 	}
 	ids := make(map[nix.StorePath]int)
 	for i, info := range f.infos {
+		if i == 3 && os.Getenv("UNBUILT") != "" {
+			continue
+		}
 		ids[info.Path] = i + 1
 		if _, err := db.Exec(`insert into ValidPaths values (?, ?, ?, 1, null, ?, null, null, null)`,
 			i+1, info.Path.String(), "sha256:"+info.NarHash.Hex(), info.NarSize); err != nil {

@@ -18,7 +18,7 @@ func (s *Store) AddFacts(ctx context.Context, pol *verify.Policy, subjects []ver
 			return err
 		}
 	}
-	return s.addRoots(ctx, pol, subjects)
+	return s.AddRoots(ctx, pol, subjects)
 }
 
 // describe adds the facts that a path's derivation has.
@@ -52,9 +52,9 @@ func (s *Store) describe(ctx context.Context, pol *verify.Policy, sub *verify.Su
 	return nil
 }
 
-// addRoots adds the roots of `closure` conditions. If one of them is not in the store, it is not
+// AddRoots adds the roots of `closure` conditions. If one of them is not in the store, it is not
 // known of any path that it is not in there.
-func (s *Store) addRoots(ctx context.Context, pol *verify.Policy, subjects []verify.Subject) error {
+func (s *Store) AddRoots(ctx context.Context, pol *verify.Policy, subjects []verify.Subject) error {
 	in := make(map[nix.StorePath][]string)
 	known := true
 	for _, root := range pol.Roots() {
