@@ -22,7 +22,7 @@ func manyPaths(t *testing.T) *Report {
 	r := w.verify(pol, subject(t, "x", "x"))
 	r.Paths = nil
 	for i := range 51 {
-		p := PathReport{Subject: Subject{Info: &nix.PathInfo{}}}
+		p := PathReport{Rule: new(Rule), Subject: Subject{Info: &nix.PathInfo{}}}
 		name := fmt.Sprintf("pkg-%02d", i)
 		if i == 50 {
 			name = "pkg-49"
