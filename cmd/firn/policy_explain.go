@@ -92,7 +92,7 @@ func (a *app) explainPolicy(ctx context.Context, f *policyExplainFlags, arg stri
 // subjectOf finds what is to be judged: in the store, or else in a cache.
 func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, path nix.StorePath) (*verify.Subject, error) {
 	if f.cache == "" {
-		s, err := storeSubject(ctx, f, path)
+		s, err := storeSubject(ctx, f, pol, path)
 		if err == nil || !errors.Is(err, nixdb.ErrNotValid) || len(pol.Upstreams) == 0 {
 			if err != nil {
 				err = closureFailure(err)
@@ -116,12 +116,16 @@ func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.
 			return nil, failf(exitFailed, "", "asking the cache: %w", err)
 		}
 		fmt.Fprintf(a.Stderr, "firn: judging what %s has of it\n", url)
-		return &verify.Subject{Info: info}, nil
+		one := []verify.Subject{{Info: info}}
+		if err := addFacts(ctx, f, pol, one); err != nil {
+			return nil, err
+		}
+		return &one[0], nil
 	}
 	return nil, failf(exitFailed, "name a cache that has it with --cache URL", "%s is not in the store, and no upstream has it", path)
 }
 
-func storeSubject(ctx context.Context, f *policyExplainFlags, path nix.StorePath) (*verify.Subject, error) {
+func storeSubject(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, path nix.StorePath) (*verify.Subject, error) {
 	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
 	if err != nil {
 		return nil, err
@@ -135,7 +139,22 @@ func storeSubject(ctx context.Context, f *policyExplainFlags, path nix.StorePath
 	if i < 0 {
 		return nil, fmt.Errorf("%s: %w", path, nixdb.ErrNotValid)
 	}
-	return &subjects[i], nil
+	one := subjects[i : i+1]
+	if err := store.AddFacts(ctx, pol, one); err != nil {
+		return nil, err
+	}
+	return &one[0], nil
+}
+
+// addFacts takes what the store knows about a path that is not in it. Where there is no store,
+// nothing is known.
+func addFacts(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, subjects []verify.Subject) error {
+	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
+	if err != nil {
+		return nil // what is not known makes rules stricter
+	}
+	defer store.Source.Close()
+	return store.AddFacts(ctx, pol, subjects)
 }
 
 func cacheInfo(ctx context.Context, url string, path nix.StorePath) (*nix.PathInfo, error) {
