@@ -93,7 +93,7 @@ func (a *app) explainPolicy(ctx context.Context, f *policyExplainFlags, arg stri
 func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, path nix.StorePath) (*verify.Subject, error) {
 	if f.cache == "" {
 		s, err := storeSubject(ctx, f, pol, path)
-		if err == nil || !errors.Is(err, nixdb.ErrNotValid) || len(pol.Upstreams) == 0 {
+		if err == nil || !errors.Is(err, nixdb.ErrNotValid) && !errors.Is(err, errNoStore) || len(pol.Upstreams) == 0 {
 			if err != nil {
 				err = closureFailure(err)
 			}
@@ -125,10 +125,13 @@ func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.
 	return nil, failf(exitFailed, "name a cache that has it with --cache URL", "%s is not in the store, and no upstream has it", path)
 }
 
+// errNoStore says that no database of a store can be read here.
+var errNoStore = errors.New("opening the Nix store")
+
 func storeSubject(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, path nix.StorePath) (*verify.Subject, error) {
 	store, err := closure.Open(ctx, f.store, nix.StoreDir(f.storeDir))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoStore, err)
 	}
 	defer store.Source.Close()
 	subjects, err := store.Subjects(ctx, []string{path.String()})
