@@ -296,10 +296,10 @@ func (a *app) rebuildWork(ctx context.Context, r *rebuild.Rebuilder, f *rebuildF
 	if err != nil {
 		return nil, logFailure("asking the log for work", err)
 	}
+	drvs, err := r.Take(ctx, client, offer, only, f.pick)
 	for _, why := range offer.Passed {
 		fmt.Fprintf(a.Stderr, "firn: warning: %s\n", why)
 	}
-	drvs, err := r.Take(ctx, client, offer, only, f.pick)
 	var unvouched *rebuild.UnvouchedError
 	switch {
 	case errors.As(err, &unvouched):

@@ -229,6 +229,7 @@ in
         ExecStart = "${program "firn"} rebuild --config ${file "rebuild.toml" rebuildSettings}";
         StateDirectory = [ "firn" "firn-rebuild" ];
         ReadWritePaths = [ spool ];
+        InaccessiblePaths = [ "-/run/credentials" ]; # the build key, which is this user's too
         TimeoutStartSec = "infinity";
         KillMode = "mixed";
         OOMPolicy = "continue";
