@@ -168,7 +168,7 @@ func (s *setup) stateStep() *step {
 		if err != nil {
 			return err
 		}
-		return os.Chown(dir, uid, gid)
+		return give(dir, uid, gid, 0o755)
 	}}
 }
 

@@ -137,10 +137,7 @@ func (s *setup) makeKey(path, owner string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Chown(path, uid, gid); err != nil {
-		return err
-	}
-	return os.Chmod(path, 0o400)
+	return give(path, uid, gid, 0o400)
 }
 
 func ids(name string) (uid, gid int, err error) {
