@@ -63,6 +63,13 @@ func (f *fakeStore) Realisations(_ context.Context, _ nix.StorePath, m nix.Hash)
 	return f.realised[m], nil
 }
 
+func (f *fakeStore) RealisationRecords(_ context.Context, _ nix.StorePath, m nix.Hash) (all []*nix.Realisation, err error) {
+	for output, p := range f.realised[m] {
+		all = append(all, &nix.Realisation{Modulo: m, Output: output, OutPath: p})
+	}
+	return all, nil
+}
+
 // world is a store, a spool and a log under a test's control.
 type world struct {
 	t      testing.TB
@@ -249,7 +256,9 @@ func (w *world) logged() []*statement.Build {
 		if err := st.Verify(w.signer.PublicKey()); err != nil {
 			w.t.Fatal(err)
 		}
-		builds = append(builds, st.Body.(*statement.Build))
+		if b, ok := st.Body.(*statement.Build); ok {
+			builds = append(builds, b)
+		}
 	}
 	return builds
 }
