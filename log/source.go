@@ -132,7 +132,7 @@ func (s *httpSource) call(ctx context.Context, r request) ([]byte, int, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrUnreachable, s.brief(err))
+		return nil, 0, fmt.Errorf("%w: %w", ErrUnreachable, &visibleError{s.brief(err)})
 	}
 	defer resp.Body.Close()
 	body, err := decoded(resp)
@@ -145,6 +145,12 @@ func (s *httpSource) call(ctx context.Context, r request) ([]byte, int, error) {
 	b, err := readBounded(body, r.limit)
 	return b, resp.StatusCode, err
 }
+
+// visibleError is an error whose text may quote what a server said.
+type visibleError struct{ error }
+
+func (e *visibleError) Error() string { return words(e.error.Error()) }
+func (e *visibleError) Unwrap() error { return e.error }
 
 // brief shortens an error of package http to what a person can use: where, once,
 // and why.

@@ -4,12 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
+	"unicode"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/logtest"
@@ -57,5 +59,32 @@ func TestUnreachableSaysTheAddressOnce(t *testing.T) {
 		if _, got, _ := strings.Cut(err.Error(), "log is unreachable: "); got != c.want {
 			t.Errorf("%s: submit: got %q, want %q", c.url, err, c.want)
 		}
+	}
+}
+
+// What a server says in place of HTTP does not reach a terminal as it is.
+func TestWordsOfAServerAreVisible(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\x1b]0;owned\x07\u009b31m\u202eabc\r\n\r\n")
+			conn.Close()
+		}
+	}()
+	c, err := log.NewClient("http://"+l.Addr().String(), logtest.New(t).Policy(), log.Options{Memory: log.NewMemory("")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Checkpoint(t.Context())
+	if !errors.Is(err, log.ErrUnreachable) || strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) {
+		t.Errorf("%q", err)
 	}
 }
