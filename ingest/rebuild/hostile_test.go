@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -139,5 +141,31 @@ func TestWrongTextsOfADerivationAreReadWithinABound(t *testing.T) {
 	}
 	if sent.Load() != maxWrong {
 		t.Errorf("%d bytes were read", sent.Load())
+	}
+}
+
+// What a cache says in place of an answer does not reach a terminal as it is.
+func TestStatusOfACacheIsVisible(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 500 \x1b]0;owned\x07\r\nContent-Length: 0\r\n\r\n")
+			conn.Close()
+		}
+	}()
+	p, err := nix.ParseStorePath("/nix/store/0j66c4adj7fp5a53zcj7qm2ghbs9c1vi-app-2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = fetchNarInfo(t.Context(), "http://"+l.Addr().String(), p); err == nil || strings.ContainsRune(err.Error(), 0x1b) {
+		t.Errorf("%q", err)
 	}
 }
