@@ -22,6 +22,7 @@ import (
 	"unicode"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // insider is a server that only this machine reaches, beside a cache that is taken for
@@ -226,5 +227,24 @@ func isVisible(t *testing.T, err error) {
 	t.Helper()
 	if err == nil || strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("%q", err)
+	}
+}
+
+// What a cache makes up is nothing that the importer signs and pays for.
+func TestOnlyWhatIsSignedIsObserved(t *testing.T) {
+	f := newFakeCache(t)
+	f.add("app", "lib", "forged")
+	f.put(narInfo(t, "lib", nil))
+	forged := narInfo(t, "forged", nil, mine)
+	forged.NarSize++
+	f.put(forged)
+	signer, err := statement.NewEd25519Signer(secret("importer").Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.must(f.open(t), Options{Observer: signer}, "app")
+	if list := w.logged(statement.KindObserved); len(list) != 1 || list[0].Body.(*statement.Observed).Path != path(t, "app") {
+		t.Errorf("%d observed statements", len(list))
 	}
 }
