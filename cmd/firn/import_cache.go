@@ -14,6 +14,7 @@ import (
 
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
@@ -76,7 +77,7 @@ the log was caught with two histories.`,
 	flags.StringVar(&f.key, "key", "", "build `KEY` that signs with --observed")
 	flags.BoolVar(&f.useLogin, "use-login-key", false, "allow keys that also log you in somewhere")
 	flags.IntVar(&f.jobs, "jobs", cache.DefaultJobs, "how many narinfos are asked for at once")
-	flags.Float64Var(&f.rate, "rate", 0, "requests a `SECOND` at most; negative for no bound (default 500, no bound for a cache on this machine)")
+	flags.Float64Var(&f.rate, "rate", 0, "`N` requests a second at most; negative for no bound (default 500, no bound for a cache on this machine)")
 	flags.StringVar(&f.config, "config", "", "import what this `FILE` says")
 	flags.DurationVar(&f.every, "every", 0, "with --config: the pause between two rounds")
 	flags.BoolVar(&f.check, "check", false, "with --config: check it, and do nothing")
@@ -107,6 +108,11 @@ func (a *app) importCache(ctx context.Context, f *importCacheFlags, args []strin
 	client, err := a.newClient(&f.logFlags, at, log.Options{UserAgent: "firn-import"})
 	if err != nil {
 		return err
+	}
+	// A log that is not there, or not the one of the policy, is waited for only once
+	// something was asked of the cache for it.
+	if _, err := client.Checkpoint(ctx); err != nil {
+		return logFailure("asking the log "+at.url, err)
 	}
 	to := send.Open(&send.Config{Key: f.key}, a.sendOptions(client, f.useLogin))
 	if f.observed {
@@ -143,7 +149,7 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 	case f.jobs < 1 || f.jobs > cache.MaxJobs:
 		return usage("", "--jobs %d is not between 1 and %d", f.jobs, cache.MaxJobs)
 	case f.all && !strings.HasPrefix(args[0], "file:"):
-		return usage("name store paths", "--all: only a cache in a folder, file:///FOLDER, can be listed")
+		return usage("name store paths; a folder is named file:///FOLDER", "--all: only a cache in a folder, file:///FOLDER, can be listed")
 	case f.observed && strings.HasPrefix(args[0], "file:"):
 		return usage("leave --observed out", "a cache in a folder has no address that an observed statement could name")
 	}
@@ -152,7 +158,7 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 	}
 	keys, err := cache.ParseKeys(f.keys)
 	if err != nil {
-		return usage("it looks like cache.example-1:BASE64", "--trusted-key %w", err)
+		return usage(`it looks like cache.example-1:BASE64; of a file: --trusted-key "$(cat FILE)"`, "--trusted-key %w", err)
 	}
 	if len(keys) == 0 {
 		return usage("there is no default; the cache's operator publishes its key, as for trusted-public-keys in nix.conf", "no key is trusted: name those of the cache with --trusted-key")
@@ -232,6 +238,9 @@ func (a *app) importOne(ctx context.Context, to *send.Log, state string, job *im
 	job.client.OnTrouble = show.trouble
 	c, err := cache.Open(ctx, job.url, job.client)
 	if err != nil {
+		if ctx.Err() == nil {
+			err = failf(exitFailed, "URL is the address that substituters of nix.conf have, or file:///FOLDER", "nothing was imported: %w", err)
+		}
 		return nil, errors.Join(err, st.Close())
 	}
 	o := job.Options
@@ -252,6 +261,7 @@ func importState(state string, client *log.Client) string {
 // importFailure explains an import that could not be finished. Nothing is lost.
 func importFailure(err error) error {
 	const again = "what was brought is kept; run it again to go on from there"
+	var known *cmdline.Failure
 	var locked *durable.LockedError
 	var conf *send.ConfigError
 	var refused *cache.RefusedError
@@ -259,6 +269,8 @@ func importFailure(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return failf(exitFailed, again, "interrupted")
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &locked):
 		return failf(exitFailed, "one import into a log works at a time; wait for that one", "%w", err)
 	case errors.As(err, &refused):
@@ -280,6 +292,8 @@ func importFailure(err error) error {
 func importVerdict(s *cache.Summary) error {
 	n := s.Troubles
 	switch {
+	case n[cache.Lie] > 0 && n[cache.Contradiction] == 0 && s.Fetched > 0 && s.NoSignature == s.Fetched:
+		return failf(exitUntrusted, "are the listed keys those of this cache?", "no signature by a listed key is right, so nothing was sent")
 	case n[cache.Lie]+n[cache.Contradiction] > 0:
 		return errSilent(exitUntrusted)
 	case n[cache.Failed]+n[cache.Rejected]+n[cache.SetAside] > 0:
