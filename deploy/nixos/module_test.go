@@ -249,7 +249,7 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 			log = "http://127.0.0.1:1"; log-policy = "%[1]s/log.policy";
 			cache = [ { url = "http://127.0.0.1:2"; trusted-keys = [ "%[3]s" ]; roots = [ "%[1]s/roots" ]; rate = 2.5; check-nars = false; } ];
 		}; };
-		import-hydra = { enable = true; keyFile = "%[1]s/build"; settings = {
+		import-hydra = { enable = true; settings = { key = "file:%[1]s/build";
 			log = "http://127.0.0.1:1"; log-policy = "%[1]s/log.policy"; cache = "http://127.0.0.1:2"; trusted-keys = [ "%[3]s" ];
 			jobset = [ { url = "http://127.0.0.1:3"; jobset = "a/b"; max-evals = 3; } { url = "http://127.0.0.1:3"; jobset = "a/c"; } ];
 		}; };
