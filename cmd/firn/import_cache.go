@@ -24,7 +24,7 @@ import (
 type importCacheFlags struct {
 	logFlags
 	from, key, config                                     string
-	keys                                                  []string
+	keys, realisations                                    []string
 	all, recheck, nars, observed, useLogin, check, asJSON bool
 	jobs                                                  int
 	rate                                                  float64
@@ -43,6 +43,8 @@ the log must list them too. PATH is a store path, or a link to one.
 
 What was brought is remembered in the state folder and not asked for again; a run
 that was interrupted is resumed by the next one.
+
+` + realisationHelp + `
 
 With --config FILE it imports several caches, and with --every again and again:
   log, log-policy, origin, state, [evidence]   as in firn submit
@@ -74,7 +76,8 @@ the log was caught with two histories.`,
 	flags.BoolVar(&f.recheck, "recheck", false, "ask again for paths that were brought before")
 	flags.BoolVar(&f.nars, "check-nars", false, "read the NAR of each path that is asked for, and compare its hash")
 	flags.BoolVar(&f.observed, "observed", false, "also state what was seen beside the signature, signed by --key")
-	flags.StringVar(&f.key, "key", "", "build `KEY` that signs with --observed")
+	flags.StringArrayVar(&f.realisations, "realisation", nil, "also what was signed about the realisation `ID` (may be repeated)")
+	flags.StringVar(&f.key, "key", "", "build `KEY` that signs with --observed and --realisation")
 	flags.BoolVar(&f.useLogin, "use-login-key", false, "allow keys that also log you in somewhere")
 	flags.IntVar(&f.jobs, "jobs", cache.DefaultJobs, "how many narinfos are asked for at once")
 	flags.Float64Var(&f.rate, "rate", 0, "`N` requests a second at most; negative for no bound (default 500, no bound for a cache on this machine)")
@@ -91,6 +94,9 @@ type importJob struct {
 	roots  func() (cache.Roots, error)
 	client cache.ClientOptions
 	cache.Options
+
+	realisations []cache.RealisationID
+	signer       statement.Signer // of their statements
 }
 
 func (a *app) importCache(ctx context.Context, f *importCacheFlags, args []string) error {
@@ -115,10 +121,13 @@ func (a *app) importCache(ctx context.Context, f *importCacheFlags, args []strin
 		return logFailure("asking the log "+at.url, err)
 	}
 	to := send.Open(&send.Config{Key: f.key}, a.sendOptions(client, f.useLogin))
-	if f.observed {
-		if job.Observer, err = to.Signer(ctx); err != nil {
+	if f.key != "" {
+		if job.signer, err = to.Signer(ctx); err != nil {
 			return importFailure(err)
 		}
+	}
+	if f.observed {
+		job.Observer = job.signer
 	}
 	sum, err := a.importOne(ctx, to, a.stateDir(f.state), job)
 	if f.asJSON && sum != nil {
@@ -144,7 +153,9 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 		return usage("firn import cache URL PATH... --trusted-key KEY", "name a cache, or a configuration with --config")
 	case f.every != 0 || f.check:
 		return usage("name one with --config FILE", "--every and --check are for a configuration")
-	case f.observed != (f.key != ""):
+	case len(f.realisations) > 0 && f.key == "":
+		return usage("the build key that --key names signs the statements about them", "--realisation needs --key")
+	case f.observed != (f.key != "") && len(f.realisations) == 0:
 		return usage("the build key that --key names signs what --observed says", "--observed and --key belong together")
 	case f.jobs < 1 || f.jobs > cache.MaxJobs:
 		return usage("", "--jobs %d is not between 1 and %d", f.jobs, cache.MaxJobs)
@@ -167,12 +178,16 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 	if err != nil {
 		return usage("", "%w", err)
 	}
-	if len(roots.Paths) == 0 && !roots.All {
+	realisations, err := parseRealisations(f.realisations)
+	if err != nil {
+		return nil, err
+	}
+	if len(roots.Paths) == 0 && !roots.All && len(realisations) == 0 {
 		return usage("name store paths, or a file of them with --from, or --all for a cache in a folder", "there is nothing to import")
 	}
 	return &importJob{
 		url: args[0], roots: func() (cache.Roots, error) { return roots, nil }, client: cache.ClientOptions{Rate: f.rate},
-		Options: cache.Options{Keys: keys, Jobs: f.jobs, Recheck: f.recheck, CheckNars: f.nars},
+		Options: cache.Options{Keys: keys, Jobs: f.jobs, Recheck: f.recheck, CheckNars: f.nars}, realisations: realisations,
 	}, nil
 }
 
@@ -246,6 +261,9 @@ func (a *app) importOne(ctx context.Context, to *send.Log, state string, job *im
 	o := job.Options
 	o.Log, o.OnProblem, o.Progress = to, show.problem, show.far
 	sum, err := cache.Import(ctx, c, st, roots, o)
+	if err == nil {
+		err = importRealisations(ctx, c, job, o, sum)
+	}
 	show.end(sum)
 	if err2 := st.Close(); err == nil {
 		err = err2

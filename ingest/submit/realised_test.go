@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/firn-log/firn/ingest/cache"
+	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -40,8 +42,8 @@ func TestRealRealisationsAreStatedBesideBuilds(t *testing.T) {
 	}
 	m.write("etc/nix.conf", string(conf)+"secret-key-files = "+key+"\n", 0o644)
 	m.run("nix-build pkgs.nix -A caUser --no-out-link")
-	cache := filepath.Join(m.root, "cache")
-	m.run("nix copy --to file://" + cache + " -f pkgs.nix caUser")
+	dir := filepath.Join(m.root, "cache")
+	m.run("nix copy --to file://" + dir + " -f pkgs.nix caUser")
 	m.write("public", m.drv("caUser")+"\n", 0o644)
 	pub, err := os.ReadFile(key + ".pub")
 	if err != nil {
@@ -55,7 +57,7 @@ func TestRealRealisationsAreStatedBesideBuilds(t *testing.T) {
 	w.once(w.realOptions())
 	stated := w.realisations()
 
-	files, err := filepath.Glob(filepath.Join(cache, "realisations/*.doi"))
+	files, err := filepath.Glob(filepath.Join(dir, "realisations/*.doi"))
 	if err != nil || len(files) < 2 {
 		t.Fatalf("Nix wrote %v, %v", files, err)
 	}
@@ -85,29 +87,66 @@ func TestRealRealisationsAreStatedBesideBuilds(t *testing.T) {
 	if dependent == 0 {
 		t.Error("no realisation rests on another one")
 	}
-}
 
-// A realisation goes the way of its build: it is not sent while that is private, nor
-// twice, and what nobody listed signed is left out.
-func TestRealisationsGoTheWayOfTheirBuild(t *testing.T) {
-	w := newWorld(t)
-	drv := w.addDrv("floating", floatingText)
-	d, err := nix.ParseDerivation(nix.DefaultStoreDir, "floating", []byte(floatingText))
+	// That cache is imported by who does not know which Nix made it.
+	c, err := cache.Open(t.Context(), "file://"+dir, cache.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	keys, err := cache.ParseKeys(w.conf.TrustedKeys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []cache.RealisationID
+	for id := range stated {
+		parsed, err := cache.ParseRealisationID(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "realisations", id+".doi")); err == nil {
+			ids = append(ids, parsed)
+		}
+	}
+	sum := cache.NewSummary(c)
+	to := send.Open(&send.Config{}, send.Options{Client: w.log.Client("")})
+	if err := cache.ImportRealisations(t.Context(), c, ids, w.signer, cache.Options{Keys: keys, Log: to}, sum); err != nil || sum.Accepted != len(files) || len(sum.Problems) != 0 {
+		t.Errorf("%d of %d, %+v: %v", len(ids), len(files), sum, err)
+	}
+}
+
+const floatingText = `Derive([("out","","r:sha256","")],[INPUT],[],"x86_64-linux","/bin/sh",[],[("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9")])`
+
+// floating puts a content-addressed derivation into the store that was realised here,
+// and returns its path, its hash modulo and its output.
+func (w *world) floating(name, input string) (nix.StorePath, nix.Hash, nix.StorePath) {
+	w.t.Helper()
+	text := strings.Replace(floatingText, "INPUT", input, 1)
+	drv := w.addDrv(name, text)
+	d, err := nix.ParseDerivation(nix.DefaultStoreDir, name, []byte(text))
+	if err != nil {
+		w.t.Fatal(err)
 	}
 	modulo, err := newStore(w.src, w.root).modulo.Modulo(d, nix.Merge)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	ca := nix.ContentAddress{Method: nix.Recursive, Algo: "sha256", Hash: make([]byte, 32)}
-	out, err := nix.FixedOutputPath(nix.DefaultStoreDir, "floating", ca, nix.Refs{})
+	out, err := nix.FixedOutputPath(nix.DefaultStoreDir, name, ca, nix.Refs{})
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
 	info := w.addPath(out, true)
-	info.CA, info.NarHash = ca.String(), nix.Hash(make([]byte, 32))
+	info.CA, info.NarHash = ca.String(), nix.Hash{}
 	w.src.realised[modulo] = map[string]nix.StorePath{"out": out}
+	return drv, modulo, out
+}
+
+// A realisation goes the way of its build: it is not sent while that is private, nor
+// twice, and what was not built here is not stated.
+func TestRealisationsGoTheWayOfTheirBuild(t *testing.T) {
+	w := newWorld(t)
+	drv, modulo, out := w.floating("floating", "")
+	w.src.realised[modulo]["dev"] = mustParse(t, "/nix/store/00000000000000000000000000000000-floating-dev")
 	w.spooled(drv)
 	if out := w.once(w.options()); out.Sent != 0 || len(w.realisations()) != 0 {
 		t.Fatalf("a private one: %+v", out)
@@ -128,4 +167,29 @@ func TestRealisationsGoTheWayOfTheirBuild(t *testing.T) {
 	}
 }
 
-const floatingText = `Derive([("out","","r:sha256","")],[],[],"x86_64-linux","/bin/sh",[],[("out","/1rz4g4znpzjwh1xymhjpm42vipw92pr73vdgl6xs1hycac8kf2n9")])`
+// What Nix from 2.35 records is about the resolved derivation, so it is stated of no other.
+func TestRealisationsByDerivationAreOfResolvedOnes(t *testing.T) {
+	w := newWorld(t)
+	w.src.byDrv = true
+	drv, _, out := w.floating("floating", "")
+	unresolved, _, _ := w.floating("user", `("`+drv.String()+`",["out"])`)
+	w.public(drv, unresolved)
+	w.spooled(drv)
+	w.spooled(unresolved)
+	if out := w.once(w.options()); out.Sent != 3 {
+		t.Errorf("%+v", out)
+	}
+	stated := w.realisations()
+	if r := stated[drv.String()+"!out"]; len(stated) != 1 || r == nil || r.Path != out {
+		t.Errorf("%v", stated)
+	}
+}
+
+func mustParse(t *testing.T, text string) nix.StorePath {
+	t.Helper()
+	p, err := nix.ParseStorePath(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}

@@ -27,6 +27,7 @@ type fakeStore struct {
 	dir      nix.StoreDir
 	infos    map[nix.StorePath]*nix.PathInfo
 	realised map[nix.Hash]map[string]nix.StorePath
+	byDrv    bool // as Nix from 2.35 records it
 }
 
 func (f *fakeStore) StoreDir() nix.StoreDir { return f.dir }
@@ -63,9 +64,13 @@ func (f *fakeStore) Realisations(_ context.Context, _ nix.StorePath, m nix.Hash)
 	return f.realised[m], nil
 }
 
-func (f *fakeStore) RealisationRecords(_ context.Context, _ nix.StorePath, m nix.Hash) (all []*nix.Realisation, err error) {
+func (f *fakeStore) RealisationRecords(_ context.Context, drv nix.StorePath, m nix.Hash) (all []*nix.Realisation, err error) {
 	for output, p := range f.realised[m] {
-		all = append(all, &nix.Realisation{Modulo: m, Output: output, OutPath: p})
+		r := &nix.Realisation{Modulo: m, Output: output, OutPath: p}
+		if f.byDrv {
+			r.Form, r.DrvPath = nix.ByDrvPath, drv
+		}
+		all = append(all, r)
 	}
 	return all, nil
 }
