@@ -344,3 +344,27 @@ func TestAKillAfterTheMapWasWrittenRefusesNoHonestLog(t *testing.T) {
 		t.Errorf("%d revisions of an honest log are wrong", n)
 	}
 }
+
+// A log of the largest leaves fills no more memory with what is fetched ahead.
+func TestBatchesOfLargeLeavesAreSmall(t *testing.T) {
+	l := logtest.New(t)
+	const n, size = 200, 60_000
+	for i := range n {
+		l.Add(append(make([]byte, size), byte(i)))
+	}
+	a := startAudit(t, l, nil)
+	a.want(l.Publish(), 200)
+	next := uint64(0)
+	for batch, err := range a.entries(t.Context(), a.target, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(batch) > batchBytes/size+1 || batch[0].at != next {
+			t.Errorf("%d entries from %d on at once, want from %d on", len(batch), batch[0].at, next)
+		}
+		next += uint64(len(batch))
+	}
+	if next != n {
+		t.Errorf("%d entries, want %d", next, n)
+	}
+}
