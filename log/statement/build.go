@@ -145,7 +145,9 @@ func (b *BuildFailed) Check() error {
 func (c *checker) derivation(dir nix.StoreDir, drv nix.StorePath, system string, builder Builder, started, finished uint64) {
 	c.wrap("store dir", dir.Validate())
 	c.inDir("drv path", dir, drv)
-	c.require(drv.IsDerivation() && len(drv.Name()) > len(".drv"), "%s is not the path of a derivation", drv)
+	if !drv.IsDerivation() || len(drv.Name()) <= len(".drv") {
+		c.failf(CodeBadValue, "%s is not the path of a derivation", drv)
+	}
 	c.token("system", system)
 	c.token("builder", builder.Implementation)
 	c.token("builder version", builder.Version)
@@ -190,6 +192,9 @@ func (b *Build) checkOutput(c *checker, o *BuildOutput) {
 	}
 	drvName := strings.TrimSuffix(b.DrvPath.Name(), ".drv")
 	if o.CA == "" {
+		if nix.IsOutputPath(o.Path, b.Modulo, drvName, o.Name) {
+			return
+		}
 		want, err := nix.OutputPath(b.StoreDir, b.Modulo, drvName, o.Name)
 		switch {
 		case err != nil:
