@@ -190,7 +190,10 @@ func Judge(c Case) Judgement {
 		j.Verdict = Trusted
 	case satisfied(c.Need, possible) >= c.Need.K:
 		j.Verdict = Inconclusive
-	case slices.ContainsFunc(j.Dissent, func(d Dissent) bool { _, open := c.Open[d.Operator]; return !open && !d.across && (d.firm || len(j.Waiting) == 0) }):
+	case slices.ContainsFunc(j.Dissent, func(d Dissent) bool {
+		_, open := c.Open[d.Operator]
+		return !open && !d.across && (d.firm || len(j.Waiting) == 0)
+	}):
 		j.Verdict = Contradicted
 	case len(j.Waiting) > 0:
 		j.Verdict = Inconclusive // untrusted or contradicted, it is not known which
