@@ -27,6 +27,34 @@ type failingTransport struct{ err error }
 
 func (f failingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, f.err }
 
+// lengthTransport answers with a body, and says another length.
+type lengthTransport struct {
+	body string
+	said int64
+}
+
+func (l lengthTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(l.body)), ContentLength: l.said, Request: req}, nil
+}
+
+// How long an answer says it is changes neither what is read of it nor how much.
+func TestTheLengthOfAnAnswerIsNotBelieved(t *testing.T) {
+	l := logtest.New(t)
+	l.Publish()
+	for _, said := range []int64{-1, 0, 1, 1 << 20, 1 << 60} {
+		for body, want := range map[string]bool{"": false, string(l.Publish()): true, strings.Repeat("x", 4<<20): false} {
+			client, err := log.NewClient("http://log.example", l.Policy(), log.Options{HTTP: &http.Client{Transport: lengthTransport{body, said}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = client.Checkpoint(t.Context())
+			if (err == nil) != want || errors.Is(err, log.ErrTooLarge) != (len(body) == 4<<20) {
+				t.Errorf("%d bytes, said to be %d: %v", len(body), said, err)
+			}
+		}
+	}
+}
+
 // An error of the network says where, once, and why, and fits on a line.
 func TestUnreachableSaysTheAddressOnce(t *testing.T) {
 	l := logtest.New(t)
