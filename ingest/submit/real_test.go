@@ -35,7 +35,8 @@ func (w *world) realOptions() Options {
 func (m *machine) rooted() []string {
 	var paths []string
 	for _, line := range strings.Split(m.run("nix-store --gc --print-roots"), "\n") {
-		if _, p, ok := strings.Cut(line, " -> "); ok && !strings.HasPrefix(line, "{") {
+		// What runs on this machine, also in other stores, holds what is called so here.
+		if _, p, ok := strings.Cut(line, " -> "); ok && !strings.HasPrefix(line, "{") && !strings.HasPrefix(line, "/proc/") {
 			paths = append(paths, p)
 		}
 	}
