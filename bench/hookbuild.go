@@ -29,13 +29,17 @@ in builtins.genList (i: derivation {
 // benchHooked builds the same derivations in two stores at the same time, in one of
 // them with firn-hook, so that whatever else the machine does slows both.
 func benchHooked(ctx context.Context, dir, bin string) ([]row, error) {
+	program, err := filepath.Abs(filepath.Join(bin, "firn-hook"))
+	if err != nil {
+		return nil, err
+	}
 	var took [2]time.Duration
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range took {
 		m := &rebuildMachine{ctx: ctx, root: filepath.Join(dir, fmt.Sprintf("hooked-%d", i))}
 		conf := fmt.Sprintf("sandbox = false\nbuild-users-group =\nsubstituters =\nmax-jobs = %d\n", hookedJobs)
 		if i == 1 {
-			conf += "post-build-hook = " + filepath.Join(bin, "firn-hook") + "\n"
+			conf += "post-build-hook = " + program + "\n"
 		}
 		if err := m.write(map[string]string{"etc/nix.conf": conf, "src/pkgs.nix": fmt.Sprintf(hookedPackages, hookedBuilds)}); err != nil {
 			return nil, err

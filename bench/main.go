@@ -70,14 +70,14 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"diff", func() ([]row, error) { return benchDiff(ctx, dir) }},
 		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},
-		{"hooked", func() ([]row, error) { return benchHooked(ctx, dir, bin) }},
-		{"rebuild", func() ([]row, error) { return benchRebuild(ctx, dir) }},
 		{"witness", func() ([]row, error) { return benchWitness(ctx, dir, bin, peer.litewitness, cal) }},
 		{"witnessed", func() ([]row, error) { return benchWitnessed(ctx, dir, bin) }},
 		{"gossip", func() ([]row, error) { return benchGossip(ctx, dir) }},
 		{"proven", func() ([]row, error) { return benchProven(ctx, dir, bin) }},
 		{"import", func() ([]row, error) { return benchImport(ctx, dir, bin, cal) }},
 		{"index", func() ([]row, error) { return benchIndex(ctx, dir, peer.torchtrie, keys) }},
+		{"rebuild", func() ([]row, error) { return benchRebuild(ctx, dir) }},
+		{"hooked", func() ([]row, error) { return benchHooked(ctx, dir, bin) }},
 	} {
 		if only != "" && only != part.what {
 			continue

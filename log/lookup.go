@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"slices"
 
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/lookup"
@@ -152,10 +151,9 @@ func newLooking(c *Client, q Query) *looking {
 	for _, s := range q.Signers {
 		l.wanted[s] = true
 	}
-	asked := make(map[string]bool, n)
 	for _, k := range q.Keys {
-		if !asked[k] {
-			asked[k] = true
+		if _, again := l.a.lists[k]; !again {
+			l.a.lists[k] = nil
 			l.a.Keys = append(l.a.Keys, k)
 			l.queue = append(l.queue, question{Asked: lookup.Asked{Key: k, From: q.Known[k].Count}})
 		}
@@ -190,10 +188,10 @@ type question struct {
 // ask sends one request for what is at the front of the queue, and leaves in the
 // queue what the answer does not hold.
 func (l *looking) ask(ctx context.Context) error {
-	r := lookup.Request{Tail: l.q.Tail == 0 || l.q.Audited}
-	asked := l.queue[:min(len(l.queue), l.c.batch)]
-	for _, x := range asked {
-		r.Keys = append(r.Keys, x.Asked)
+	asked := l.queue[:min(len(l.queue), l.c.batch)] // what comes after it gets another queue
+	r := lookup.Request{Tail: l.q.Tail == 0 || l.q.Audited, Keys: make([]lookup.Asked, len(asked))}
+	for i := range asked {
+		r.Keys[i] = asked[i].Asked
 	}
 	if l.q.Signers != nil {
 		hex := make([]string, len(l.q.Signers))
@@ -227,7 +225,6 @@ func (l *looking) ask(ctx context.Context) error {
 	if err2 != nil {
 		return err2
 	}
-	asked = slices.Clone(asked)
 	if err == nil {
 		err = l.take(ctx, cp, asked, answer)
 	}
@@ -265,13 +262,19 @@ func (l *looking) trim() {
 }
 
 // readTail reads what came after the revision of an answer, and adds it to the
-// lists of keys, which that answer is about.
-func (l *looking) readTail(ctx context.Context, cp *Checkpoint, on *basis, t *lookup.Tail, keys map[string]bool) error {
+// lists of those of the keys asked for whose lists end in that answer: they are not pages before.
+func (l *looking) readTail(ctx context.Context, cp *Checkpoint, on *basis, t *lookup.Tail, asked []question) error {
 	end := l.tailEnd(cp, on)
 	switch {
 	case end == on.Size:
 		l.a.Read = min(l.a.Read, on.Size)
 		return nil
+	}
+	keys := make(map[string]bool, len(asked))
+	for i := range asked {
+		keys[asked[i].Key] = asked[i].To == 0
+	}
+	switch {
 	case t != nil: // it is all there
 		for i, leaf := range t.Leaves {
 			if err := l.addTail(on, on.Size+uint64(i), leaf, keys); err != nil {

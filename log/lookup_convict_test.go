@@ -26,6 +26,7 @@ func faults(t *testing.T, l *logtest.Log, dir string) []log.IndexFault {
 // An answer that shows that the log has signed a wrong map is refused, and convicts it.
 func TestAWrongMapInAnAnswerIsKeptAsEvidence(t *testing.T) {
 	x, y, none := logtest.ClosureKey("x"), logtest.ClosureKey("y"), logtest.ClosureKey("nothing")
+	signer := logtest.Signer(t, "a").PublicKey().ID()
 	for what, c := range map[string]struct {
 		lie   func(l *logtest.Lies)
 		keys  func(a string) []string
@@ -60,6 +61,11 @@ func TestAWrongMapInAnAnswerIsKeptAsEvidence(t *testing.T) {
 			func(l *logtest.Lies) { l.Extra = map[string][]index.Item{none: {{Index: 1}}} },
 			func(string) []string { return []string{none} },
 			"", "",
+		},
+		"an entry that is listed where it belongs and elsewhere, too": {
+			func(l *logtest.Lies) { l.Extra = map[string][]index.Item{none: {{Index: 1, Signer: signer}}} },
+			func(a string) []string { return []string{y, none, a} },
+			"does not belong under this key", "does not belong there",
 		},
 		"a list out of order": {
 			func(l *logtest.Lies) {

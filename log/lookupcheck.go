@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/bits"
 	"slices"
+	"sort"
+	"sync/atomic"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -16,10 +18,21 @@ import (
 // checkedLeaf is a leaf of an answer with the keys that it maps to.
 type checkedLeaf struct {
 	leaf   *Leaf
-	keys   []string     // sorted
-	hashes []index.Hash // of keys
-	used   bool
+	hashes []index.Hash // of its keys, sorted
+	used   atomic.Bool  // by a list
 	err    error
+}
+
+// checkedLeaves are by index.
+type checkedLeaves []checkedLeaf
+
+// at returns the leaf with an index; nil if there is none.
+func (l checkedLeaves) at(i uint64) *checkedLeaf {
+	n := sort.Search(len(l), func(n int) bool { return l[n].leaf.Index >= i })
+	if n == len(l) || l[n].leaf.Index != i {
+		return nil
+	}
+	return &l[n]
 }
 
 // checkedList is a list of an answer and what was verified about it.
@@ -54,22 +67,27 @@ func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, an
 	leaves := l.checkLeaves(cp, answer.Bodies)
 	lists := make([]checkedList, len(answer.Lists))
 	spread(len(lists), func(from, to int) {
+		items := 0
+		for i := from; i < to; i++ {
+			items += len(answer.Lists[i].Items)
+		}
+		room := make([]Found, 0, items)
 		for i := from; i < to; i++ {
 			asked[i].hash = index.KeyHash(asked[i].Key)
-			lists[i] = l.checkList(on.Revision, answer.Trie, &asked[i], &answer.Lists[i], leaves)
+			n := len(answer.Lists[i].Items)
+			lists[i] = l.checkList(on.Revision, answer.Trie, &asked[i], &answer.Lists[i], leaves, room[:0:n])
+			room = room[n:n:cap(room)]
 		}
 	})
 	var rests []question
-	whole := make(map[string]bool, len(lists)) // keys whose lists end here, not pages before
 	for i := range lists {
-		whole[asked[i].Key] = asked[i].To == 0
-		if err := l.takeList(&asked[i], &lists[i], leaves); err != nil {
+		if err := l.takeList(&asked[i], &lists[i]); err != nil {
 			return err
 		}
 		rests = append(rests, lists[i].rest...)
 	}
-	for _, c := range leaves {
-		if !c.used {
+	for i := range leaves {
+		if c := &leaves[i]; !c.used.Load() {
 			return &ProofError{Origin: l.c.origin, Index: c.leaf.Index, HasIndex: true, Reason: "it came with an answer without being listed in it"}
 		}
 	}
@@ -78,7 +96,7 @@ func (l *looking) take(ctx context.Context, cp *Checkpoint, asked []question, an
 	}
 	l.queue = append(rests, l.queue[len(answer.Lists):]...)
 	l.noteAnswer(cp, answer)
-	return l.readTail(ctx, cp, on, answer.Tail, whole)
+	return l.readTail(ctx, cp, on, answer.Tail, asked[:len(answer.Lists)])
 }
 
 // noteAnswer keeps of an answer what concerns all of them.
@@ -204,17 +222,12 @@ func foldTail(size uint64, t *lookup.Tail) (root tlog.Hash, ok bool) {
 }
 
 // takeList adds a list that was verified to the answers.
-func (l *looking) takeList(q *question, list *checkedList, leaves map[uint64]*checkedLeaf) error {
+func (l *looking) takeList(q *question, list *checkedList) error {
 	if list.err != nil {
 		return list.err
 	}
 	if q.To == 0 {
 		l.a.Heads[q.Key] = list.head
-	}
-	for i := range list.found {
-		if f := &list.found[i]; f.Leaf != nil {
-			leaves[f.Index].used = true
-		}
 	}
 	if list.found != nil {
 		l.a.lists[q.Key] = append(list.found, l.a.lists[q.Key]...)
@@ -222,8 +235,8 @@ func (l *looking) takeList(q *question, list *checkedList, leaves map[uint64]*ch
 	return l.count(len(list.found))
 }
 
-// checkList verifies a list against the trie, and its bodies.
-func (l *looking) checkList(rev *statement.Revision, trie *index.Node, q *question, list *lookup.List, leaves map[uint64]*checkedLeaf) (c checkedList) {
+// checkList verifies a list against the trie, and its bodies. What it finds it puts into room.
+func (l *looking) checkList(rev *statement.Revision, trie *index.Node, q *question, list *lookup.List, leaves checkedLeaves, room []Found) (c checkedList) {
 	head, below := q.head, q.below
 	if q.To == 0 {
 		below = rev.Size
@@ -254,7 +267,7 @@ func (l *looking) checkList(rev *statement.Revision, trie *index.Node, q *questi
 	if c.rest, c.err = l.before(q, list); c.err != nil {
 		return c
 	}
-	c.found, c.err = l.checkBodies(q.Key, list, leaves)
+	c.found, c.err = l.checkBodies(q, list, leaves, room)
 	return c
 }
 
@@ -276,36 +289,36 @@ func (l *looking) before(q *question, list *lookup.List) ([]question, error) {
 }
 
 // checkBodies verifies that the bodies of a list are those that were asked for.
-func (l *looking) checkBodies(key string, list *lookup.List, leaves map[uint64]*checkedLeaf) ([]Found, error) {
-	found := make([]Found, 0, len(list.Items))
+func (l *looking) checkBodies(q *question, list *lookup.List, leaves checkedLeaves, found []Found) ([]Found, error) {
 	for _, it := range list.Items {
 		bad := func(reason string) error {
-			return &ProofError{Origin: l.c.origin, Key: key, Index: it.Index, HasIndex: true, Reason: reason}
+			return &ProofError{Origin: l.c.origin, Key: q.Key, Index: it.Index, HasIndex: true, Reason: reason}
 		}
 		f := Found{Index: it.Index, Signer: it.Signer}
 		wanted := l.q.Signers == nil || l.wanted[it.Signer]
-		switch c := leaves[it.Index]; {
+		switch c := leaves.at(it.Index); {
 		case c == nil && wanted:
 			return nil, bad("its body is missing")
 		case c == nil:
 		case c.err != nil:
-			return nil, withKey(c.err, key)
+			return nil, withKey(c.err, q.Key)
 		case c.leaf.Statement.Signer != it.Signer:
 			return nil, bad("it is signed by " + c.leaf.Statement.Signer.String() + ", not by the signer in the list")
-		case !has(c.keys, key):
+		case !has(c.hashes, q.hash):
 			return nil, bad("it does not belong under this key")
 		case !wanted:
 			return nil, bad("nobody asked for its body")
 		default:
 			f.Leaf = c.leaf
+			c.used.Store(true)
 		}
 		found = append(found, f)
 	}
 	return found, nil
 }
 
-func has(sorted []string, key string) bool {
-	_, ok := slices.BinarySearch(sorted, key)
+func has(sorted []index.Hash, kh index.Hash) bool {
+	_, ok := slices.BinarySearchFunc(sorted, kh, index.CompareHashes)
 	return ok
 }
 
@@ -322,41 +335,37 @@ func withKey(err error, key string) error {
 
 // checkLeaves verifies all bodies of an answer, on all processors. The error of
 // each stays with it, so that it is reported with the key that it concerns.
-func (l *looking) checkLeaves(cp *Checkpoint, bodies []lookup.Body) map[uint64]*checkedLeaf {
-	leaves := make(map[uint64]*checkedLeaf, len(bodies))
-	all, kept := make([]checkedLeaf, len(bodies)), make([]Leaf, len(bodies))
+func (l *looking) checkLeaves(cp *Checkpoint, bodies []lookup.Body) checkedLeaves {
+	all, kept, proofs := make(checkedLeaves, len(bodies)), make([]Leaf, len(bodies)), make([]Proof, len(bodies))
 	for i := range bodies {
-		kept[i] = Leaf{Index: bodies[i].Index, Bytes: bodies[i].Leaf}
+		b := &bodies[i]
+		kept[i] = Leaf{Index: b.Index, Bytes: b.Leaf}
+		proofs[i] = Proof{Index: b.Index, Hashes: b.Inclusion, Note: cp.Note}
 		all[i].leaf = &kept[i]
-		leaves[bodies[i].Index] = &all[i]
 	}
 	spread(len(bodies), func(from, to int) {
-		proofs := &inclusions{cp: cp}
+		included := &inclusions{cp: cp}
+		hashes := make([]index.Hash, 0, 8*(to-from))
 		for i := from; i < to; i++ {
-			all[i].err = all[i].check(&bodies[i], proofs)
+			if all[i].err = all[i].check(&proofs[i], included); all[i].err != nil {
+				continue
+			}
+			n := len(hashes)
+			hashes = index.AppendKeyHashes(hashes, kept[i].Statement)
+			all[i].hashes = hashes[n:len(hashes):len(hashes)]
 		}
 	})
-	return leaves
+	return all
 }
 
-func (c *checkedLeaf) check(b *lookup.Body, proofs *inclusions) error {
-	if err := proofs.check(b.Index, tlog.RecordHash(b.Leaf), b.Inclusion); err != nil {
+func (c *checkedLeaf) check(p *Proof, included *inclusions) error {
+	if err := included.check(p.Index, tlog.RecordHash(c.leaf.Bytes), p.Hashes); err != nil {
 		return err
 	}
-	c.leaf.Proof = &Proof{Index: b.Index, Hashes: b.Inclusion, Note: proofs.cp.Note}
+	c.leaf.Proof = p
 	var err error
-	if c.leaf.Statement, err = statement.Parse(b.Leaf); err != nil {
-		return &ProofError{Origin: proofs.cp.Origin, Index: b.Index, HasIndex: true, Reason: "it is listed and is not a statement", Err: err}
+	if c.leaf.Statement, err = statement.Parse(c.leaf.Bytes); err != nil {
+		return &ProofError{Origin: included.cp.Origin, Index: p.Index, HasIndex: true, Reason: "it is listed and is not a statement", Err: err}
 	}
-	c.keys = index.StatementKeys(c.leaf.Statement)
-	c.hashes = hashKeys(c.keys)
 	return nil
-}
-
-func hashKeys(keys []string) []index.Hash {
-	hashes := make([]index.Hash, len(keys))
-	for i, k := range keys {
-		hashes[i] = index.KeyHash(k)
-	}
-	return hashes
 }

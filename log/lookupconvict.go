@@ -20,58 +20,65 @@ import (
 // contradicted compares the bodies of an answer, whose lists and bodies were verified, with
 // everything that it shows of the map, and returns a *ProofError about one that is not where it
 // belongs.
-func (l *looking) contradicted(answer *lookup.Answer, asked []question, leaves map[uint64]*checkedLeaf) error {
-	lists := make(map[index.Hash]index.List, len(answer.Lists))
+func (l *looking) contradicted(answer *lookup.Answer, asked []question, leaves checkedLeaves) error {
+	lists := make(map[index.Hash]*index.List, len(answer.Lists))
 	for i := range answer.Lists {
 		if list := &answer.Lists[i]; asked[i].To == 0 && list.Present {
-			lists[asked[i].hash] = list.List
+			lists[asked[i].hash] = &list.List
 		}
 	}
-	read := func(b *lookup.Body) (statement.KeyID, []string, []index.Hash) {
-		c := leaves[b.Index]
-		return c.leaf.Statement.Signer, c.keys, c.hashes
+	read := func(i int) (statement.KeyID, []index.Hash) {
+		return leaves[i].leaf.Statement.Signer, leaves[i].hashes
 	}
-	if b, key := contradiction(answer, lists, read); b != nil {
-		return &ProofError{Origin: l.c.origin, Key: key, Index: b.Index, HasIndex: true, Reason: "its index does not list this entry under this key"}
+	if i, kh := contradiction(answer, lists, read); i >= 0 {
+		return &ProofError{
+			Origin: l.c.origin, Key: keyOf(leaves[i].leaf.Statement, kh), Index: answer.Bodies[i].Index, HasIndex: true,
+			Reason: "its index does not list this entry under this key",
+		}
 	}
 	return nil
 }
 
-// readBody returns who signed a body, its keys and their hashes; none of what is no statement.
-func readBody(b *lookup.Body) (statement.KeyID, []string, []index.Hash) {
-	st, err := statement.Parse(b.Leaf)
-	if err != nil {
-		return statement.KeyID{}, nil, nil
+// keyOf returns the key of a statement with a hash; "" if it has none.
+func keyOf(s *statement.Statement, kh index.Hash) string {
+	for _, k := range index.StatementKeys(s) {
+		if index.KeyHash(k) == kh {
+			return k
+		}
 	}
-	keys := index.StatementKeys(st)
-	return st.Signer, keys, hashKeys(keys)
+	return ""
 }
 
-// contradiction returns a body that is absent under one of its keys, or listed under another
-// signer, or under a key that is not one of its own (the key is "" then); nil if there is none.
-// read returns the signer, the keys and their hashes of a body; it is called concurrently.
-func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List, read func(*lookup.Body) (statement.KeyID, []string, []index.Hash)) (*lookup.Body, string) {
-	listed := make(map[uint64]int, len(answer.Bodies)) // in how many lists; a list may be long and bodies few
-	for i := range answer.Bodies {
-		listed[answer.Bodies[i].Index] = 0
+// readBody returns who signed a body, and the hashes of its keys; none of what is no statement.
+func readBody(b *lookup.Body) (statement.KeyID, []index.Hash) {
+	st, err := statement.Parse(b.Leaf)
+	if err != nil {
+		return statement.KeyID{}, nil
 	}
+	return st.Signer, index.AppendKeyHashes(nil, st)
+}
+
+// contradiction returns which body is absent under one of its keys, or listed under another
+// signer, or under a key that is not one of its own (the key hash is zero then); −1 if there is none.
+// read returns the signer of a body and the hashes of its keys; it is called concurrently.
+func contradiction(answer *lookup.Answer, lists map[index.Hash]*index.List, read func(i int) (statement.KeyID, []index.Hash)) (body int, under index.Hash) {
+	listed := make([]int, len(answer.Bodies)) // in how many lists; a list may be long and bodies few
 	for _, l := range lists {
 		for _, it := range l.Items {
-			if n, ok := listed[it.Index]; ok {
-				listed[it.Index] = n + 1
+			if i, ok := slices.BinarySearchFunc(answer.Bodies, it.Index, func(b lookup.Body, at uint64) int { return cmp.Compare(b.Index, at) }); ok {
+				listed[i]++
 			}
 		}
 	}
 	var mu sync.Mutex
-	first, under := len(answer.Bodies), ""
+	first := len(answer.Bodies)
 	spread(len(answer.Bodies), func(from, to int) {
 		for i := from; i < to; i++ {
-			b := &answer.Bodies[i]
-			signer, keys, hashes := read(b)
-			if key, wrong := contradicts(answer.Trie, lists, index.Item{Index: b.Index, Signer: signer}, keys, hashes, listed[b.Index]); wrong {
+			signer, hashes := read(i)
+			if kh, wrong := contradicts(answer.Trie, lists, index.Item{Index: answer.Bodies[i].Index, Signer: signer}, hashes, listed[i]); wrong {
 				mu.Lock()
 				if i < first {
-					first, under = i, key
+					first, under = i, kh
 				}
 				mu.Unlock()
 				return
@@ -79,29 +86,40 @@ func contradiction(answer *lookup.Answer, lists map[index.Hash]index.List, read 
 		}
 	})
 	if first == len(answer.Bodies) {
-		return nil, ""
+		return -1, under
 	}
-	return &answer.Bodies[first], under
+	return first, under
 }
 
-// contradicts is contradiction about an item that is in so many of the lists.
-func contradicts(trie *index.Node, lists map[index.Hash]index.List, it index.Item, keys []string, hashes []index.Hash, listed int) (key string, wrong bool) {
-	for i, kh := range hashes {
+// contradicts is contradiction about an item that is in so many of the lists, which are those
+// of keys that the trie shows.
+func contradicts(trie *index.Node, lists map[index.Hash]*index.List, it index.Item, hashes []index.Hash, listed int) (under index.Hash, wrong bool) {
+	for _, kh := range hashes {
 		_, present, covered := trie.Shows(kh)
-		have, lacks := stands(lists[kh], it)
-		if covered && (!present || lacks) {
-			return keys[i], true
+		switch {
+		case !covered:
+			continue
+		case !present:
+			return kh, true
+		}
+		l := lists[kh]
+		if l == nil {
+			continue
+		}
+		have, lacks := stands(l, it)
+		if lacks {
+			return kh, true
 		}
 		if have {
 			listed--
 		}
 	}
-	return "", listed > 0
+	return index.Hash{}, listed > 0
 }
 
 // stands reports whether a part of a list has an item, and whether it shows that the
 // list lacks it, or has it under another signer.
-func stands(l index.List, want index.Item) (have, lacks bool) {
+func stands(l *index.List, want index.Item) (have, lacks bool) {
 	i, found := slices.BinarySearchFunc(l.Items, want.Index, func(it index.Item, at uint64) int { return cmp.Compare(it.Index, at) })
 	switch {
 	case found:
@@ -113,9 +131,10 @@ func stands(l index.List, want index.Item) (have, lacks bool) {
 }
 
 // listsOf returns the ends of the lists of an answer that belong to its trie.
-func listsOf(answer *lookup.Answer, asked []question) map[index.Hash]index.List {
-	lists := make(map[index.Hash]index.List)
-	for i, list := range answer.Lists[:min(len(answer.Lists), len(asked))] {
+func listsOf(answer *lookup.Answer, asked []question) map[index.Hash]*index.List {
+	lists := make(map[index.Hash]*index.List)
+	for i := range min(len(answer.Lists), len(asked)) {
+		list := &answer.Lists[i]
 		kh := index.KeyHash(asked[i].Key)
 		if asked[i].To > 0 || !list.Present {
 			continue
@@ -125,7 +144,7 @@ func listsOf(answer *lookup.Answer, asked []question) map[index.Hash]index.List 
 			continue
 		}
 		if err := index.CheckList(head, list.Prefix, list.Items); err == nil || errors.Is(err, index.ErrShape) {
-			lists[kh] = list.List
+			lists[kh] = &list.List
 		}
 	}
 	return lists
@@ -168,7 +187,7 @@ func (c *Client) Convict(ctx context.Context, a *Answers, key string, entry uint
 			}
 			list, _ = listOf(slices.Concat(a.shown, before), s, key)
 		}
-		lists := map[index.Hash]index.List{index.KeyHash(key): list}
+		lists := map[index.Hash]*index.List{index.KeyHash(key): &list}
 		found, err := fraud.FromEntry(c.mapOf(s.cp, s.answer, lists), evidence.Included{Index: entry, Leaf: e.Leaf, Proof: proof.Hashes})
 		if err != nil {
 			return false, nil
@@ -262,22 +281,31 @@ func (c *Client) vkey() policy.Key {
 }
 
 // mapOf is what an answer shows of the map of its revision.
-func (c *Client) mapOf(cp *Checkpoint, answer *lookup.Answer, lists map[index.Hash]index.List) *fraud.Map {
+func (c *Client) mapOf(cp *Checkpoint, answer *lookup.Answer, lists map[index.Hash]*index.List) *fraud.Map {
 	r := &answer.Revision
+	shown := make(map[index.Hash]index.List, len(lists))
+	for kh, list := range lists {
+		shown[kh] = *list
+	}
 	return &fraud.Map{
 		Key: c.vkey(), Checkpoint: cp.Note, Revision: evidence.Included{Index: r.Index, Leaf: r.Leaf, Proof: r.Inclusion},
-		Trie: answer.Trie, Lists: lists,
+		Trie: answer.Trie, Lists: shown,
 	}
 }
 
 // evidence makes evidence of an answer whose revision was verified, nil if it shows nothing.
 func (l *looking) evidence(cp *Checkpoint, asked []question, answer *lookup.Answer) *evidence.Evidence {
-	m := l.c.mapOf(cp, answer, listsOf(answer, asked))
+	lists := listsOf(answer, asked)
+	m := l.c.mapOf(cp, answer, lists)
 	if e, err := fraud.FromMap(m); err == nil {
 		return e
 	}
-	b, _ := contradiction(answer, m.Lists, readBody)
-	if b == nil || checkInclusion(cp, b.Index, tlog.RecordHash(b.Leaf), b.Inclusion) != nil {
+	i, _ := contradiction(answer, lists, func(i int) (statement.KeyID, []index.Hash) { return readBody(&answer.Bodies[i]) })
+	if i < 0 {
+		return nil
+	}
+	b := &answer.Bodies[i]
+	if checkInclusion(cp, b.Index, tlog.RecordHash(b.Leaf), b.Inclusion) != nil {
 		return nil
 	}
 	e, err := fraud.FromEntry(m, evidence.Included{Index: b.Index, Leaf: b.Leaf, Proof: b.Inclusion})

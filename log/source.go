@@ -83,7 +83,7 @@ func (s fileSource) get(_ context.Context, path string, limit int64) ([]byte, er
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	defer f.Close()
-	return readBounded(f, limit)
+	return readBounded(f, limit, 0)
 }
 
 // present reports whether the folder can be read at all.
@@ -94,15 +94,18 @@ func (s fileSource) present() bool {
 
 func (s fileSource) call(context.Context, request) ([]byte, int, error) { return nil, 0, errNoAPI }
 
-func readBounded(r io.Reader, limit int64) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+// readBounded reads all of r, which said that it has so many bytes: room for them is made at
+// once. It may be wrong; less than 1 is unknown.
+func readBounded(r io.Reader, limit, said int64) ([]byte, error) {
+	var b bytes.Buffer
+	b.Grow(int(min(max(said, 0), limit)) + bytes.MinRead)
+	if _, err := b.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	if int64(len(b)) > limit {
+	if int64(b.Len()) > limit {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 	}
-	return b, nil
+	return b.Bytes(), nil
 }
 
 // httpSource reads a log over HTTP.
@@ -132,7 +135,7 @@ func (s *httpSource) call(ctx context.Context, r request) ([]byte, int, error) {
 	}
 	resp, err := s.client.Do(req)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", ErrUnreachable, s.brief(err))
+		return nil, 0, fmt.Errorf("%w: %w", ErrUnreachable, &visibleError{s.brief(err)})
 	}
 	defer resp.Body.Close()
 	body, err := decoded(resp)
@@ -142,9 +145,15 @@ func (s *httpSource) call(ctx context.Context, r request) ([]byte, int, error) {
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return nil, resp.StatusCode, refusal(s.prefix+r.path, resp, body)
 	}
-	b, err := readBounded(body, r.limit)
+	b, err := readBounded(body, r.limit, resp.ContentLength)
 	return b, resp.StatusCode, err
 }
+
+// visibleError is an error whose text may quote what a server said.
+type visibleError struct{ error }
+
+func (e *visibleError) Error() string { return words(e.error.Error()) }
+func (e *visibleError) Unwrap() error { return e.error }
 
 // brief shortens an error of package http to what a person can use: where, once,
 // and why.
@@ -191,7 +200,7 @@ func refusal(url string, resp *http.Response, body io.Reader) error {
 		Error   string `json:"error"`
 		Message string `json:"message"`
 	}
-	if b, err := readBounded(body, maxRefusal); err == nil && json.Unmarshal(b, &answer) == nil {
+	if b, err := readBounded(body, maxRefusal, 0); err == nil && json.Unmarshal(b, &answer) == nil {
 		e.Code, e.Message = words(answer.Error), words(answer.Message)
 	}
 	return e

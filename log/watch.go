@@ -138,12 +138,12 @@ func (s *httpSource) stream(ctx context.Context, path string) (body io.ReadClose
 	req.Header.Set("Accept", eventsType)
 	req.Header.Set("Accept-Encoding", "identity")
 	if resp, err = s.client.Do(req); err != nil {
-		return fail(fmt.Errorf("%w: %w", ErrUnreachable, s.brief(err)))
+		return fail(fmt.Errorf("%w: %w", ErrUnreachable, &visibleError{s.brief(err)}))
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed:
-		return fail(fmt.Errorf("%w: %s", ErrNoWatch, resp.Status))
+		return fail(fmt.Errorf("%w: it answers %d %s", ErrNoWatch, resp.StatusCode, http.StatusText(resp.StatusCode)))
 	case resp.StatusCode != http.StatusOK:
 		return fail(refusal(s.prefix+path, resp, resp.Body))
 	case kind != eventsType:

@@ -59,7 +59,7 @@ func TestPathStatementsDoNotVouchForDerivations(t *testing.T) {
 	w.expect(pol, Subject{Info: infoOf(mine)}, Trusted, "2 found")
 	good, _ := caBuild(t, "source", "good", "nix")
 	w.put(0, w.sign(ps["a"].build, good, nil))
-	w.expect(pol, Subject{Info: infoOf(mine), Realisations: []string{key}}, Contradicted, "a claims another path")
+	w.expect(pol, Subject{Info: infoOf(mine), Realisations: []string{key}}, Untrusted, "a claims another path")
 }
 
 // What was seen, compared or asked for supports nothing and is no dissent.

@@ -12,8 +12,9 @@ import (
 // Subject is one path that is to be judged.
 type Subject struct {
 	Info *nix.PathInfo
-	// Realisations are the index keys "real:sha256:<modulo>!<output>" under
-	// which other paths may be claimed for the same content-addressed output.
+	// Realisations are the index keys "real:sha256:<modulo>!<output>" and, if the
+	// derivation is a resolved one, "real:<drv path>!<output>", under which other
+	// paths may be claimed for the same content-addressed output.
 	Realisations []string
 	// Differs is set if the content on disk is not what the database says: one
 	// clause that says how. Such a path is contradicted, whatever the logs say.
@@ -117,6 +118,12 @@ func recordsUnder(key string, s *statement.Statement, index uint64) []record {
 		if key == "out:"+b.Path.String() {
 			base.Class = Signed
 			base.About = Fingerprint{Path: b.Path, NarHash: b.NarHash, NarSize: b.NarSize, References: refs(b.References, b.RefsDigest)}
+			out = append(out, base)
+		}
+	case *statement.Realisation:
+		if key == "real:"+b.ID() && b.Builder.Implementation != statement.UnknownImplementation {
+			base.Class, base.Implementation = Realised, b.Builder.Implementation
+			base.About = Fingerprint{Path: b.Path}
 			out = append(out, base)
 		}
 	}

@@ -76,8 +76,8 @@ type jsonClaim struct {
 	Class     string      `json:"class"`
 	Agrees    bool        `json:"agrees"`
 	Path      string      `json:"path"`
-	NarHash   string      `json:"nar_hash"`
-	NarSize   uint64      `json:"nar_size"`
+	NarHash   string      `json:"nar_hash,omitempty"` // neither of a realised one
+	NarSize   uint64      `json:"nar_size,omitempty"`
 	Key       string      `json:"key"`
 	Statement string      `json:"statement"`
 	Places    []jsonPlace `json:"places"`
@@ -196,8 +196,11 @@ func (p *PathReport) json() jsonPath {
 	f := p.Subject.Fingerprint()
 	for _, c := range p.Claims {
 		j := jsonClaim{
-			Operator: c.Operator, Class: c.Class.String(), Agrees: c.About == f, Path: c.About.Path.String(),
-			NarHash: c.About.NarHash.String(), NarSize: c.About.NarSize, Key: c.Key.String(), Statement: c.ID.String(),
+			Operator: c.Operator, Class: c.Class.String(), Agrees: c.About == f || c.got(f), Path: c.About.Path.String(),
+			Key: c.Key.String(), Statement: c.ID.String(),
+		}
+		if c.Class != Realised {
+			j.NarHash, j.NarSize = c.About.NarHash.String(), c.About.NarSize
 		}
 		for _, at := range c.Places {
 			j.Places = append(j.Places, jsonPlace(at))

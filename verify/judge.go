@@ -65,14 +65,16 @@ type Class uint8
 // A Built claim says "I built it"; a Signed claim is a cache's signature and
 // counts only in groups that say `signed`. An Addressed claim, a statement of the
 // kind path, says what content a content-addressed path has; it counts as a Built one
-// but for outputs of derivations ([Case.Output]).
+// but for outputs of derivations ([Case.Output]). A Realised claim says which path a
+// derivation gave and not what is in it: only the Path of its About is set.
 const (
 	Built Class = iota + 1
 	Signed
 	Addressed
+	Realised
 )
 
-// String returns "built", "signed" or "addressed".
+// String returns "built", "signed", "addressed" or "realised".
 func (c Class) String() string {
 	switch c {
 	case Built:
@@ -81,6 +83,8 @@ func (c Class) String() string {
 		return "signed"
 	case Addressed:
 		return "addressed"
+	case Realised:
+		return "realised"
 	}
 	return fmt.Sprintf("Class(%d)", c)
 }
@@ -125,6 +129,9 @@ type Dissent struct {
 	What   string
 	Claims []Claim // those that differ
 	firm   bool    // dissent whatever operators say of whom something is missing
+	// across says that it is another path, and that nobody is known to have got f by the
+	// same implementation: it is shown, and contradicts nothing.
+	across bool
 }
 
 // Words is "d claims another hash".
@@ -205,7 +212,7 @@ func (j *Judgement) decide(c Case, stances map[string]stance, v vetoing) {
 	}
 	firm := func(d Dissent) bool {
 		_, open := c.Open[d.Operator]
-		return !open && (d.firm || len(j.Waiting) == 0)
+		return !open && !d.across && (d.firm || len(j.Waiting) == 0)
 	}
 	var values int
 	if j.Found, values = need.tally(known); need != nil && need.Distinct != "" && values < need.Values {

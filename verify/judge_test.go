@@ -79,6 +79,8 @@ func (v vectorClaim) claim(t *testing.T, n int) Claim {
 		c.Class = Signed
 	case "addressed":
 		c.Class = Addressed
+	case "realised":
+		c.Class = Realised
 	}
 	what, which, _ := strings.Cut(v.Says, ":")
 	k, _ := strconv.Atoi(which)
@@ -92,8 +94,13 @@ func (v vectorClaim) claim(t *testing.T, n int) Claim {
 		c.About.References[0]++
 	case "path":
 		c.About.Path = mustPath("/nix/store/11111111111111111111111111111111-f")
+	case "path2":
+		c.About.Path = mustPath("/nix/store/22222222222222222222222222222222-f")
 	default:
 		t.Fatalf("a vector claim says %q", v.Says)
+	}
+	if c.Class == Realised {
+		c.About = Fingerprint{Path: c.About.Path}
 	}
 	return c
 }

@@ -24,7 +24,7 @@ const (
 // The first line of a state file is stateStem and the version.
 const (
 	stateStem  = "firn-verify-state-"
-	stateMagic = stateStem + "3\n"
+	stateMagic = stateStem + "4\n"
 )
 
 // memory is what was learned from one log under one policy: proven and

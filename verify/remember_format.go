@@ -222,7 +222,7 @@ func (d *decoder) record(path nix.StorePath, signers []statement.KeyID) record {
 	if c := d.take(1); len(c) == 1 {
 		r.Class = Class(c[0])
 	}
-	if r.Class < Built || r.Class > Addressed {
+	if r.Class < Built || r.Class > Realised {
 		d.fail("a claim of no class")
 	}
 	r.Implementation = string(d.bytes())

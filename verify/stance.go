@@ -1,6 +1,10 @@
 package verify
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/firn-log/firn/internal/nix"
+)
 
 // stance is what one operator's claims amount to.
 type stance struct {
@@ -22,7 +26,7 @@ func stancesOf(c Case, voters []*Operator) map[string]stance {
 			continue
 		}
 		claims[cl.Operator] = append(claims[cl.Operator], cl)
-		if cl.About == c.About && cl.Class != Addressed {
+		if cl.got(c.About) {
 			_, open := c.Open[cl.Operator]
 			agree.all[cl.Implementation] = true
 			agree.certain[cl.Implementation] = agree.certain[cl.Implementation] || !open
@@ -35,9 +39,13 @@ func stancesOf(c Case, voters []*Operator) map[string]stance {
 	return stances
 }
 
+// got reports whether the claim is that its implementation got f.
+func (c *Claim) got(f Fingerprint) bool {
+	return c.Class != Addressed && c.About == f || c.Class == Realised && c.About.Path == f.Path
+}
+
 // agreement is by which implementations operators of the rule got f. Another
-// path for a content-addressed output is dissent only among those, or while
-// nobody got f.
+// path for a content-addressed output contradicts only among those.
 type agreement struct {
 	all     map[string]bool
 	certain map[string]bool // by operators of whom nothing is missing
@@ -48,9 +56,12 @@ type agreement struct {
 func stanceOf(name string, own []Claim, c Case, agree agreement) stance {
 	var s stance
 	f := c.About
-	impls := make(map[string]bool)
-	stated := false // f, if not as an output
+	impls := make(map[string]bool) // by which it got f itself
+	stated := false                // f, if not as an output
 	for _, cl := range own {
+		if cl.got(f) {
+			impls[cl.Implementation] = true
+		}
 		if cl.About != f {
 			continue
 		}
@@ -60,19 +71,19 @@ func stanceOf(name string, own []Claim, c Case, agree agreement) stance {
 		}
 		s.supports = true
 		s.classes[cl.Class] = true
-		if cl.Class != Addressed {
-			impls[cl.Implementation] = true
-		}
 	}
-	agreed, firm := s.supports, false
+	agreed := s.supports || len(impls) > 0
 	var differ []Claim
+	d := &Dissent{Operator: name, across: true}
 	for _, cl := range own {
 		switch impl := cl.Implementation; {
-		case cl.About == f:
+		case cl.About == f, cl.got(f):
 		case cl.About.Path == f.Path, agreed && impls[impl]:
-			differ, firm = append(differ, cl), true
-		case !agreed && (len(agree.all) == 0 || agree.all[impl]):
-			differ, firm = append(differ, cl), firm || agree.certain[impl]
+			differ, d.across, d.firm = append(differ, cl), false, true
+		case !agreed && agree.all[impl]:
+			differ, d.across, d.firm = append(differ, cl), false, d.firm || agree.certain[impl]
+		case !agreed && len(agree.all) == 0:
+			differ = append(differ, cl)
 		default:
 			s.latent = s.latent || !agreed
 		}
@@ -81,14 +92,38 @@ func stanceOf(name string, own []Claim, c Case, agree agreement) stance {
 		return s
 	}
 	slices.SortFunc(differ, func(a, b Claim) int { return slices.Compare(a.ID[:], b.ID[:]) })
-	s.supports = false
-	s.dissent = &Dissent{Operator: name, What: difference(differ[0].About, f), Claims: differ, firm: firm}
+	d.Claims, d.What = differ, difference(differ[0].About, f)
 	for _, cl := range differ {
-		if agreed || stated && cl.About.Path == f.Path || cl.About != differ[0].About {
-			s.dissent.What = itself
+		if s.supports || agreed && cl.About.Path != f.Path || stated && cl.About.Path == f.Path {
+			d.What = itself
 		}
 	}
+	if contradictory(differ) {
+		d.What, d.across = itself, false
+	}
+	s.supports, s.dissent = false, d
 	return s
+}
+
+// contradictory reports whether not all of the claims can be true: two contents of
+// one path, or two paths by one implementation.
+func contradictory(claims []Claim) bool {
+	contents, paths := make(map[nix.StorePath]Fingerprint), make(map[string]nix.StorePath)
+	for _, cl := range claims {
+		path := cl.About.Path
+		if other, ok := paths[cl.Implementation]; ok && other != path {
+			return true
+		}
+		paths[cl.Implementation] = path
+		if cl.Class == Realised {
+			continue
+		}
+		if other, ok := contents[path]; ok && other != cl.About {
+			return true
+		}
+		contents[path] = cl.About
+	}
+	return false
 }
 
 func difference(got, want Fingerprint) string {

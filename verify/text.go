@@ -230,7 +230,10 @@ func (r *Report) explainOperator(b *strings.Builder, p *PathReport, o *Operator)
 func (c *Claim) words(f Fingerprint) string {
 	verb := c.Class.String()
 	what := "exactly this"
-	if c.About != f {
+	switch {
+	case c.got(f) && c.Class == Realised:
+		what = "this path"
+	case c.About != f:
 		what = difference(c.About, f)
 		switch what {
 		case "another path":

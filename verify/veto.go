@@ -19,11 +19,11 @@ func vetoingOf(c Case) vetoing {
 		waiting := slices.ContainsFunc(voters, open)
 		fires := v.Group.holds(func(o *Operator, _ bool) bool {
 			d := stances[o.Name].dissent
-			return d != nil && !open(o) && (d.firm || !waiting)
+			return d != nil && !d.across && !open(o) && (d.firm || !waiting)
 		})
 		may := v.Group.holds(func(o *Operator, _ bool) bool {
 			s := stances[o.Name]
-			return open(o) || s.dissent != nil || s.latent && waiting
+			return open(o) || s.dissent != nil && (!s.dissent.across || waiting) || s.latent && waiting
 		})
 		if fires && (out.fired == nil || v.Action > out.fired.Action) {
 			out.fired = v

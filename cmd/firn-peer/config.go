@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/firn-log/firn/federation"
+	"github.com/firn-log/firn/internal/tomlfile"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -113,7 +114,7 @@ func readConfig(path, dir string) (*config, []federation.Log, error) {
 		if errors.As(err, &strict) {
 			return nil, nil, fmt.Errorf("%s: unknown settings:\n%s", path, strict.String())
 		}
-		return nil, nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, tomlfile.Fault(path, err)
 	}
 	logs, err := c.check(dir)
 	if err != nil {

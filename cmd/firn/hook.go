@@ -208,7 +208,7 @@ func (f *hookFlags) confStep(program string) (*step, error) {
 	if text != "" && !strings.HasSuffix(text, "\n") {
 		text += "\n"
 	}
-	return &step{"add to " + f.nixConf + ":\n  " + line, func() error {
+	return &step{"add post-build-hook to " + f.nixConf + ":\n  " + line, func() error {
 		if err := durable.MkdirAll(filepath.Dir(f.nixConf), 0o755); err != nil {
 			return err
 		}

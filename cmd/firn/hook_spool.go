@@ -6,10 +6,11 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
-	"github.com/firn-log/firn/ingest/hook"
 	"github.com/firn-log/firn/ingest/submit"
 	"github.com/firn-log/firn/internal/durable"
 )
@@ -38,7 +39,7 @@ const spoolMode = fs.FileMode(0o770) | fs.ModeSetgid
 // spoolStep makes the spool. The top folder belongs to root alone in writing, so
 // that the submitter cannot replace a folder that the hook, as root, writes to.
 func (f *hookFlags) spoolStep(gid int) *step {
-	if st, err := os.Stat(filepath.Join(f.spool, hook.PendingDir)); err == nil && st.Mode()&fs.ModeSetgid != 0 {
+	if spoolIsWhole(f.spool) {
 		return &step{what: "the spool " + f.spool}
 	}
 	return &step{fmt.Sprintf("make the spool %s for root and %s", f.spool, f.user), func() error {
@@ -50,7 +51,7 @@ func (f *hookFlags) spoolStep(gid int) *step {
 			if err := durable.MkdirAll(path, 0o770); err != nil {
 				return err
 			}
-			if err := give(path, gid, spoolMode); err != nil {
+			if err := give(path, -1, gid, spoolMode); err != nil {
 				return err
 			}
 		}
@@ -58,13 +59,39 @@ func (f *hookFlags) spoolStep(gid int) *step {
 	}}
 }
 
-func give(path string, gid int, mode fs.FileMode) error {
-	if os.Geteuid() == 0 && gid >= 0 {
-		if err := os.Chown(path, -1, gid); err != nil {
+// spoolIsWhole reports whether all folders of a spool are as spoolStep makes them: an
+// earlier version knew fewer.
+func spoolIsWhole(spool string) bool {
+	return !slices.ContainsFunc(submit.Folders(), func(d string) bool {
+		st, err := os.Stat(filepath.Join(spool, d))
+		return err != nil || st.Mode()&fs.ModeSetgid == 0
+	})
+}
+
+// give changes the rights of a file or folder that this process has made, and, as root,
+// its owner and group; -1 leaves one as it is. What somebody has put in its place, where
+// the folder around it is not root's alone, is left alone: a link, or another name of a
+// file.
+func give(path string, uid, gid int, mode fs.FileMode) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !st.IsDir() && (!st.Mode().IsRegular() || !ok || sys.Nlink != 1) {
+		return fmt.Errorf("%s is not a file of its own", path)
+	}
+	if os.Geteuid() == 0 && (uid >= 0 || gid >= 0) {
+		if err := f.Chown(uid, gid); err != nil {
 			return err
 		}
 	}
-	return os.Chmod(path, mode)
+	return f.Chmod(mode)
 }
 
 // unitStep writes the systemd unit of the submitter.

@@ -15,6 +15,7 @@ import (
 	"github.com/firn-log/firn/ingest/cache"
 	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/bincache"
+	"github.com/firn-log/firn/internal/cmdline"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
@@ -24,7 +25,7 @@ import (
 type importCacheFlags struct {
 	logFlags
 	from, key, config                                     string
-	keys                                                  []string
+	keys, realisations                                    []string
 	all, recheck, nars, observed, useLogin, check, asJSON bool
 	jobs                                                  int
 	rate                                                  float64
@@ -43,6 +44,8 @@ the log must list them too. PATH is a store path, or a link to one.
 
 What was brought is remembered in the state folder and not asked for again; a run
 that was interrupted is resumed by the next one.
+
+` + realisationHelp + `
 
 With --config FILE it imports several caches, and with --every again and again:
   log, log-policy, origin, state, [evidence]   as in firn submit
@@ -74,10 +77,11 @@ the log was caught with two histories.`,
 	flags.BoolVar(&f.recheck, "recheck", false, "ask again for paths that were brought before")
 	flags.BoolVar(&f.nars, "check-nars", false, "read the NAR of each path that is asked for, and compare its hash")
 	flags.BoolVar(&f.observed, "observed", false, "also state what was seen beside the signature, signed by --key")
-	flags.StringVar(&f.key, "key", "", "build `KEY` that signs with --observed")
+	flags.StringArrayVar(&f.realisations, "realisation", nil, "also what was signed about the realisation `ID` (may be repeated)")
+	flags.StringVar(&f.key, "key", "", "build `KEY` that signs with --observed and --realisation")
 	flags.BoolVar(&f.useLogin, "use-login-key", false, "allow keys that also log you in somewhere")
 	flags.IntVar(&f.jobs, "jobs", cache.DefaultJobs, "how many narinfos are asked for at once")
-	flags.Float64Var(&f.rate, "rate", 0, "requests a `SECOND` at most; negative for no bound (default 500, no bound for a cache on this machine)")
+	flags.Float64Var(&f.rate, "rate", 0, "`N` requests a second at most; negative for no bound (default 500, no bound for a cache on this machine)")
 	flags.StringVar(&f.config, "config", "", "import what this `FILE` says")
 	flags.DurationVar(&f.every, "every", 0, "with --config: the pause between two rounds")
 	flags.BoolVar(&f.check, "check", false, "with --config: check it, and do nothing")
@@ -91,6 +95,9 @@ type importJob struct {
 	roots  func() (cache.Roots, error)
 	client bincache.ClientOptions
 	cache.Options
+
+	realisations []bincache.RealisationID
+	signer       statement.Signer // of their statements
 }
 
 func (a *app) importCache(ctx context.Context, f *importCacheFlags, args []string) error {
@@ -109,11 +116,19 @@ func (a *app) importCache(ctx context.Context, f *importCacheFlags, args []strin
 	if err != nil {
 		return err
 	}
+	// A log that is not there, or not the one of the policy, is waited for only once
+	// something was asked of the cache for it.
+	if _, err := client.Checkpoint(ctx); err != nil {
+		return logFailure("asking the log "+at.url, err)
+	}
 	to := send.Open(&send.Config{Key: f.key}, a.sendOptions(client, f.useLogin))
-	if f.observed {
-		if job.Observer, err = to.Signer(ctx); err != nil {
+	if f.key != "" {
+		if job.signer, err = to.Signer(ctx); err != nil {
 			return importFailure(err)
 		}
+	}
+	if f.observed {
+		job.Observer = job.signer
 	}
 	sum, err := a.importOne(ctx, to, a.stateDir(f.state), job)
 	if f.asJSON && sum != nil {
@@ -139,12 +154,14 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 		return usage("firn import cache URL PATH... --trusted-key KEY", "name a cache, or a configuration with --config")
 	case f.every != 0 || f.check:
 		return usage("name one with --config FILE", "--every and --check are for a configuration")
-	case f.observed != (f.key != ""):
+	case len(f.realisations) > 0 && f.key == "":
+		return usage("the build key that --key names signs the statements about them", "--realisation needs --key")
+	case f.observed != (f.key != "") && len(f.realisations) == 0:
 		return usage("the build key that --key names signs what --observed says", "--observed and --key belong together")
 	case f.jobs < 1 || f.jobs > cache.MaxJobs:
 		return usage("", "--jobs %d is not between 1 and %d", f.jobs, cache.MaxJobs)
 	case f.all && !strings.HasPrefix(args[0], "file:"):
-		return usage("name store paths", "--all: only a cache in a folder, file:///FOLDER, can be listed")
+		return usage("name store paths; a folder is named file:///FOLDER", "--all: only a cache in a folder, file:///FOLDER, can be listed")
 	case f.observed && strings.HasPrefix(args[0], "file:"):
 		return usage("leave --observed out", "a cache in a folder has no address that an observed statement could name")
 	}
@@ -153,7 +170,7 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 	}
 	keys, err := cache.ParseKeys(f.keys)
 	if err != nil {
-		return usage("it looks like cache.example-1:BASE64", "--trusted-key %w", err)
+		return usage(`it looks like cache.example-1:BASE64; of a file: --trusted-key "$(cat FILE)"`, "--trusted-key %w", err)
 	}
 	if len(keys) == 0 {
 		return usage("there is no default; the cache's operator publishes its key, as for trusted-public-keys in nix.conf", "no key is trusted: name those of the cache with --trusted-key")
@@ -162,12 +179,16 @@ func (a *app) importJobOf(f *importCacheFlags, args []string) (*importJob, error
 	if err != nil {
 		return usage("", "%w", err)
 	}
-	if len(roots.Paths) == 0 && !roots.All {
+	realisations, err := parseRealisations(f.realisations)
+	if err != nil {
+		return nil, err
+	}
+	if len(roots.Paths) == 0 && !roots.All && len(realisations) == 0 {
 		return usage("name store paths, or a file of them with --from, or --all for a cache in a folder", "there is nothing to import")
 	}
 	return &importJob{
 		url: args[0], roots: func() (cache.Roots, error) { return roots, nil }, client: bincache.ClientOptions{Rate: f.rate},
-		Options: cache.Options{Keys: keys, Jobs: f.jobs, Recheck: f.recheck, CheckNars: f.nars},
+		Options: cache.Options{Keys: keys, Jobs: f.jobs, Recheck: f.recheck, CheckNars: f.nars}, realisations: realisations,
 	}, nil
 }
 
@@ -233,11 +254,17 @@ func (a *app) importOne(ctx context.Context, to *send.Log, state string, job *im
 	job.client.OnTrouble = show.trouble
 	c, err := bincache.Open(ctx, job.url, job.client)
 	if err != nil {
+		if ctx.Err() == nil {
+			err = failf(exitFailed, "URL is the address that substituters of nix.conf have, or file:///FOLDER", "nothing was imported: %w", err)
+		}
 		return nil, errors.Join(err, st.Close())
 	}
 	o := job.Options
 	o.Log, o.OnProblem, o.Progress = to, show.problem, show.far
 	sum, err := cache.Import(ctx, c, st, roots, o)
+	if err == nil {
+		err = importRealisations(ctx, c, job, o, sum)
+	}
 	show.end(sum)
 	if err2 := st.Close(); err == nil {
 		err = err2
@@ -253,6 +280,7 @@ func importState(state string, client *log.Client) string {
 // importFailure explains an import that could not be finished. Nothing is lost.
 func importFailure(err error) error {
 	const again = "what was brought is kept; run it again to go on from there"
+	var known *cmdline.Failure
 	var locked *durable.LockedError
 	var conf *send.ConfigError
 	var refused *cache.RefusedError
@@ -260,6 +288,8 @@ func importFailure(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return failf(exitFailed, again, "interrupted")
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &locked):
 		return failf(exitFailed, "one import into a log works at a time; wait for that one", "%w", err)
 	case errors.As(err, &refused):
@@ -281,6 +311,8 @@ func importFailure(err error) error {
 func importVerdict(s *cache.Summary) error {
 	n := s.Troubles
 	switch {
+	case n[cache.Lie] > 0 && n[cache.Contradiction] == 0 && s.Fetched > 0 && s.NoSignature == s.Fetched:
+		return failf(exitUntrusted, "are the listed keys those of this cache?", "no signature by a listed key is right, so nothing was sent")
 	case n[cache.Lie]+n[cache.Contradiction] > 0:
 		return errSilent(exitUntrusted)
 	case n[cache.Failed]+n[cache.Rejected]+n[cache.SetAside] > 0:

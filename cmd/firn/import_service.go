@@ -17,7 +17,7 @@ import (
 // importConfigured imports the caches of a configuration, once or for ever.
 func (a *app) importConfigured(ctx context.Context, f *importCacheFlags, args []string) error {
 	switch {
-	case len(args) > 0 || f.from != "" || f.all || len(f.keys) > 0 || f.observed || f.key != "" || f.url != "" || f.policy != "":
+	case len(args) > 0 || f.from != "" || f.all || len(f.keys) > 0 || f.observed || f.key != "" || len(f.realisations) > 0 || f.url != "" || f.policy != "":
 		return failf(exitUsage, "write it into "+f.config, "--config says which caches, keys, paths and log")
 	case f.every < 0:
 		return failf(exitUsage, "for instance --every 1h", "--every %v is negative", f.every)

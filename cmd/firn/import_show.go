@@ -56,19 +56,19 @@ func (s *importShow) problem(p cache.Problem) {
 func (s *importShow) end(sum *cache.Summary) {
 	for _, t := range []cache.Trouble{cache.Lie, cache.Contradiction, cache.Failed, cache.Missing, cache.Rejected, cache.SetAside} {
 		if n := sum.Troubles[t] - shownProblems; n > 0 {
-			s.warn(fmt.Sprintf("and %d more: %s", n, troubleWords[t]))
+			s.warn(fmt.Sprintf("and %d more: %s", n, troubleWords[t][1]))
 		}
 	}
 }
 
-// troubleWords say what a number counts.
-var troubleWords = map[cache.Trouble]string{
-	cache.Lie:           "wrong answers of the cache",
-	cache.Contradiction: "contradictions of keys",
-	cache.Failed:        "paths that could not be read",
-	cache.Missing:       "references that the cache does not have",
-	cache.Rejected:      "statements that the log rejected",
-	cache.SetAside:      "statements that could not be sent",
+// troubleWords say what a number counts, if it is one and if it is another.
+var troubleWords = map[cache.Trouble][2]string{
+	cache.Lie:           {"wrong answer of the cache", "wrong answers of the cache"},
+	cache.Contradiction: {"contradiction of a key", "contradictions of keys"},
+	cache.Failed:        {"path that could not be read", "paths that could not be read"},
+	cache.Missing:       {"reference that the cache does not have", "references that the cache does not have"},
+	cache.Rejected:      {"statement that the log rejected", "statements that the log rejected"},
+	cache.SetAside:      {"statement that could not be sent", "statements that could not be sent"},
 }
 
 func (s *importShow) far(sum *cache.Summary, waiting int) {
@@ -78,7 +78,7 @@ func (s *importShow) far(sum *cache.Summary, waiting int) {
 // printImport is the summary for a person.
 func (a *app) printImport(s *cache.Summary) {
 	fmt.Fprintf(a.Stdout, "%s: %s, %d of them known before\n", s.Cache, plural(uint64(s.Paths), "path", "paths"), s.Known)
-	if s.Fetched > 0 {
+	if s.Fetched+s.Accepted+s.Duplicates > 0 {
 		fmt.Fprintf(a.Stdout, "%s new in the log, %d that it had\n", plural(uint64(s.Accepted), "statement", "statements"), s.Duplicates)
 	}
 	if s.Proven > 0 {
@@ -96,7 +96,7 @@ func (a *app) printImport(s *cache.Summary) {
 	}
 	for _, t := range []cache.Trouble{cache.Lie, cache.Contradiction, cache.Failed, cache.Missing, cache.Rejected, cache.SetAside} {
 		if n := s.Troubles[t]; n > 0 {
-			fmt.Fprintf(a.Stdout, "! %d %s\n", n, troubleWords[t])
+			fmt.Fprintf(a.Stdout, "! %s\n", plural(uint64(n), troubleWords[t][0], troubleWords[t][1]))
 		}
 	}
 	if old := s.Contradictions - s.Troubles[cache.Contradiction]; old > 0 {

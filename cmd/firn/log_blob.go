@@ -42,7 +42,7 @@ it comes from whoever signed that statement.
 			case errors.Is(err, log.ErrDeleted):
 				return failf(exitFailed, "somebody else may have it; its hash says whether it is the same", "%w", err)
 			case errors.Is(err, log.ErrNotFound):
-				return failf(exitFailed, "the log takes not every blob, and drops those that are old; mirrors have lists of paths only", "%w", err)
+				return failf(exitFailed, "a log does not take every blob, and drops those that are old; mirrors have lists of paths only", "%w", err)
 			case err != nil:
 				return readFailure(err)
 			}

@@ -108,8 +108,8 @@ func TestOperatorCopyBringsForks(t *testing.T) {
 	p := people{t, w.logs[0]}
 	alice := key(t, "alice")
 	op := p.operator(alice, "alice")
-	p.add(alice, &statement.Retract{OperatorID: *op, Statement: statement.ID{1}, Reason: "one"}, op)
-	p.add(alice, &statement.Retract{OperatorID: *op, Statement: statement.ID{2}, Reason: "two"}, op)
+	p.add(alice, p.prove(key(t, "one"), *op, statement.RoleBuild), op)
+	p.add(alice, p.prove(key(t, "two"), *op, statement.RoleBuild), op)
 	p.add(key(t, "mallory"), &statement.Retract{OperatorID: *op, Statement: statement.ID{3}, Reason: "no"}, op)
 	w.logs[0].Publish()
 	w.must(0, w.copy(op.String())...)

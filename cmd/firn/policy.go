@@ -22,6 +22,8 @@ func newPolicyCheckCmd(a *app) *cobra.Command {
 		Long: `Check reads a policy and the log policies that it names, reports everything that
 is wrong with line and column (exit status 2), and otherwise prints the policy
 in its canonical form. It asks no log.`,
+		Example: `  firn policy check
+  firn policy check ./firn.policy`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			path := ""

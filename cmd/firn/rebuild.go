@@ -58,7 +58,17 @@ have sent there is public.
 configuration names; what nobody of them asked for is refused.
 
 A rebuild that is stopped goes on where it was when the same is started again; what is
-done is only compared again (--again builds it, too).
+done is only compared again (--again builds it, too). Only what is built is stated: what
+was done without a spool is stated in one if it is built --again.
+
+The configuration is TOML, and says what flags do not:
+  log, log-policy, origin, state, [evidence]   the log, as in firn submit
+  work-from     list of the ids of operators whose eval and closure statements are work
+  list, from-log  what is rebuilt if nothing is named, as the flags
+  spool, work   as the flags
+  store, state-dir  the local store, as in firn submit
+  substituters  list of URLs that inputs come from (default what nix.conf says)
+  trusted-keys  keys for inputs beside those of nix.conf, "NAME:BASE64"
 
 Exit status: 0 all agree, 3 something differs, 1 something failed, could not be built
 or had nothing to compare with, 2 usage or configuration.`,
@@ -108,7 +118,7 @@ func (a *app) rebuild(ctx context.Context, f *rebuildFlags, names []string, conf
 	case errors.Is(err, fs.ErrNotExist) && !configured && !f.checkConfig:
 		file = new(rebuild.File)
 	case err != nil:
-		return failf(exitUsage, "`firn rebuild --help` lists what there is", "the configuration is wrong: %w", err)
+		return failf(exitUsage, "`firn rebuild --help` lists what a configuration may say; the rest are flags", "the configuration is wrong: %w", err)
 	}
 	if f.checkConfig {
 		_, err := fmt.Fprintf(a.Stdout, "%s: nothing is wrong\n", f.config)
@@ -174,7 +184,7 @@ func (f *rebuildFlags) fault() error {
 	case f.check && (f.against != "" || f.againstLog):
 		return failf(exitUsage, "leave --check out", "--check compares with the local store and nothing else")
 	case f.against != "" && !strings.HasPrefix(f.against, "http://") && !strings.HasPrefix(f.against, "https://") && !strings.HasPrefix(f.against, "file://"):
-		return failf(exitUsage, "for instance --against https://cache.example", "--against %s is not an http, https or file URL", f.against)
+		return failf(exitUsage, "for instance --against https://cache.example, or file:///FOLDER", "--against %s is not an http, https or file URL", f.against)
 	}
 	return nil
 }
@@ -271,7 +281,7 @@ func (a *app) rebuildWork(ctx context.Context, r *rebuild.Rebuilder, f *rebuildF
 	if !f.fromLog {
 		drvs, without, err := r.Select(ctx, names)
 		if err != nil {
-			return nil, failf(exitUsage, "a store path stands for its closure, a path that ends in .drv for itself", "%w", err)
+			return nil, failf(exitUsage, "a store path stands for its closure, a path that ends in .drv for itself; nix-instantiate puts derivations into the store", "%w", err)
 		}
 		for _, p := range without {
 			fmt.Fprintf(a.Stderr, "firn: warning: %s: its derivation is not in the store, so it cannot be rebuilt\n", p)
@@ -296,18 +306,20 @@ func (a *app) rebuildWork(ctx context.Context, r *rebuild.Rebuilder, f *rebuildF
 	if err != nil {
 		return nil, logFailure("asking the log for work", err)
 	}
+	drvs, err := r.Take(ctx, client, offer, only, f.pick)
 	for _, why := range offer.Passed {
 		fmt.Fprintf(a.Stderr, "firn: warning: %s\n", why)
 	}
-	drvs, err := r.Take(ctx, client, offer, only, f.pick)
 	var unvouched *rebuild.UnvouchedError
 	switch {
 	case errors.As(err, &unvouched):
 		return nil, failf(exitFailed, "name it without --from-log to answer for it yourself", "%w", err)
 	case err != nil:
 		return nil, logFailure("taking work", err)
+	case len(drvs) == 0 && offer.Statements == 0:
+		return nil, failf(exitFailed, "they do by eval and closure statements, as `firn import hydra` makes them", "there is nothing to do: no operator in work-from asks for anything in this log")
 	case len(drvs) == 0:
-		return nil, failf(exitFailed, "", "there is nothing to do: %d statements of operators in work-from name nothing that is here, and not done", offer.Statements)
+		return nil, failf(exitFailed, "", "there is nothing to do: what %s of operators in work-from ask for is done, or is not here", plural(uint64(offer.Statements), "statement", "statements"))
 	}
 	return drvs, nil
 }

@@ -69,7 +69,7 @@ func (a *app) writeRebuilds(f *rebuildFlags, report *rebuild.Report) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(a.Stdout, "%d derivations: %s\n", len(report.Results), strings.Join(parts, ", "))
+	_, err := fmt.Fprintf(a.Stdout, "%s: %s\n", plural(uint64(len(report.Results)), "derivation", "derivations"), strings.Join(parts, ", "))
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/firn-log/firn/ingest/hook"
 	"github.com/firn-log/firn/ingest/submit"
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/policy"
 )
 
 func newRebuilderCmd(a *app) *cobra.Command {
@@ -109,7 +110,7 @@ are claimed there: run setup on them too.
 	flags.StringVar(&f.hook.nixConf, "nix-conf", defaultNixConf, "Nix's configuration `FILE`")
 	flags.StringVar(&f.hook.spool, "spool", hook.DefaultSpool, "spool `FOLDER`")
 	flags.StringVar(&f.hook.systemd, "systemd", defaultSystemd, "`FOLDER` for units; \"\" for none")
-	flags.StringVar(&f.hook.user, "user", submitUser, "`USER` that firn submit runs as (default without root: you)")
+	flags.StringVar(&f.hook.user, "user", submitUser, "`USER` that firn submit runs as; without root it is you, if none is named")
 	flags.DurationVar(&f.wait, "wait", time.Minute, "how long to wait for the receipt")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "only show what would be done")
 	flags.BoolVar(&f.json, "json", false, "write one JSON object")
@@ -125,8 +126,9 @@ type setup struct {
 	conf       *submit.Config // submit.toml, as it was or as it was written
 	key        string         // the build key, as firn key show takes it
 	policyPath string
-	client     *log.Client
-	restart    bool // nix-daemon has not read nix.conf as it is now
+	believed   *policy.Policy // what policyPath holds, or will
+	client     *log.Client    // unless this is a dry run
+	restart    bool           // nix-daemon has not read nix.conf as it is now
 }
 
 // setupJSON is what setup has found and done.
@@ -178,6 +180,8 @@ func (s *setup) check(ctx context.Context) error {
 	switch {
 	case s.log == "":
 		return failf(exitUsage, "for instance --log https://log.example", "name the log with --log URL")
+	case !strings.HasPrefix(s.log, "http://") && !strings.HasPrefix(s.log, "https://"):
+		return failf(exitUsage, "for instance --log https://log.example", "--log %s is not an http or https URL", s.log)
 	case s.policy != "" && s.vkey != "":
 		return failf(exitUsage, "a policy file has the key already", "--log-policy and --vkey cannot be combined")
 	case s.wait <= 0:
@@ -195,7 +199,7 @@ func (s *setup) check(ctx context.Context) error {
 		return err
 	}
 	// What the parts will refuse they refuse before there are keys: another hook, a
-	// nix.conf of NixOS, no policy, nobody to introduce.
+	// nix.conf of NixOS, no policy, nobody to introduce, an identity key that is not there.
 	program, err := s.hook.findHook()
 	if err == nil {
 		_, err = s.hook.confStep(program)
@@ -206,12 +210,35 @@ func (s *setup) check(ctx context.Context) error {
 	if err == nil {
 		_, err = s.keySteps(ctx)
 	}
+	if err == nil && s.identity != "" {
+		_, err = s.a.publicKey(ctx, s.identity)
+	}
+	if err == nil && !s.dryRun && os.Geteuid() != 0 {
+		err = s.mayWrite()
+	}
+	if err == nil && !s.dryRun {
+		err = s.findLog(ctx)
+	}
+	return err
+}
+
+// findLog asks the log for its checkpoint, before an address or a policy that is wrong
+// is kept.
+func (s *setup) findLog(ctx context.Context) error {
+	client, err := s.a.newClient(&logFlags{url: s.log}, &logPlaces{url: s.log, policy: s.believed}, log.Options{Origin: s.origin})
 	if err != nil {
 		return err
 	}
-	if s.dryRun || os.Geteuid() == 0 {
-		return nil
+	if _, err := client.Checkpoint(ctx); err != nil {
+		return logFailure("asking the log "+s.log, err)
 	}
+	s.client = client
+	s.out.Origin = client.Origin()
+	return nil
+}
+
+// mayWrite says what this user may not write.
+func (s *setup) mayWrite() error {
 	var closed []string
 	for _, path := range []string{s.etc, s.hook.nixConf, s.hook.spool, s.hook.systemd} {
 		if path != "" && !writable(path) {
@@ -283,6 +310,9 @@ func (s *setup) finish() error {
 	if r := s.out.Receipt; r != nil {
 		fmt.Fprintf(w, "\nThe receipt of the test build %s:\n  statement  %s\n  entry      %d of %s\n  proof      %s\n  verified   %s\n",
 			r.Name, r.Statement, r.Index, s.out.Origin, r.Proof, r.Verified)
+	}
+	if s.out.Operator != "" {
+		fmt.Fprintf(w, "\nYou are the operator %s: by this id others name you in their policies.\n", s.out.Operator)
 	}
 	fmt.Fprintln(w, "\nNow:")
 	public := filepath.Join(s.etc, publicFile)

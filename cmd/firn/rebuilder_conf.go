@@ -40,7 +40,7 @@ func (s *setup) readConfig() error {
 		return nil
 	}
 	if err == nil && conf.Log != s.log {
-		err = fmt.Errorf("log: it names %s, and not %s", conf.Log, s.log)
+		return failf(exitUsage, "a machine says what it builds in one log; move the folder "+s.etc+" away to begin with another", "%s names the log %s, and not %s", path, conf.Log, s.log)
 	}
 	if err != nil {
 		return configFailure(path, err)
@@ -168,7 +168,7 @@ func (s *setup) stateStep() *step {
 		if err != nil {
 			return err
 		}
-		return os.Chown(dir, uid, gid)
+		return give(dir, uid, gid, 0o755)
 	}}
 }
 

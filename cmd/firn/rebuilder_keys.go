@@ -72,7 +72,7 @@ func (s *setup) policyStep() (*step, error) {
 	var err error
 	switch {
 	case s.policy != "":
-		if _, err := readLogPolicy(s.policy); err != nil {
+		if s.believed, err = readLogPolicy(s.policy); err != nil {
 			return nil, err
 		}
 		if text, err = os.ReadFile(s.policy); err != nil {
@@ -80,13 +80,18 @@ func (s *setup) policyStep() (*step, error) {
 		}
 	case s.vkey != "":
 		text = fmt.Appendf(nil, "# The log alone is believed: no witness has to have seen a checkpoint.\nlog %s %s\nquorum none\n", s.vkey, s.log)
-		if _, err := policy.Parse(text); err != nil {
+		if s.believed, err = policy.Parse(text); err != nil {
 			return nil, failf(exitUsage, "a verifier key is one word, NAME+HASH+KEY, as `firn-log vkey` prints it", "--vkey: %w", err)
 		}
 	}
 	old, err := os.ReadFile(to)
 	switch {
 	case err == nil && (text == nil || bytes.Equal(old, text)):
+		if s.believed == nil {
+			if s.believed, err = readLogPolicy(to); err != nil {
+				return nil, err
+			}
+		}
 		return &step{what: "the log's policy " + to}, nil
 	case err == nil:
 		return nil, failf(exitUsage, "leave --log-policy and --vkey out to keep it, or move it away to replace it", "%s holds another policy", to)
@@ -137,10 +142,7 @@ func (s *setup) makeKey(path, owner string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.Chown(path, uid, gid); err != nil {
-		return err
-	}
-	return os.Chmod(path, 0o400)
+	return give(path, uid, gid, 0o400)
 }
 
 func ids(name string) (uid, gid int, err error) {
@@ -166,17 +168,7 @@ func (s *setup) registerSteps(ctx context.Context) ([]*step, error) {
 		return nil, err
 	}
 	s.out.BuildKey = key.ID().String()
-	f := &logFlags{url: s.log, policy: s.policyPath}
-	at, err := s.a.resolveLog(f)
-	if err != nil {
-		return nil, err
-	}
-	client, err := s.a.newClient(f, at, log.Options{Origin: s.origin})
-	if err != nil {
-		return nil, err
-	}
-	s.client = client
-	s.out.Origin = client.Origin()
+	client := s.client
 	defer func() {
 		if path := s.file(identityFile); s.identity == "" && exists(path) {
 			s.out.Identity = path

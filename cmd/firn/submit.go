@@ -63,6 +63,7 @@ The configuration is TOML:
   state        folder for what is remembered of the log
   interval     how often the spool is looked at (default 5s)
   max-pause    longest pause between tries to reach the log (default 5m)
+  trusted-keys Nix keys, ["NAME:BASE64"], whose signatures on realisations go along
   keep-sent    how many sent statements stay in the spool with their proofs (default 10000)
   [evidence]   command = ["PROGRAM", "ARGUMENT"] and webhook = "URL": what is
                run if the log is caught with two histories

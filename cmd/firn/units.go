@@ -102,7 +102,8 @@ WantedBy=timers.target
 #
 # Nix builds in namespaces that this user makes, with a /proc of their own, and what a
 # build may do must not depend on where it runs. So less is closed here than
-# elsewhere: Nix's own sandbox closes the rest.
+# elsewhere: Nix's own sandbox closes the rest. The key of firn-submit, which is this
+# user's too, is out of reach: nothing is signed here.
 [Unit]
 Description=Rebuild derivations and compare
 Documentation=https://github.com/firn-log/firn
@@ -118,6 +119,7 @@ ExecStartPre=@firn@ rebuild --config @etc@/rebuild.toml --check-config
 ExecStart=@firn@ rebuild --config @etc@/rebuild.toml --work /var/lib/firn-rebuild --spool @spool@
 StateDirectory=firn firn-rebuild
 ReadWritePaths=@spool@
+InaccessiblePaths=-@etc@/build.key -@etc@/identity.key -/run/credentials
 TimeoutStartSec=infinity
 KillMode=mixed
 OOMPolicy=continue

@@ -306,7 +306,8 @@ func (w *watching) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	by := verify.Completeness(w.ref, w.off, answers, trust, time.Now())
+	off := w.off && answers.Incomplete == "" // or what the log itself leaves out would never be printed
+	by := verify.Completeness(w.ref, off, answers, trust, time.Now())
 	w.sayBasis(&by)
 	if !w.began {
 		w.began = true

@@ -13,6 +13,7 @@ import (
 	"github.com/firn-log/firn/log/index"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/lookup"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // lines is an output that calls stop at its n-th line.
@@ -234,5 +235,39 @@ func TestWatchPrintsTheTailOnce(t *testing.T) {
 			t.Errorf("status %d, want %s\n%s", status, want, out)
 		}
 		add("last")
+	}
+}
+
+// Where no proof is asked for the log's word is enough, but not for what it says is missing.
+func TestWatchForgetsNothingThatTheLogItselfLeavesOut(t *testing.T) {
+	l, state := logtest.New(t, logtest.Auditors(1, 1)), t.TempDir()
+	mine := logtest.Signer(t, "mine")
+	key := index.Key(mine.PublicKey().ID())
+	add := func(name string) {
+		l.Add(logtest.Leaf(t, mine, logtest.Closure(name)))
+		l.Publish()
+	}
+	add("x")
+	l.Revise()
+	// An index that hides an entry is taken back, and there is no other one yet.
+	hidden := l.Size()
+	l.Lie(func(lies *logtest.Lies) {
+		lies.Index = func(_ string, it index.Item) (index.Item, bool) { return it, it.Index != hidden }
+	})
+	add("hidden")
+	wrong := l.Size()
+	l.Revise()
+	l.Lie(func(lies *logtest.Lies) { lies.Index, lies.NoRevision = nil, true })
+	l.Add(l.State(&statement.IndexReset{Origin: l.Origin(), Size: wrong, MapVersion: index.MapVersion}))
+	l.Publish()
+	env := audited(t, l, "completeness off\n")
+	status, out, said := watchAs(t, env, 1, 1, "--state", state, key)
+	if status != exitOK || !strings.HasPrefix(said, "firn: warning: entries may be missing here: log "+l.Origin()+" has taken its index back") {
+		t.Errorf("status %d\n%s%s", status, out, said)
+	}
+	l.Lie(func(lies *logtest.Lies) { lies.NoRevision = false })
+	add("y")
+	if status, out, said = watchAs(t, env, 3, 1<<30, "--state", state, key); status != exitOK || !strings.Contains(out, logtest.ClosureKey("hidden")) {
+		t.Errorf("status %d\n%s%s", status, out, said)
 	}
 }

@@ -126,7 +126,11 @@ let
     StateDirectory = "firn";
   };
   rebuildSettings = { inherit spool; work = "/var/lib/firn-rebuild"; } // cfg.rebuild.settings;
-  usesSubmitter = cfg.submit.enable || cfg.import.enable || cfg.rebuild.enable;
+  usesSubmitter = cfg.submit.enable || cfg.import.enable || cfg.import-hydra.enable || cfg.rebuild.enable;
+
+  hydraSettings = optionalAttrs (cfg.import-hydra.keyFile != null) {
+    key = "file:${credential "firn-import-hydra" "build.key"}";
+  } // cfg.import-hydra.settings;
 
   timerOption = mkOption {
     type = types.str;
@@ -165,6 +169,19 @@ in
         log-policy = "/etc/firn/log.policy";
         cache = [{ url = "https://cache.example"; trusted-keys = [ "cache.example-1:BASE64" ]; roots = [ "/etc/firn/roots" ]; }];
       };
+      startAt = timerOption;
+    };
+
+    import-hydra = {
+      enable = mkEnableOption "importing what Hydras have evaluated and built into a log";
+      settings = settingsOption "Contents of hydra.toml (`firn import hydra --help`)." {
+        log = "https://log.example";
+        log-policy = "/etc/firn/log.policy";
+        cache = "https://cache.example";
+        trusted-keys = [ "cache.example-1:BASE64" ];
+        jobset = [{ url = "https://hydra.example"; jobset = "nixpkgs/trunk"; }];
+      };
+      keyFile = keyOption "the build key that signs what the importer says about evaluations";
       startAt = timerOption;
     };
 
@@ -216,6 +233,22 @@ in
       systemd.timers.firn-import = timer "Import signatures of binary caches into a firn log" cfg.import.startAt;
     })
 
+    (mkIf cfg.import-hydra.enable {
+      systemd.services.firn-import-hydra = unit "Import evaluations and builds of Hydras into a firn log" (hardened // submitter // {
+        Type = "oneshot";
+        ExecStartPre = "${program "firn"} import hydra --config ${file "hydra.toml" hydraSettings} --check";
+        ExecStart = "${program "firn"} import hydra --config ${file "hydra.toml" hydraSettings}";
+        ReadWritePaths = [ "-/var/spool/firn-hydra" ];
+        TimeoutStartSec = "infinity";
+        MemoryMax = "2G";
+        Nice = 10;
+        ProcSubset = "pid";
+      } // optionalAttrs (cfg.import-hydra.keyFile != null) {
+        LoadCredential = [ "build.key:${toString cfg.import-hydra.keyFile}" ];
+      });
+      systemd.timers.firn-import-hydra = timer "Import evaluations and builds of Hydras into a firn log" cfg.import-hydra.startAt;
+    })
+
     (mkIf cfg.rebuild.enable {
       assertions = [{
         assertion = cfg.submit.enable;
@@ -229,6 +262,7 @@ in
         ExecStart = "${program "firn"} rebuild --config ${file "rebuild.toml" rebuildSettings}";
         StateDirectory = [ "firn" "firn-rebuild" ];
         ReadWritePaths = [ spool ];
+        InaccessiblePaths = [ "-/run/credentials" ]; # the build key, which is this user's too
         TimeoutStartSec = "infinity";
         KillMode = "mixed";
         OOMPolicy = "continue";

@@ -110,7 +110,7 @@ func TestWhatIsNoOptionIsRefused(t *testing.T) {
 // hardened less than the other.
 func TestUnitsAreThoseOfSystemd(t *testing.T) {
 	e := mustEval(t, `{ package = "/usr"; log.enable = true; witness.enable = true; auditor.enable = true; peer.enable = true;
-		submit.enable = true; import.enable = true; rebuild.enable = true; }`)
+		submit.enable = true; import.enable = true; import-hydra.enable = true; rebuild.enable = true; }`)
 	for name, service := range e.Config.Systemd.Services {
 		unit, err := os.ReadFile("../systemd/" + name + ".service")
 		if err != nil {
@@ -142,7 +142,7 @@ func TestUnitsAreThoseOfSystemd(t *testing.T) {
 			}
 		}
 	}
-	for name := range map[string]bool{"firn-import": true, "firn-rebuild": true} {
+	for name := range map[string]bool{"firn-import": true, "firn-import-hydra": true, "firn-rebuild": true} {
 		if e.Config.Systemd.Timers[name].TimerConfig["OnCalendar"] == nil {
 			t.Errorf("%s has no timer", name)
 		}
@@ -249,6 +249,10 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 			log = "http://127.0.0.1:1"; log-policy = "%[1]s/log.policy";
 			cache = [ { url = "http://127.0.0.1:2"; trusted-keys = [ "%[3]s" ]; roots = [ "%[1]s/roots" ]; rate = 2.5; check-nars = false; } ];
 		}; };
+		import-hydra = { enable = true; settings = { key = "file:%[1]s/build";
+			log = "http://127.0.0.1:1"; log-policy = "%[1]s/log.policy"; cache = "http://127.0.0.1:2"; trusted-keys = [ "%[3]s" ];
+			jobset = [ { url = "http://127.0.0.1:3"; jobset = "a/b"; max-evals = 3; } { url = "http://127.0.0.1:3"; jobset = "a/c"; } ];
+		}; };
 		rebuild = { enable = true; settings = { log = "http://127.0.0.1:1"; log-policy = "%[1]s/log.policy"; spool = "/var/spool/firn"; from-log = true;
 			work-from = [ "%[4]s" ]; }; };
 		submit = { enable = true; keyFile = "%[1]s/build"; settings = {
@@ -256,7 +260,7 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 			evidence = { command = [ "/bin/true" "a \"quoted\" word" ]; };
 		}; };
 	}`, dir, origin, cacheKey, strings.Repeat("0a", 32)))
-	for _, name := range []string{"firn-log", "firn-witness", "firn-auditor", "firn-peer", "firn-import", "firn-rebuild"} {
+	for _, name := range []string{"firn-log", "firn-witness", "firn-auditor", "firn-peer", "firn-import", "firn-import-hydra", "firn-rebuild"} {
 		if out, err := check(t, e, name, bin); err != nil {
 			t.Errorf("%s does not accept what is rendered: %v\n%s", name, err, out)
 		}

@@ -310,3 +310,61 @@ func TestWhatWasFoundMeanwhileIsNotLookedForAgain(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// A kill after the map was written leaves a state that knows of all revisions whose sizes
+// the map has gone by: also where two of them were on their way to the log at once.
+func TestAKillAfterTheMapWasWrittenRefusesNoHonestLog(t *testing.T) {
+	l := logtest.New(t)
+	a := startAudit(t, l, nil)
+	var m index.Memory
+	var revisions [][]byte
+	s := logtest.Signer(t, "somebody")
+	for i := range 30 {
+		leaf := logtest.Leaf(t, s, logtest.Closure(fmt.Sprint(i)))
+		m.Add(l.Add(leaf), leaf)
+		if i == 9 || i == 19 {
+			revisions = append(revisions, l.State(&statement.Revision{Origin: l.Origin(), Size: uint64(i + 1), Root: m.Root(), MapVersion: index.MapVersion}))
+		}
+	}
+	a.want(l.Publish(), 200)
+	a.restart() // with all that was read in the state
+	for _, r := range revisions {
+		l.Add(r)
+	}
+	note := l.Publish()
+	a.want(note, 200)
+	a.stop()
+	a.stop = nil
+	if err := a.db.Close(); err != nil { // the map is written, and what Close writes beside it is not
+		t.Fatal(err)
+	}
+	a.open()
+	a.want(note, 200)
+	if n := a.counts.wrong; n > 0 {
+		t.Errorf("%d revisions of an honest log are wrong", n)
+	}
+}
+
+// A log of the largest leaves fills no more memory with what is fetched ahead.
+func TestBatchesOfLargeLeavesAreSmall(t *testing.T) {
+	l := logtest.New(t)
+	const n, size = 200, 60_000
+	for i := range n {
+		l.Add(append(make([]byte, size), byte(i)))
+	}
+	a := startAudit(t, l, nil)
+	a.want(l.Publish(), 200)
+	next := uint64(0)
+	for batch, err := range a.entries(t.Context(), a.target, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(batch) > batchBytes/size+1 || batch[0].at != next {
+			t.Errorf("%d entries from %d on at once, want from %d on", len(batch), batch[0].at, next)
+		}
+		next += uint64(len(batch))
+	}
+	if next != n {
+		t.Errorf("%d entries, want %d", next, n)
+	}
+}

@@ -12,8 +12,11 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
-// batchSize is how many entries are parsed and taken at once.
-const batchSize = 1024
+// Bounds of a batch, the entries that are parsed and taken at once.
+const (
+	batchSize  = 1024    // entries
+	batchBytes = 4 << 20 // of leaves, from which on no more are added
+)
 
 // An entry is a leaf with what the map and the audit need of it.
 type entry struct {
@@ -63,20 +66,21 @@ func (a *Auditor) fetch(ctx context.Context, cp *log.Checkpoint, from uint64, qu
 		go func() { out <- get() }()
 		return true
 	}
-	batch := make([]log.Entry, 0, batchSize)
+	batch, large := make([]log.Entry, 0, batchSize), 0
 	for e, err := range a.client.Entries(ctx, cp, from, cp.Size) {
 		if err != nil {
 			send(func() parsed { return parsed{err: err} })
 			return
 		}
-		if batch = append(batch, e); len(batch) < batchSize && e.Index+1 < cp.Size {
+		large += len(e.Leaf)
+		if batch = append(batch, e); len(batch) < batchSize && large < batchBytes && e.Index+1 < cp.Size {
 			continue
 		}
 		leaves := batch
 		if !send(func() parsed { return parsed{entries: a.parse(leaves)} }) {
 			return
 		}
-		batch = make([]log.Entry, 0, batchSize)
+		batch, large = make([]log.Entry, 0, batchSize), 0
 	}
 }
 

@@ -51,7 +51,7 @@ func (a *Auditor) Gate(ctx context.Context, req *witness.Request) error {
 		a.mu.Unlock()
 		switch {
 		case checked >= size && sp != nil:
-			return a.refuse(403, 0, fmt.Sprintf("the index of this log is wrong: the revision at index %d is not what its entries give", sp.from))
+			return a.refuse(403, 0, fmt.Sprintf("the index of this log is wrong: the revision at index %d is not what its entries give, or is one that must not be there", sp.from))
 		case checked >= size:
 			return nil
 		case size-checked > nearby:

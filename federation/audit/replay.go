@@ -222,9 +222,11 @@ func (a *Auditor) count(f func(*counts)) {
 	f(&a.counts)
 }
 
-// noted makes durable that the entries below size were compared.
-func (a *Auditor) noted(size uint64) error {
-	if a.saved.Load() >= size {
+// noted makes durable what was compared before the map in memory became what a file is
+// to hold. Less does not do, though it be more than the size of the map: a revision that is not
+// known after a kill would be of a size that the map has gone by.
+func (a *Auditor) noted(uint64) error {
+	if a.saved.Load() >= a.checked() {
 		return nil
 	}
 	return a.save()

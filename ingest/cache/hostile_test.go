@@ -10,6 +10,7 @@ import (
 
 	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
 )
 
 // A cache that makes paths up without end costs no more than a bound.
@@ -100,5 +101,24 @@ func TestNarsAreChecked(t *testing.T) {
 	wantTroubles(t, sum, map[Trouble]string{Lie: "the NAR is not what its narinfo says: its hash is"})
 	if sum.Accepted != 2 {
 		t.Errorf("%+v", sum)
+	}
+}
+
+// What a cache makes up is nothing that the importer signs and pays for.
+func TestOnlyWhatIsSignedIsObserved(t *testing.T) {
+	f := newFakeCache(t)
+	f.add("app", "lib", "forged")
+	f.put(narInfo(t, "lib", nil))
+	forged := narInfo(t, "forged", nil, mine)
+	forged.NarSize++
+	f.put(forged)
+	signer, err := statement.NewEd25519Signer(secret("importer").Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.must(f.open(t), Options{Observer: signer}, "app")
+	if list := w.logged(statement.KindObserved); len(list) != 1 || list[0].Body.(*statement.Observed).Path != path(t, "app") {
+		t.Errorf("%d observed statements", len(list))
 	}
 }

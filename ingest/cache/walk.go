@@ -142,7 +142,7 @@ func (r *run) take(ctx context.Context, a answer, items chan<- send.Item) error 
 	}
 	r.follow(path, p.info.refs)
 	list := r.statements(&a, p)
-	if r.o.Observer != nil {
+	if r.o.Observer != nil && len(a.claims) > 0 {
 		s, err := r.observed(ctx, a.info, path)
 		if err != nil {
 			return err

@@ -66,7 +66,9 @@ func TestEvaluationThatVanishesHidesNoOther(t *testing.T) {
 			w.mu.Unlock()
 		}
 	}
-	w.must(Options{})
+	if sum := w.must(Options{}); sum.Failed > 0 {
+		t.Errorf("%+v", sum)
+	}
 	w.wantStated(1, 2, 3, 4, 5, 6, 7, 8)
 }
 

@@ -113,6 +113,22 @@ func TestWhatTheCacheDoesNotHaveIsWaitedForAWeek(t *testing.T) {
 	}
 }
 
+// What an old evaluation built may be gone from the cache for good: nobody waits.
+func TestOldEvaluationIsStatedWithWhatIsLeft(t *testing.T) {
+	w := newWorld(t)
+	w.now = w.now.Add(2 * patience)
+	w.add(7, w.build("gone", 0), w.build("half", 0))
+	delete(w.files, "/"+storePath(t, "gone").HashPart()+".narinfo")
+	w.files["/"+storePath(t, "half").HashPart()+".narinfo"] = []byte("StorePath: nonsense\n")
+	if sum := w.must(Options{}); sum.Waiting != 1 || sum.Stated != 0 {
+		t.Errorf("stated although the cache may only be broken now: %+v", sum)
+	}
+	delete(w.files, "/"+storePath(t, "half").HashPart()+".narinfo")
+	if sum := w.must(Options{}); sum.Stated != 1 || sum.Unavailable != 2 {
+		t.Errorf("%+v", sum)
+	}
+}
+
 func TestNoOutputSignedByAListedKeyIsNotStated(t *testing.T) {
 	w := newWorld(t)
 	w.add(7)

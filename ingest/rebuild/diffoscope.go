@@ -43,7 +43,9 @@ func (b *attempt) diffoscope(ctx context.Context, a, built string) (*nix.Hash, e
 	cmd.WaitDelay = 10 * time.Second
 	runtime.LockOSThread() // see room.build
 	defer runtime.UnlockOSThread()
-	said, err := cmd.CombinedOutput()
+	var said tailWriter
+	cmd.Stdout, cmd.Stderr = &said, &said
+	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
@@ -52,7 +54,7 @@ func (b *attempt) diffoscope(ctx context.Context, a, built string) (*nix.Hash, e
 	case err == nil:
 		return nil, errors.New("it sees no difference")
 	default:
-		return nil, fmt.Errorf("%w: %s", err, firstLine(plain(string(said))))
+		return nil, fmt.Errorf("%w: %s", err, firstLine(plain(said.String())))
 	}
 	return b.keepReport(out)
 }

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
@@ -258,11 +259,12 @@ func (r *Rebuilder) logFile(drv nix.StorePath) string { return r.work(logsDir, d
 
 var escapes = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
 
-// plain takes colours and what cannot be printed out of text of others.
+// plain takes colours, and what cannot be seen or moves the cursor or the order of
+// letters, out of text of others.
 func plain(s string) string {
 	s = escapes.ReplaceAllString(strings.ToValidUTF8(s, "?"), "")
 	s = strings.Map(func(c rune) rune {
-		if c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
+		if !unicode.IsPrint(c) && c != '\n' && c != '\t' {
 			return '?'
 		}
 		return c

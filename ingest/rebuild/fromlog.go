@@ -20,10 +20,18 @@ import (
 // Offer is what operators asked for, by eval and closure statements
 // (spec/rebuild.md#what-is-rebuilt).
 type Offer struct {
-	paths []nix.StorePath // derivations and outputs, in the order of the statements, newest first
-	// Statements is how many there are; Passed has a sentence for each that could not be used.
+	lists []offered // the newest of an operator's key first
+	// Statements is how many there are; Passed has a sentence for each that could not be
+	// used, of those that [Rebuilder.Take] has come to.
 	Statements int
 	Passed     []string
+}
+
+// offered is what one statement asks for: derivations or outputs.
+type offered struct {
+	index  uint64
+	paths  []nix.StorePath // nil if the list is not in the statement
+	digest nix.Hash
 }
 
 // maxList bounds the list of a statement, in bytes.
@@ -90,13 +98,7 @@ func (o *Offer) read(ctx context.Context, c *log.Client, who *verify.Speaker, ke
 			o.pass(f.Index, fmt.Errorf("it is about the store %s", dir))
 			continue
 		}
-		if paths == nil {
-			if paths, err = fetchList(ctx, c, digest); err != nil {
-				o.pass(f.Index, err)
-				continue
-			}
-		}
-		o.paths = append(o.paths, paths...)
+		o.lists = append(o.lists, offered{f.Index, paths, digest})
 	}
 	return nil
 }
@@ -141,11 +143,11 @@ func (r *Rebuilder) Take(ctx context.Context, c *log.Client, o *Offer, only []ni
 	if len(only) > 0 {
 		n = -1 // the whole offer, which only is looked up in
 	}
-	for _, p := range o.paths {
-		if n >= 0 && len(work.taken) >= n {
+	for _, list := range o.lists {
+		if n >= 0 && len(work.taken) >= n || n < 0 && work.saw(only) {
 			break
 		}
-		if err := work.add(ctx, p, n); err != nil {
+		if err := work.addList(ctx, o, &list, n); err != nil {
 			return nil, err
 		}
 	}
@@ -168,6 +170,36 @@ type taking struct {
 	seen  map[nix.StorePath]bool
 	whole map[nix.StorePath]bool // is here with everything that it depends on
 	taken []nix.StorePath
+}
+
+// saw reports whether all paths are in what was walked through.
+func (t *taking) saw(paths []nix.StorePath) bool {
+	return !slices.ContainsFunc(paths, func(p nix.StorePath) bool { return !t.seen[p] })
+}
+
+// addList takes what one statement asks for, until there are n. Its list is fetched only
+// now: an operator may have stated thousands.
+func (t *taking) addList(ctx context.Context, o *Offer, list *offered, n int) error {
+	paths := list.paths
+	if paths == nil {
+		var err error
+		if paths, err = fetchList(ctx, t.c, list.digest); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			o.pass(list.index, err)
+			return nil
+		}
+	}
+	for _, p := range paths {
+		if n >= 0 && len(t.taken) >= n {
+			return nil
+		}
+		if err := t.add(ctx, p, n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // add takes what is in the closure of p, until there are n; -1 is all.
@@ -262,6 +294,10 @@ func (t *taking) load(ctx context.Context, p nix.StorePath) (*nix.Derivation, er
 	return t.r.drvs.load(p)
 }
 
+// maxWrong bounds what is read of other texts than that of a derivation, in bytes:
+// anybody may name one.
+const maxWrong = 4 * maxList
+
 // fetchDrv gets the text of a derivation that some statement in the log names by its
 // hash. It does not matter whose that is: the text must have the path.
 func fetchDrv(ctx context.Context, c *log.Client, p nix.StorePath) ([]byte, error) {
@@ -271,6 +307,7 @@ func fetchDrv(ctx context.Context, c *log.Client, p nix.StorePath) ([]byte, erro
 		return nil, err
 	}
 	tried := make(map[nix.Hash]bool)
+	left := int64(maxWrong)
 	for _, f := range a.Of(key) {
 		var hash nix.Hash
 		if f.Leaf == nil {
@@ -288,6 +325,9 @@ func fetchDrv(ctx context.Context, c *log.Client, p nix.StorePath) ([]byte, erro
 			continue
 		}
 		tried[hash] = true
+		if left <= 0 {
+			break
+		}
 		text, err := c.Blob(ctx, hash, maxList)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
@@ -298,6 +338,7 @@ func fetchDrv(ctx context.Context, c *log.Client, p nix.StorePath) ([]byte, erro
 		if _, err := parseDrv(p, text); err == nil {
 			return text, nil
 		}
+		left -= int64(len(text))
 	}
 	return nil, fmt.Errorf("the text of %s: %w", p, log.ErrNotFound)
 }

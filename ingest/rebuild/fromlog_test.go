@@ -253,8 +253,12 @@ func TestWhatDoesNotCountOffersNoWork(t *testing.T) {
 		v.operator("alice")
 		spoil(v)
 		offer, err := v.offered("alice")
-		if err != nil || len(offer.paths) != 0 {
-			t.Errorf("%s: %+v, %v", name, offer, err)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := taker(t, root).Take(t.Context(), v.l.Client(""), offer, nil, 50)
+		if err != nil || len(got) != 0 {
+			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 	v := newVouching(t)

@@ -49,6 +49,7 @@ func TestSeveralBuildAtOnceAndTheOrderOfResultsStays(t *testing.T) {
 
 func TestWhatIsStoppedEndsSoonAndClaimsNothing(t *testing.T) {
 	m := newMachine(t)
+	drvs := []nix.StorePath{m.drv("slow"), m.drv("exit3")} // also makes the store
 	w := newWorld(t, m)
 	ctx, stop := context.WithCancel(t.Context())
 	w.o.Progress = func(e Event) {
@@ -61,7 +62,7 @@ func TestWhatIsStoppedEndsSoonAndClaimsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	report, err := r.Run(ctx, []nix.StorePath{m.drv("slow"), m.drv("exit3")})
+	report, err := r.Run(ctx, drvs)
 	if !errors.Is(err, context.Canceled) || len(report.Results) != 0 || len(w.puts) != 0 {
 		t.Errorf("%v, %d results, %d statements", err, len(report.Results), len(w.puts))
 	}

@@ -68,7 +68,10 @@ func getNarInfo(ctx context.Context, url string) ([]byte, error) {
 	req.Header.Set("User-Agent", "firn-rebuild")
 	resp, err := narInfoClient.Do(req)
 	if err != nil {
-		return nil, err
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, errors.New(plain(err.Error())) // it may quote what the cache said
 	}
 	defer resp.Body.Close()
 	switch resp.StatusCode {
@@ -77,5 +80,5 @@ func getNarInfo(ctx context.Context, url string) ([]byte, error) {
 	case http.StatusNotFound, http.StatusForbidden: // how object stores say that they have nothing
 		return nil, nil
 	}
-	return nil, fmt.Errorf("it answers %s", resp.Status)
+	return nil, fmt.Errorf("it answers %d %s", resp.StatusCode, http.StatusText(resp.StatusCode)) // not in its own words
 }

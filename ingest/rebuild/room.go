@@ -238,19 +238,23 @@ type program struct {
 	env  []string
 }
 
-// environ returns the environment for Nix: without what would lead it to another
-// store or set it up in another way than the machine's configuration.
+// handedOn are the variables that Nix gets in a room, in capitals. A fixed-output
+// derivation may ask for any variable of Nix (impureEnvVars), and has a network: what is
+// not here, such as tokens of whoever runs this, it cannot have.
+var handedOn = []string{
+	"PATH", "LD_LIBRARY_PATH", "LANG", "LOCALE_ARCHIVE", "TZ", "TZDIR", "NIX_CONF_DIR", "NIX_CONFIG", "NIX_SSL_CERT_FILE", "SSL_CERT_FILE",
+	"HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "ALL_PROXY", "NO_PROXY",
+}
+
+// environ returns the environment for Nix: what leads it to no other store, and sets it
+// up in no other way than the machine's configuration.
 func (n *program) environ() []string {
 	env := []string{"USER=firn"} // Nix wants to know, of users without a name too
 	for _, v := range n.env {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "NIX_") && name != "NIX_CONF_DIR" && name != "NIX_SSL_CERT_FILE" && name != "NIX_CONFIG" {
-			continue
+		if slices.Contains(handedOn, strings.ToUpper(name)) || strings.HasPrefix(name, "LC_") {
+			env = append(env, v)
 		}
-		if name == insideEnv || name == "TMPDIR" || name == "HOME" || strings.HasPrefix(name, "XDG_") {
-			continue
-		}
-		env = append(env, v)
 	}
 	return env
 }

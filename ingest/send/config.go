@@ -11,6 +11,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/firn-log/firn/internal/tomlfile"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 )
@@ -60,7 +61,7 @@ func Decode(path string, v any) error {
 		return &ConfigError{fmt.Errorf("%s: unknown names: %s", path, strings.Join(keys, ", "))}
 	}
 	if err != nil {
-		return &ConfigError{fmt.Errorf("%s: %w", path, err)}
+		return &ConfigError{tomlfile.Fault(path, err)}
 	}
 	return nil
 }
@@ -137,7 +138,10 @@ type Duration struct{ time.Duration }
 // UnmarshalText implements encoding.TextUnmarshaler; negative ones are refused.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
-	if err == nil && v <= 0 {
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%q is not a duration such as \"10s\" or \"1h\"", b)
+	case v <= 0:
 		err = fmt.Errorf("%q is not longer than nothing", b)
 	}
 	d.Duration = v

@@ -43,6 +43,9 @@ type Config struct {
 	// Builder is the implementation and version of Nix that statements name,
 	// "nix 2.8.0"; "" finds out.
 	Builder string `toml:"builder"`
+	// TrustedKeys are Nix keys, "name:base64": what they signed about a realisation, and
+	// Nix recorded, goes along in its statement.
+	TrustedKeys []string `toml:"trusted-keys"`
 	// KeepSent is how many sent statements stay in the spool with their proofs;
 	// 10000. Older ones are removed: they are in the log.
 	KeepSent int `toml:"keep-sent"`
@@ -100,6 +103,18 @@ func (c *Config) fill(getenv func(string) string) {
 	}
 }
 
+func (c *Config) nixKeys() ([]nix.PublicKey, error) {
+	var keys []nix.PublicKey
+	for _, text := range c.TrustedKeys {
+		k, err := nix.ParsePublicKey(text)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
 // Check returns a *send.ConfigError with everything that is wrong, or nil. It reads
 // the files that c names, but not the key and nothing over the network.
 func (c *Config) Check() error {
@@ -113,6 +128,9 @@ func (c *Config) Check() error {
 	}
 	if _, _, err := parseBuilder(c.Builder); c.Builder != "" && err != nil {
 		bad("builder: %w", err)
+	}
+	if _, err := c.nixKeys(); err != nil {
+		bad("trusted-keys: %w", err)
 	}
 	if c.KeepSent < 1 {
 		bad("keep-sent: %d is not a number of statements to keep, 1 or more", c.KeepSent)

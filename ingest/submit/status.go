@@ -247,7 +247,7 @@ func readFailed(s spool, b *Build) error {
 	} else if body, err := parseClaim(text); err == nil {
 		b.describe(body)
 	}
-	text, err = os.ReadFile(s.path(failedDir, b.Name+reasonSuffix))
+	text, err = s.read(failedDir, b.Name+reasonSuffix)
 	if err != nil {
 		return err
 	}
@@ -259,7 +259,7 @@ func readFailed(s spool, b *Build) error {
 }
 
 func readSent(s spool, b *Build) error {
-	leaf, err := os.ReadFile(s.path(sentDir, b.Name))
+	leaf, err := s.read(sentDir, b.Name)
 	if err != nil {
 		return err
 	}
@@ -270,7 +270,7 @@ func readSent(s spool, b *Build) error {
 	b.ID = st.ID().String()
 	b.describe(st.Body)
 	b.Proof = s.path(sentDir, b.Name+proofSuffix)
-	text, err := os.ReadFile(b.Proof)
+	text, err := s.read(sentDir, b.Name+proofSuffix)
 	if err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (s spool) writeLastRun(now time.Time, why error) error {
 }
 
 func (s spool) readLastRun() (*LastRun, error) {
-	b, err := os.ReadFile(s.path(submitDir, lastRunFile))
+	b, err := s.read(submitDir, lastRunFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

@@ -256,16 +256,24 @@ func (s *Submitter) resolveOne(ctx context.Context, st *store, public *publicSet
 		return nil, fmt.Errorf("resolving %s: %w", name, err)
 	}
 	to, state, why := unsignedDir, Waiting, ""
+	realised, err := s.realised(ctx, st, build)
+	if err != nil {
+		return nil, fmt.Errorf("resolving %s: %w", name, err)
+	}
 	if ok, err := public.has(ctx, st, build); err != nil {
 		return nil, fmt.Errorf("resolving %s: %w", name, err)
 	} else if !ok {
 		to, state, why = heldDir, Held, ": private, nothing that public-from names needs it"
+		realised = nil // made when it is released
 	}
 	return func() error {
 		for _, list := range lists {
 			if err := s.spool.writeBlob(list); err != nil {
 				return err
 			}
+		}
+		if err := s.putAll(realised); err != nil {
+			return err
 		}
 		if err := s.spool.write(to, name, payload); err != nil {
 			return err
@@ -287,6 +295,13 @@ func (s *Submitter) release(ctx context.Context, st *store, public *publicSet, n
 	}
 	ok, err = public.has(ctx, st, build)
 	if err != nil || !ok {
+		return err
+	}
+	realised, err := s.realised(ctx, st, build)
+	if err == nil {
+		err = s.putAll(realised)
+	}
+	if err != nil {
 		return err
 	}
 	s.say("%s %s: it is public now", Waiting, build.DrvPath.Name())

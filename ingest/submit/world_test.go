@@ -27,6 +27,7 @@ type fakeStore struct {
 	dir      nix.StoreDir
 	infos    map[nix.StorePath]*nix.PathInfo
 	realised map[nix.Hash]map[string]nix.StorePath
+	byDrv    bool // as Nix from 2.35 records it
 }
 
 func (f *fakeStore) StoreDir() nix.StoreDir { return f.dir }
@@ -61,6 +62,17 @@ func (f *fakeStore) Closure(ctx context.Context, roots []nix.StorePath) ([]*nix.
 
 func (f *fakeStore) Realisations(_ context.Context, _ nix.StorePath, m nix.Hash) (map[string]nix.StorePath, error) {
 	return f.realised[m], nil
+}
+
+func (f *fakeStore) RealisationRecords(_ context.Context, drv nix.StorePath, m nix.Hash) (all []*nix.Realisation, err error) {
+	for output, p := range f.realised[m] {
+		r := &nix.Realisation{Modulo: m, Output: output, OutPath: p}
+		if f.byDrv {
+			r.Form, r.DrvPath = nix.ByDrvPath, drv
+		}
+		all = append(all, r)
+	}
+	return all, nil
 }
 
 // world is a store, a spool and a log under a test's control.
@@ -249,7 +261,9 @@ func (w *world) logged() []*statement.Build {
 		if err := st.Verify(w.signer.PublicKey()); err != nil {
 			w.t.Fatal(err)
 		}
-		builds = append(builds, st.Body.(*statement.Build))
+		if b, ok := st.Body.(*statement.Build); ok {
+			builds = append(builds, b)
+		}
 	}
 	return builds
 }

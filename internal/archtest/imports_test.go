@@ -38,7 +38,7 @@ var heavy = map[string][]string{
 	"github.com/jackc/pgx":                {"tracker/store"},
 	"github.com/spf13/cobra":              {"cmd", "internal/cmdline"},
 	"github.com/fxamacker/cbor":           {},
-	"github.com/pelletier/go-toml":        {"cmd", "log/server", "witness/server", "ingest/send", "internal/daemon"},
+	"github.com/pelletier/go-toml":        {"cmd", "log/server", "witness/server", "ingest/send", "internal/tomlfile", "internal/daemon"},
 	"github.com/prometheus":               {"cmd", "log/server", "witness", "federation", "internal/daemon"},
 	"github.com/klauspost/compress":       {"internal/bincache"},
 	"github.com/mikelolasagasti/xz":       {"internal/bincache"},

@@ -92,7 +92,7 @@ func CheckURL(rawURL string) error {
 func newSource(rawURL string, o ClientOptions) (source, string, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, "", fmt.Errorf("the address of the cache: %w", err)
+		return nil, "", notAnAddress(rawURL)
 	}
 	// Nix's own parameters, as in file:///cache?compression=zstd, are for who writes.
 	u.RawQuery, u.Fragment = "", ""
@@ -105,7 +105,11 @@ func newSource(rawURL string, o ClientOptions) (source, string, error) {
 		src := newWeb(u, o)
 		return src, src.name, nil
 	}
-	return nil, "", fmt.Errorf("%q is not the address of a binary cache: want http://, https:// or file:///FOLDER", rawURL)
+	return nil, "", notAnAddress(rawURL)
+}
+
+func notAnAddress(rawURL string) error {
+	return fmt.Errorf("%q is not the address of a binary cache: want http://, https:// or file:///FOLDER", rawURL)
 }
 
 // URL returns the address of the cache without a slash at its end, and without a

@@ -17,9 +17,11 @@
 package ed25519x
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"math/big"
+	"sync"
 	"sync/atomic"
 )
 
@@ -103,11 +105,7 @@ func checkEncoding(p []byte) error {
 // sameY compares two encodings without their sign bits: the table lists y
 // coordinates, and both signs of x have the same order.
 func sameY(p []byte, y *[32]byte) bool {
-	diff := (p[31] ^ y[31]) & 0x7f
-	for i := range 31 {
-		diff |= p[i] ^ y[i]
-	}
-	return diff == 0
+	return (p[31]^y[31])&0x7f == 0 && bytes.Equal(p[:31], y[:31])
 }
 
 // smallOrder holds the y coordinates of the points whose order divides 8, in
@@ -179,16 +177,16 @@ func onCurve(enc []byte) bool {
 	return big.Jacobi(u, p) != -1
 }
 
-// fieldPrime is 2^255-19.
-func fieldPrime() *big.Int {
+// fieldPrime is 2^255-19. It must not be changed.
+var fieldPrime = sync.OnceValue(func() *big.Int {
 	p := new(big.Int).Lsh(big.NewInt(1), 255)
 	return p.Sub(p, big.NewInt(19))
-}
+})
 
-// curveD is -121665/121666 mod p.
-func curveD() *big.Int {
+// curveD is -121665/121666 mod p. It must not be changed.
+var curveD = sync.OnceValue(func() *big.Int {
 	p := fieldPrime()
 	d := new(big.Int).ModInverse(big.NewInt(121666), p)
 	d.Mul(d, big.NewInt(-121665))
 	return d.Mod(d, p)
-}
+})

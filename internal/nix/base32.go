@@ -3,6 +3,7 @@ package nix
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 const base32Alphabet = "0123456789abcdfghijklmnpqrsvwxyz"
@@ -30,14 +31,19 @@ func EncodeBase32(b []byte) string {
 
 // appendBase32 appends what EncodeBase32 returns.
 func appendBase32(out, b []byte) []byte {
-	for k := (len(b)*8+4)/5 - 1; k >= 0; k-- {
-		bit := k * 5
-		i, j := bit/8, uint(bit%8)
-		c := b[i] >> j
-		if j > 3 && i+1 < len(b) {
-			c |= b[i+1] << (8 - j)
+	n := (len(b)*8 + 4) / 5
+	out = slices.Grow(out, n)[:len(out)+n]
+	at, left, bits := len(out), uint(0), 0
+	for _, c := range b {
+		left |= uint(c) << bits
+		for bits += 8; bits >= 5; bits -= 5 {
+			at--
+			out[at] = base32Alphabet[left&31]
+			left >>= 5
 		}
-		out = append(out, base32Alphabet[c&31])
+	}
+	if bits > 0 {
+		out[at-1] = base32Alphabet[left]
 	}
 	return out
 }

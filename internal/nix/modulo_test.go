@@ -266,6 +266,41 @@ func TestOutputPathRefuses(t *testing.T) {
 	}
 }
 
+// IsOutputPath says of a path what OutputPath says.
+func TestIsOutputPath(t *testing.T) {
+	modulo := Hash{1, 2, 3}
+	for _, output := range []string{"out", "dev", "bin-out", "outt"} {
+		p, err := OutputPath("/srv/store", modulo, "hello-2.12", output)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !IsOutputPath(p, modulo, "hello-2.12", output) {
+			t.Errorf("output %s: %s is not the path", output, p)
+		}
+		other, _ := DefaultStoreDir.FromBase(p.Base())
+		digit := "0"
+		if strings.HasSuffix(p.HashPart(), digit) {
+			digit = "1"
+		}
+		wrong, _ := p.Dir().FromBase(p.HashPart()[:HashPartLen-1] + digit + "-" + p.Name())
+		longer, _ := p.Dir().FromBase(p.Base() + "-out")
+		if IsOutputPath(other, modulo, "hello-2.12", output) || IsOutputPath(wrong, modulo, "hello-2.12", output) || IsOutputPath(longer, modulo, "hello-2.12", output) ||
+			IsOutputPath(p, Hash{1, 2}, "hello-2.12", output) || IsOutputPath(p, modulo, "hello", output) || IsOutputPath(p, modulo, "hello-2.12", "doc") || IsOutputPath(StorePath{}, modulo, "", output) {
+			t.Errorf("output %s: a path that does not follow is accepted", output)
+		}
+	}
+	empty, _ := DefaultStoreDir.FromBase(strings.Repeat("0", HashPartLen) + "-n-")
+	hash := hashPart(DefaultStoreDir, "output:", modulo, "n-")
+	made, _ := DefaultStoreDir.FromBase(string(hash[:]) + "-n-")
+	if IsOutputPath(empty, modulo, "n", "") || IsOutputPath(made, modulo, "n", "") {
+		t.Error("an output without a name has a path")
+	}
+	p, _ := OutputPath(DefaultStoreDir, modulo, "hello-2.12", "dev")
+	if n := testing.AllocsPerRun(10, func() { IsOutputPath(p, modulo, "hello-2.12", "dev") }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func BenchmarkHelloModulo(b *testing.B) {
 	var drvs map[string]jsonDrv
 	if err := json.Unmarshal(corpus(b, "drv", "hello-ia-recursive-unresolved.drv"), &drvs); err != nil {

@@ -56,7 +56,8 @@ func realisationID(modulo Hash, output string) string {
 	return "sha256:" + modulo.Hex() + "!" + output
 }
 
-func parseRealisationID(id string) (Hash, string, error) {
+// ParseRealisationID reads "sha256:<hex>!<output>".
+func ParseRealisationID(id string) (modulo Hash, output string, err error) {
 	digits, output, ok := strings.Cut(strings.TrimPrefix(id, "sha256:"), "!")
 	h, err := hex.DecodeString(digits)
 	if !ok || err != nil || len(h) != len(Hash{}) || realisationID(Hash(h), output) != id {
@@ -118,7 +119,7 @@ func (j *realisationReader) whole() {
 		switch key {
 		case "id":
 			var err error
-			if j.r.Modulo, j.r.Output, err = parseRealisationID(j.str()); err != nil {
+			if j.r.Modulo, j.r.Output, err = ParseRealisationID(j.str()); err != nil {
 				j.fail("%w", err)
 			}
 		case "outPath":
@@ -163,7 +164,7 @@ func (j *realisationReader) value() {
 
 func (j *realisationReader) dependent() {
 	j.object(func(id string) {
-		if _, _, err := parseRealisationID(id); err != nil {
+		if _, _, err := ParseRealisationID(id); err != nil {
 			j.fail("%w", err)
 		}
 		j.r.Dependent = append(j.r.Dependent, DependentRealisation{id, j.path()})

@@ -251,6 +251,11 @@ func (d *Dump) DerivationOutputs(context.Context, nix.StorePath) (map[string]nix
 	return nil, ErrNotRecorded
 }
 
+// RealisationRecords implements Source with ErrNotRecorded.
+func (d *Dump) RealisationRecords(context.Context, nix.StorePath, nix.Hash) ([]*nix.Realisation, error) {
+	return nil, ErrNotRecorded
+}
+
 // Realisations implements Source with ErrNotRecorded.
 func (d *Dump) Realisations(context.Context, nix.StorePath, nix.Hash) (map[string]nix.StorePath, error) {
 	return nil, ErrNotRecorded

@@ -42,6 +42,9 @@ type Source interface {
 	// name: under its hash modulo (Nix up to 2.34) or its path (later). It is
 	// empty where content-addressed derivations were never used.
 	Realisations(ctx context.Context, drv nix.StorePath, modulo nix.Hash) (map[string]nix.StorePath, error)
+	// RealisationRecords returns all that is recorded of these realisations, with
+	// signatures, which are not verified, and what they rest on; sorted by output.
+	RealisationRecords(ctx context.Context, drv nix.StorePath, modulo nix.Hash) ([]*nix.Realisation, error)
 	// ValidDerivers returns the valid derivations recorded as producing p,
 	// sorted.
 	ValidDerivers(ctx context.Context, p nix.StorePath) ([]nix.StorePath, error)

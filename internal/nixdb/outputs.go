@@ -21,40 +21,14 @@ func (d *DB) DerivationOutputs(ctx context.Context, drv nix.StorePath) (map[stri
 	return outs, err
 }
 
-// Realisations implements Source.
-func (d *DB) Realisations(ctx context.Context, drv nix.StorePath, modulo nix.Hash) (map[string]nix.StorePath, error) {
-	outs := make(map[string]nix.StorePath)
-	err := d.read(ctx, func(tx *sql.Tx, how schema) error {
-		clear(outs)
-		if how.realisations {
-			// Since Nix 2.4 the first half of a realisation's id; the
-			// hexadecimal form is the one that every version writes.
-			err := query(ctx, tx, `select r.outputName, v.path from Realisations r join ValidPaths v on v.id = r.outputPath where r.drvPath = ?`,
-				"sha256:"+modulo.Hex(), d.collect(outs))
-			if err != nil {
-				return err
-			}
-		}
-		if !how.buildTrace {
-			return nil
-		}
-		return query(ctx, tx, `select outputName, outputPath from BuildTraceV3 where drvPath in (select value from json_each(?))`,
-			fmt.Sprintf("[%q,%q]", drv.String(), drv.Base()), d.collect(outs))
-	})
-	return outs, err
-}
-
-// collect scans rows of (output name, path). A path may lack the store's prefix.
+// collect scans rows of (output name, path).
 func (d *DB) collect(outs map[string]nix.StorePath) func(*sql.Rows) error {
 	return func(rows *sql.Rows) error {
 		var name, text string
 		if err := rows.Scan(&name, &text); err != nil {
 			return err
 		}
-		p, err := d.dir.FromBase(text)
-		if err != nil {
-			p, err = d.dir.Parse(text)
-		}
+		p, err := d.outPath(text)
 		if err != nil {
 			return fmt.Errorf("output %q: %w", name, err)
 		}

@@ -11,6 +11,7 @@ import (
 // schema is what of Nix's schema differs between versions.
 type schema struct {
 	realisations bool // Realisations: Nix up to 2.34 with content-addressed derivations in use
+	dependencies bool // RealisationsRefs: what realisations rest on, up to 2.33
 	buildTrace   bool // BuildTraceV3: Nix from 2.35
 }
 
@@ -49,8 +50,9 @@ func readSchema(ctx context.Context, db *sql.DB) (schema, error) {
 		return schema{}, fmt.Errorf("%w: it has no %s", ErrSchema, strings.Join(missing, ", "))
 	}
 	return schema{
-		realisations: len(absent(tables, "Realisations", []string{"drvPath", "outputName", "outputPath"})) == 0,
-		buildTrace:   len(absent(tables, "BuildTraceV3", []string{"drvPath", "outputName", "outputPath"})) == 0,
+		realisations: len(absent(tables, "Realisations", []string{"id", "drvPath", "outputName", "outputPath", "signatures"})) == 0,
+		dependencies: len(absent(tables, "RealisationsRefs", []string{"referrer", "realisationReference"})) == 0,
+		buildTrace:   len(absent(tables, "BuildTraceV3", []string{"drvPath", "outputName", "outputPath", "signatures"})) == 0,
 	}, nil
 }
 

@@ -59,6 +59,31 @@ func (f Frontier) Root() Head {
 	return Head{f.count, h}
 }
 
+// rootWith is Root after items were appended, which it does not do.
+func (f Frontier) rootWith(items []Item) Head {
+	if len(items) == 0 {
+		return f.Root()
+	}
+	var room [64]Hash
+	peaks := room[:bits.OnesCount64(f.count)]
+	for p, i := f.top, len(peaks)-1; p != nil; p, i = p.left, i-1 {
+		peaks[i] = p.hash
+	}
+	for i, it := range items {
+		h := ItemHash(it)
+		for c := f.count + uint64(i); c&1 == 1; c >>= 1 {
+			h = ListNodeHash(peaks[len(peaks)-1], h)
+			peaks = peaks[:len(peaks)-1]
+		}
+		peaks = append(peaks, h)
+	}
+	h := peaks[len(peaks)-1]
+	for i := len(peaks) - 2; i >= 0; i-- {
+		h = ListNodeHash(peaks[i], h)
+	}
+	return Head{f.count + uint64(len(items)), h}
+}
+
 // Hashes returns the roots of the complete subtrees, largest first: as many as Count has ones.
 func (f Frontier) Hashes() []Hash {
 	hashes := make([]Hash, bits.OnesCount64(f.count))

@@ -30,7 +30,9 @@ var EmptyRoot = Hash(sha256.Sum256([]byte{domainEmpty}))
 
 // KeyHash returns the hash of the text of a key, by which the map is ordered
 // (spec/index.md#hashes). Bit 0 is the most significant bit of its first byte.
-func KeyHash(key string) Hash {
+func KeyHash(key string) Hash { return keyHash(key) }
+
+func keyHash[T string | []byte](key T) Hash {
 	var room [256]byte // of most keys
 	return sha256.Sum256(append(append(room[:0], domainKey), key...))
 }

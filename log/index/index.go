@@ -12,6 +12,7 @@
 package index
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
@@ -44,6 +45,30 @@ func StatementKeys(s *statement.Statement) []string {
 	slices.Sort(keys)
 	return slices.Compact(keys)
 }
+
+// AppendKeyHashes appends the KeyHash of each of the StatementKeys, in the order of the hashes.
+// Those of most builds need no memory for their texts.
+func AppendKeyHashes(hashes []Hash, s *statement.Statement) []Hash {
+	start := len(hashes)
+	b, ok := s.Body.(*statement.Build)
+	if ok && !slices.ContainsFunc(b.Outputs, func(o statement.BuildOutput) bool { return o.CA != "" }) {
+		var room [320]byte // of most keys
+		hashes = append(hashes, keyHash(appendPath(room[:0], "drv:", b.DrvPath)), keyHash(appendKey(room[:0], s.Signer)))
+		for i := range b.Outputs {
+			hashes = append(hashes, keyHash(appendPath(room[:0], "out:", b.Outputs[i].Path)))
+		}
+	} else {
+		for _, k := range StatementKeys(s) {
+			hashes = append(hashes, KeyHash(k))
+		}
+	}
+	these := hashes[start:]
+	slices.SortFunc(these, CompareHashes)
+	return hashes[:start+len(slices.Compact(these))]
+}
+
+// CompareHashes orders hashes by their bytes, as [slices.BinarySearchFunc] needs it.
+func CompareHashes(a, b Hash) int { return bytes.Compare(a[:], b[:]) }
 
 func bodyKeys(s *statement.Statement) []string {
 	switch b := s.Body.(type) {
@@ -207,10 +232,16 @@ func Drv(p nix.StorePath) string { return pathKey("drv:", p) }
 
 // pathKey is prefix + p.String() in one allocation.
 func pathKey(prefix string, p nix.StorePath) string {
+	var room [320]byte
+	return string(appendPath(room[:0], prefix, p))
+}
+
+func appendPath(b []byte, prefix string, p nix.StorePath) []byte {
+	b = append(b, prefix...)
 	if p.IsZero() {
-		return prefix
+		return b
 	}
-	return prefix + string(p.Dir()) + "/" + p.Base()
+	return append(append(append(b, p.Dir()...), '/'), p.Base()...)
 }
 
 // Real is the key of the claims about a content-addressed output: the hash
@@ -228,7 +259,11 @@ func DigestSHA256(h nix.Hash) string { return "digest:sha256:" + hex.EncodeToStr
 // Key is the key of what a key signed and of the statements that name it.
 func Key(id statement.KeyID) string {
 	var room [4 + 64]byte
-	return string(hex.AppendEncode(append(room[:0], "key:"...), id[:]))
+	return string(appendKey(room[:0], id))
+}
+
+func appendKey(b []byte, id statement.KeyID) []byte {
+	return hex.AppendEncode(append(b, "key:"...), id[:])
 }
 
 // Operator is the key of the statements by and about an operator.

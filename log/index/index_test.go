@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -287,5 +288,29 @@ func FuzzKeys(f *testing.F) {
 		if has := err == nil && s.Body.Kind() != statement.KindRevision; has != (len(keys) > 0) {
 			t.Errorf("%d keys, and parsing says %v", len(keys), err)
 		}
+		if err != nil {
+			return
+		}
+		want := []index.Hash{{1}} // stays
+		for _, k := range keys {
+			want = append(want, index.KeyHash(k))
+		}
+		slices.SortFunc(want[1:], index.CompareHashes)
+		if got := index.AppendKeyHashes([]index.Hash{{1}}, s); !slices.Equal(got, want) {
+			t.Errorf("hashes %v of the keys %q", got, keys)
+		}
 	})
+}
+
+// What a log shows may have nothing on one side of a branch: that is looked at like everything else.
+func TestABranchWithNothingOnOneSideIsChecked(t *testing.T) {
+	leaf := index.Leaf(index.Hash{}, index.ListHead([]index.Item{{}}))
+	for _, n := range []*index.Node{index.Branch(3, leaf, nil), index.Branch(3, nil, nil)} {
+		if err := n.Check(); err != nil {
+			t.Error(err)
+		}
+		if err := index.Branch(3, n, nil).Check(); !errors.Is(err, index.ErrShape) {
+			t.Errorf("%v, want a branch below one of its depth", err)
+		}
+	}
 }

@@ -96,10 +96,7 @@ func (l List) Check(h Head, size uint64) error {
 // the last to the first, the head of each part but the last is the prefix of the
 // next one, whose Root is checked by then.
 func CheckList(h Head, prefix Frontier, items []Item) error {
-	for _, it := range items {
-		prefix.Append(it)
-	}
-	if have := prefix.Root(); have != h {
+	if have := prefix.rootWith(items); have != h {
 		return fmt.Errorf("%w: %d items with root %s instead of %d with root %s", ErrMismatch, have.Count, have.Root, h.Count, h.Root)
 	}
 	if h.Count == 0 {

@@ -110,13 +110,30 @@ func (n *Node) child(bit int) *Node {
 // increase downwards, a leaf at which its own bits do not lead, leaves below a
 // branch that differ before its depth, an empty list. ParsePruned has checked it already.
 func (n *Node) Check() error {
-	_, err := n.check(-1)
+	_, err := n.check()
 	return err
 }
 
 // check returns a leaf below n, nil if none is known: all that are known share the bits
 // before n's depth.
-func (n *Node) check(above int) (*Node, error) {
+func (n *Node) check() (*Node, error) {
+	if n == nil || n.kind != kindBranch {
+		return n.checkOne(nil, nil)
+	}
+	l, err := n.left.check()
+	if err != nil {
+		return nil, err
+	}
+	r, err := n.right.check()
+	if err != nil {
+		return nil, err
+	}
+	return n.checkOne(l, r)
+}
+
+// checkOne is check for a node below which everything is checked: l is what check returns
+// for the left part of a branch, r for the right one.
+func (n *Node) checkOne(l, r *Node) (*Node, error) {
 	switch {
 	case n == nil || n.kind == kindStub:
 		return nil, nil
@@ -127,16 +144,10 @@ func (n *Node) check(above int) (*Node, error) {
 		return n, nil
 	}
 	d := int(n.depth)
-	if d <= above {
-		return nil, fmt.Errorf("%w: a branch of depth %d below one of depth %d", ErrShape, d, above)
-	}
-	l, err := n.left.check(d)
-	if err != nil {
-		return nil, err
-	}
-	r, err := n.right.check(d)
-	if err != nil {
-		return nil, err
+	for _, below := range [...]*Node{n.left, n.right} {
+		if depth, _, _, ok := below.AsBranch(); ok && int(depth) <= d { // below may be nil
+			return nil, fmt.Errorf("%w: a branch of depth %d below one of depth %d", ErrShape, depth, d)
+		}
 	}
 	if l != nil && Bit(l.kh, d) != 0 {
 		return nil, fmt.Errorf("%w: the leaf of %s does not belong on the left of depth %d", ErrShape, l.kh, d)

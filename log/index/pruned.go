@@ -47,32 +47,158 @@ func ParsePruned(b []byte) (n *Node, rest []byte, err error) {
 	if len(b) > 0 && nodeKind(b[0]) == kindEmpty {
 		return nil, b[1:], nil
 	}
-	p := parser{piece: min(64, 1+len(b)/16)}
-	n, rest, err = p.node(b, 0)
-	if err != nil {
+	f := form{cutAt: bits.Len(uint(8 * runtime.GOMAXPROCS(0)))}
+	if err := f.scan(b); err != nil {
 		return nil, nil, err
 	}
-	if size := len(b) - len(rest); size > MaxPruned {
-		return nil, nil, malformed("a pruned trie of %d bytes, above %d", size, MaxPruned)
+	if f.size > MaxPruned {
+		return nil, nil, malformed("a pruned trie of %d bytes, above %d", f.size, MaxPruned)
 	}
-	n.hashAll()
-	return n, rest, n.Check()
+	n, err = f.read(b)
+	return n, b[f.size:], err
 }
 
-// A parser reads nodes; their hashes are computed when all are there.
+// A form is what is seen of an encoding before memory is spent on its nodes.
+type form struct {
+	place       // of its end
+	cutAt int   // how many branches are above a cut
+	cuts  []cut // subtrees that are read each on its own
+}
+
+// A place in an encoding: after so many bytes, nodes and leaves.
+type place struct{ size, nodes, leaves int }
+
+// A cut is a subtree.
+type cut struct {
+	at   place
+	rest parser // when it was read
+	node *Node
+	leaf *Node // see check
+}
+
+// scan finds the end of an encoding. The error is ErrMalformed.
+func (f *form) scan(b []byte) error {
+	var half [maxNesting]bool // of the branches above: whether the left part has ended
+	nesting := 0
+	for {
+		if nesting == f.cutAt {
+			f.cuts = append(f.cuts, cut{at: f.place})
+		}
+		kind, err := kindAt(b[f.size:])
+		if err != nil {
+			return err
+		}
+		f.size += 1 + kind.size()
+		f.nodes++
+		if kind == kindBranch {
+			if nesting == maxNesting {
+				return malformed("more than %d branches one below the other", maxNesting)
+			}
+			half[nesting] = false
+			nesting++
+			continue
+		}
+		if kind == kindLeaf {
+			f.leaves++
+		}
+		for nesting > 0 && half[nesting-1] {
+			nesting--
+		}
+		if nesting == 0 {
+			return nil
+		}
+		half[nesting-1] = true
+	}
+}
+
+// kindAt returns the kind of the node that b begins with, which is there as a whole.
+func kindAt(b []byte) (nodeKind, error) {
+	if len(b) == 0 {
+		return 0, malformed("a pruned trie is cut off")
+	}
+	kind, b := nodeKind(b[0]), b[1:]
+	size := kind.size()
+	switch {
+	case size == 0:
+		return 0, malformed("a node of kind %d", kind)
+	case len(b) < size:
+		return 0, malformed("a node of kind %d is cut off", kind)
+	}
+	if kind == kindLeaf {
+		if count := binary.BigEndian.Uint64(b[32:]); count > maxCount {
+			return 0, malformed("a list of %d items, above 2^63−1", count)
+		}
+	}
+	return kind, nil
+}
+
+// read reads what scan has seen, the cuts on all processors. The error is ErrShape.
+func (f *form) read(b []byte) (*Node, error) {
+	whole := parser{b: b, nodes: make([]Node, f.nodes), entries: make([]entry, f.leaves)}
+	var wg sync.WaitGroup
+	for i := range f.cuts {
+		c := &f.cuts[i]
+		wg.Go(func() {
+			c.rest = whole.after(c.at)
+			c.node, c.leaf = c.rest.node(-1)
+		})
+	}
+	wg.Wait()
+	top := whole
+	top.cuts = f.cuts
+	n, _ := top.node(f.cutAt)
+	return n, top.err
+}
+
+// A parser reads the nodes of an encoding that was scanned, computes their hashes and checks them.
 type parser struct {
-	room  []Node // for the next ones
-	piece int    // how many there is room for at once
+	b       []byte
+	nodes   []Node  // room for those to come
+	entries []entry // room for those of their leaves
+	cuts    []cut   // that come next, and were read
+	err     error   // the first one of shape
 }
 
-func (p *parser) new(kind nodeKind) *Node {
-	if len(p.room) == 0 {
-		p.room = make([]Node, p.piece)
+// after returns a parser at a later place.
+func (p *parser) after(at place) parser {
+	return parser{b: p.b[at.size:], nodes: p.nodes[at.nodes:], entries: p.entries[at.leaves:]}
+}
+
+// node reads the next node, and with it what check returns. Below so many branches come cuts.
+func (p *parser) node(cutBelow int) (n, leaf *Node) {
+	if cutBelow == 0 {
+		c := &p.cuts[0]
+		err := p.err
+		if err == nil {
+			err = c.rest.err
+		}
+		*p = parser{b: c.rest.b, nodes: c.rest.nodes, entries: c.rest.entries, cuts: p.cuts[1:], err: err}
+		return c.node, c.leaf
 	}
-	n := &p.room[0]
-	p.room = p.room[1:]
-	n.kind = kind
-	return n
+	n, p.nodes = &p.nodes[0], p.nodes[1:]
+	n.kind = nodeKind(p.b[0])
+	b := p.b[1:]
+	p.b = b[n.kind.size():]
+	var l, r *Node
+	switch n.kind {
+	case kindStub:
+		n.hash = Hash(b[:32])
+		return n, nil
+	case kindLeaf:
+		n.entry, p.entries = &p.entries[0], p.entries[1:]
+		*n.entry = entry{Hash(b[:32]), Head{binary.BigEndian.Uint64(b[32:]), Hash(b[40:72])}}
+		n.hash = LeafHash(n.kh, n.head)
+	default:
+		n.depth = b[0]
+		n.left, l = p.node(cutBelow - 1)
+		n.right, r = p.node(cutBelow - 1)
+		n.hash = BranchHash(n.depth, n.left.hash, n.right.hash)
+	}
+	leaf, err := n.checkOne(l, r)
+	if p.err == nil {
+		p.err = err
+	}
+	return n, leaf
 }
 
 // size returns how many bytes follow the kind, without those of other nodes; 0
@@ -87,80 +213,4 @@ func (k nodeKind) size() int {
 		return 32 + 8 + 32
 	}
 	return 0
-}
-
-func (p *parser) node(b []byte, nesting int) (*Node, []byte, error) {
-	if len(b) == 0 {
-		return nil, nil, malformed("a pruned trie is cut off")
-	}
-	kind, b := nodeKind(b[0]), b[1:]
-	size := kind.size()
-	switch {
-	case size == 0:
-		return nil, nil, malformed("a node of kind %d", kind)
-	case len(b) < size:
-		return nil, nil, malformed("a node of kind %d is cut off", kind)
-	}
-	switch kind {
-	case kindStub:
-		n := p.new(kindStub)
-		n.hash = Hash(b[:32])
-		return n, b[32:], nil
-	case kindLeaf:
-		h := Head{binary.BigEndian.Uint64(b[32:]), Hash(b[40:72])}
-		if h.Count > maxCount {
-			return nil, nil, malformed("a list of %d items, above 2^63−1", h.Count)
-		}
-		n := p.new(kindLeaf)
-		n.entry = &entry{Hash(b[:32]), h}
-		return n, b[72:], nil
-	}
-	if nesting == maxNesting {
-		return nil, nil, malformed("more than %d branches one below the other", maxNesting)
-	}
-	n := p.new(kindBranch)
-	n.depth = b[0]
-	var err error
-	if n.left, b, err = p.node(b[1:], nesting+1); err != nil {
-		return nil, nil, err
-	}
-	if n.right, b, err = p.node(b, nesting+1); err != nil {
-		return nil, nil, err
-	}
-	return n, b, nil
-}
-
-// hashAll computes the hashes of n and of all below it but stubs, on all processors.
-func (n *Node) hashAll() {
-	var wg sync.WaitGroup
-	for _, below := range n.below(bits.Len(uint(8*runtime.GOMAXPROCS(0))), nil) {
-		wg.Go(below.hashBelow)
-	}
-	wg.Wait()
-	n.hashBelow()
-}
-
-// below appends the branches that are so many levels below n.
-func (n *Node) below(levels int, found []*Node) []*Node {
-	switch {
-	case n.kind != kindBranch:
-		return found
-	case levels == 0:
-		return append(found, n)
-	}
-	return n.right.below(levels-1, n.left.below(levels-1, found))
-}
-
-// hashBelow computes the hashes of n and of those below it that have none yet.
-func (n *Node) hashBelow() {
-	if n.kind == kindStub || n.hash != (Hash{}) {
-		return
-	}
-	if n.kind == kindLeaf {
-		n.hash = LeafHash(n.kh, n.head)
-		return
-	}
-	n.left.hashBelow()
-	n.right.hashBelow()
-	n.hash = BranchHash(n.depth, n.left.hash, n.right.hash)
 }

@@ -50,6 +50,7 @@ type decoder struct {
 	rest   []byte
 	hashes []tlog.Hash
 	used   int // how many of hashes were referred to
+	room   []tlog.Hash
 	err    error
 	shape  error // the trie is none that a map has
 }
@@ -118,7 +119,7 @@ func (d *decoder) proof(what string, limit int) []tlog.Hash {
 	if n == 0 {
 		return nil
 	}
-	hashes := make([]tlog.Hash, n)
+	hashes := d.hashRoom(n)
 	for i := range hashes {
 		n := int(d.uint(what, math.MaxInt32))
 		if d.err != nil || n > d.used || n >= len(d.hashes) {
@@ -131,6 +132,16 @@ func (d *decoder) proof(what string, limit int) []tlog.Hash {
 		hashes[i] = d.hashes[n]
 	}
 	return hashes
+}
+
+// hashRoom returns room for the n hashes of a proof, cut from a larger piece.
+func (d *decoder) hashRoom(n int) []tlog.Hash {
+	if n > len(d.room) {
+		d.room = make([]tlog.Hash, max(n, min(1024, len(d.rest)/8)))
+	}
+	some := d.room[:n:n]
+	d.room = d.room[n:]
+	return some
 }
 
 func (d *decoder) answer() *Answer {

@@ -179,9 +179,11 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, f *frames, sub *
 	default:
 		return nil, busy
 	}
-	if err := s.blobs.dir.HasRoom(f.left); err != nil {
+	written, err := s.blobs.dir.Reserve(f.left)
+	if err != nil {
 		return nil, &storageError{err}
 	}
+	defer written()
 	patience := readTimeout + time.Duration(f.left/slowestUpload)*time.Second
 	c := http.NewResponseController(w)
 	_ = c.SetReadDeadline(time.Now().Add(patience)) // not every writer has one

@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/tomlfile"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -135,7 +136,7 @@ func ReadConfig(path string) (*Config, error) {
 		if errors.As(err, &strict) {
 			return nil, fmt.Errorf("%s: unknown settings:\n%s", path, strict.String())
 		}
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, tomlfile.Fault(path, err)
 	}
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("%s:\n%w", path, err)

@@ -1,6 +1,10 @@
 package server
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/firn-log/firn/log/statement"
+)
 
 // A log whose map was long in the making states no revision that is far behind, but the
 // next one.
@@ -39,5 +43,24 @@ func (l *testLog) published() published {
 			return cp
 		}
 		<-changed
+	}
+}
+
+// What waits in line counts when the revision gets in line: nothing comes between.
+func TestWhatWaitsInLineMakesARevisionLate(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.settle()
+	l.seq.mu.Lock()
+	defer l.seq.mu.Unlock()
+	size := l.db.State().Size
+	if l.tooLate(size) {
+		t.Error("late with nothing in line")
+	}
+	for i := range statedWithin + 1 {
+		l.seq.inflight[statement.ID{byte(i), byte(i >> 8), 1}] = nil
+	}
+	defer clear(l.seq.inflight)
+	if !l.tooLate(size) || l.tooLate(size+1) {
+		t.Error("what is in line does not count, or for more than it is")
 	}
 }

@@ -226,7 +226,7 @@ func (s *Server) followTo(ctx context.Context, cp published) error {
 	if err := s.answerWith(ctx, cp); err != nil {
 		return err
 	}
-	if m.db.Size() == size && size > m.stated && m.news > m.stated && !s.tooLate(size) {
+	if m.db.Size() == size && size > m.stated && m.news > m.stated {
 		return s.stateRevision(ctx, size, root)
 	}
 	return nil
@@ -371,7 +371,7 @@ func (s *Server) isOwnRevision(st *statement.Statement) bool {
 	return ok && r.MapVersion == index.MapVersion && r.Origin == s.config.Origin && st.Signer == s.key.statement.PublicKey().ID()
 }
 
-// stateRevision adds the revision of a size to the log, unless the log has ended.
+// stateRevision adds the revision of a size to the log, unless the log has ended or it is too late.
 func (s *Server) stateRevision(ctx context.Context, size uint64, root index.Hash) error {
 	st, err := statement.Sign(ctx, s.key.statement, &statement.Revision{Origin: s.config.Origin, Size: size, Root: root, MapVersion: index.MapVersion}, "", nil)
 	if err != nil {
@@ -379,13 +379,13 @@ func (s *Server) stateRevision(ctx context.Context, size uint64, root index.Hash
 	}
 	e := newEntry(st, st.Leaf())
 	s.seq.mu.Lock()
-	over, why := s.seq.ended != nil || s.seq.frozen != nil, s.seq.why()
-	if why == nil {
+	over, late, why := s.seq.ended != nil || s.seq.frozen != nil, s.tooLate(size), s.seq.why()
+	if why == nil && !late {
 		s.seq.enqueue(e, nil)
 	}
 	s.seq.mu.Unlock()
 	switch {
-	case over:
+	case over, late:
 		return nil
 	case why != nil:
 		return errLater

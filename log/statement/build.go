@@ -187,6 +187,9 @@ func (b *Build) checkOutput(c *checker, o *BuildOutput) {
 	}
 	drvName := strings.TrimSuffix(b.DrvPath.Name(), ".drv")
 	if o.CA == "" {
+		if nix.IsOutputPath(o.Path, b.Modulo, drvName, o.Name) {
+			return
+		}
 		want, err := nix.OutputPath(b.StoreDir, b.Modulo, drvName, o.Name)
 		switch {
 		case err != nil:

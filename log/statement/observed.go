@@ -49,7 +49,9 @@ func (c *checker) bareURL(field, s string) {
 // drvPath requires the path of a derivation in dir.
 func (c *checker) drvPath(field string, dir nix.StoreDir, drv nix.StorePath) {
 	c.inDir(field, dir, drv)
-	c.require(drv.IsDerivation() && len(drv.Name()) > len(".drv"), "%s %s is not the path of a derivation", field, drv)
+	if !drv.IsDerivation() || len(drv.Name()) <= len(".drv") {
+		c.failf(CodeBadValue, "%s %s is not the path of a derivation", field, drv)
+	}
 }
 
 // optDrv reads the full path of a derivation in field n, nil if it is not there.

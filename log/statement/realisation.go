@@ -49,6 +49,11 @@ type NixSig struct {
 	Form    uint64 // SigByModulo or SigByDrvPath
 }
 
+// UnknownImplementation is what a realisation names as its builder that was brought
+// from elsewhere: nobody knows which Nix made it, so it is compared with nothing
+// (spec/statement.md#realisation).
+const UnknownImplementation = "unknown"
+
 // Kind returns KindRealisation.
 func (*Realisation) Kind() Kind { return KindRealisation }
 

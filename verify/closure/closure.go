@@ -281,6 +281,9 @@ func (s *Store) realisations(ctx context.Context, info *nix.PathInfo) ([]string,
 		for name, p := range outs {
 			if p == info.Path {
 				keys = append(keys, verify.RealisationKey(m.Hash, name))
+				if len(d.InputDrvs) == 0 {
+					keys = append(keys, "real:"+drv.String()+"!"+name)
+				}
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/firn-log/firn/internal/tomlfile"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/witness"
@@ -117,7 +118,7 @@ func parseConfig(path string, b []byte) (*Config, error) {
 		if errors.As(err, &strict) {
 			return nil, fmt.Errorf("%s: unknown settings:\n%s", path, strict.String())
 		}
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, tomlfile.Fault(path, err)
 	}
 	if err := c.Check(); err != nil {
 		return nil, fmt.Errorf("%s:\n%w", path, err)

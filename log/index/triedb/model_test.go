@@ -392,3 +392,45 @@ func readSome(db *DB, rng *rand.Rand) error {
 	}
 	return index.List{Prefix: before, Items: items}.Check(h, v.Size())
 }
+
+// The root and the proofs do not depend on how many keys are in a bucket, however that changes while
+// the map grows.
+func TestBucketsOfAnySizeGiveTheSameMap(t *testing.T) {
+	for seed := range uint64(2) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		db := open(t, t.TempDir(), tiny())
+		m, base := newModel(0), &View{db: db}
+		for step := range 14 {
+			size := m.size + rng.IntN(150)
+			if step == 7 && seed == 0 {
+				size = m.size / 2 // as a state of long ago is made
+			}
+			if n := int(db.Size()); n < size {
+				if err := db.Append(testRows(n, size)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := db.Commit(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set, err := db.acquire()
+			if err != nil {
+				t.Fatal(err)
+			}
+			from, to := min(m.size, size), max(m.size, size)
+			changed, _ := changedKeys(set, uint64(from), uint64(to))
+			b := newBuilder(db, set, uint64(size), 2)
+			b.bucket = []int{2, 3, 8, 9, 40, 5000}[rng.IntN(6)]
+			root, err := b.rebase(t.Context(), base.root, changed, rng.IntN(8) == 0)
+			db.release(set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if base = (&View{db: db, size: uint64(size), root: root}); size < m.size {
+				m = newModel(size)
+			}
+			m.grow(size)
+			compare(t, base, m, rng)
+		}
+	}
+}

@@ -51,9 +51,10 @@ type Dir struct {
 	// Free returns how many bytes can be written below a folder; tests replace it.
 	Free func(dir string) (uint64, error)
 
-	mu     sync.Mutex // guards what follows
-	active map[string]bool
-	usage  Usage
+	mu       sync.Mutex // guards what follows
+	active   map[string]bool
+	usage    Usage
+	reserved uint64 // bytes that are on their way
 }
 
 // Usage is how much there is.
@@ -108,17 +109,25 @@ func freeBytes(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), nil
 }
 
-// HasRoom returns an error if the disk has no room for size bytes beside what the log
-// itself needs.
-func (d *Dir) HasRoom(size int64) error {
+// Reserve makes room for size bytes that are about to be added, until release is called.
+// It returns an error if the disk has no room for them beside what others have reserved
+// and the log itself needs.
+func (d *Dir) Reserve(size int64) (release func(), err error) {
 	free, err := d.Free(d.root)
 	if err != nil {
-		return fmt.Errorf("measuring the disk: %w", err)
+		return nil, fmt.Errorf("measuring the disk: %w", err)
 	}
-	if free < uint64(size)+spare {
-		return fmt.Errorf("%d bytes of blobs do not fit: %d bytes are free, and %d of them are left to the log itself", size, free, spare)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if need := uint64(size) + d.reserved; free < need || free-need < spare {
+		return nil, fmt.Errorf("%d bytes of blobs do not fit: %d bytes are free, others that are on their way need %d, and %d are left to the log itself", size, free, d.reserved, spare)
 	}
-	return nil
+	d.reserved += uint64(size)
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.reserved -= uint64(size)
+	}, nil
 }
 
 // Open opens a blob for reading, and tells whether it is kept for ever. Errors match
