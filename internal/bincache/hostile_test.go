@@ -2,8 +2,13 @@ package bincache
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	stdlog "log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -120,24 +125,24 @@ func TestNarThatComesTooSlowly(t *testing.T) {
 	})
 }
 
-// What a server says in place of HTTP does not reach a terminal as it is.
+// What a server says in its certificate does not reach a terminal as it is.
 func TestTextOfACacheIsVisible(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	_, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n\x1b]0;owned\x07\u009b31m\u202eabc\r\n\r\n")
-			conn.Close()
-		}
-	}()
-	_, err = Open(t.Context(), "http://"+l.Addr().String(), ClientOptions{OnTrouble: func(err error, _ time.Duration) { isVisible(t, err) }})
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"\x1b]0;owned\x07\x1b[31m"}}
+	der, err := x509.CreateCertificate(nil, cert, cert, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.NotFoundHandler())
+	srv.Config.ErrorLog = stdlog.New(io.Discard, "", 0)
+	srv.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}}
+	srv.StartTLS()
+	defer srv.Close()
+	_, port, _ := net.SplitHostPort(srv.Listener.Addr().String())
+	_, err = Open(t.Context(), "https://localhost:"+port, ClientOptions{OnTrouble: func(err error, _ time.Duration) { isVisible(t, err) }})
 	isVisible(t, err)
 }
 
