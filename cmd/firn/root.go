@@ -65,6 +65,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newRebuildCmd(a),
 		newRebuilderCmd(a),
 		newDiffCmd(a),
+		newSubstituterCmd(a),
 	)
 	cmdline.Polish(root)
 	return root
