@@ -57,6 +57,8 @@ func newRootCmd(a *app) *cobra.Command {
 		newPolicyCmd(a),
 		newEvidenceCmd(a),
 		newVerifyCmd(a),
+		newStatusCmd(a),
+		newChallengeCmd(a),
 		newBundleCmd(a),
 		newWatchCmd(a),
 		newSubmitCmd(a),
