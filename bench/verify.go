@@ -30,11 +30,11 @@ func benchVerify(ctx context.Context, dir, bin string) ([]row, error) {
 		return nil, err
 	}
 	defer l.stop()
-	policy, err := fillClosure(ctx, l, dir)
+	policy, err := fillClosure(ctx, l, dir, closurePaths)
 	if err != nil {
 		return nil, err
 	}
-	root, err := makeDatabase(ctx, filepath.Join(dir, "closure"))
+	root, err := makeClosure(ctx, filepath.Join(dir, "closure"), closurePaths)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +70,9 @@ func benchVerify(ctx context.Context, dir, bin string) ([]row, error) {
 	return rows, err
 }
 
-// fillClosure registers the operators, submits their claims about the closure
-// and writes the policy, whose file name it returns.
-func fillClosure(ctx context.Context, l *testLog, dir string) (string, error) {
+// fillClosure registers the operators, submits their claims about the first of the made-up
+// paths and writes the policy, whose file name it returns.
+func fillClosure(ctx context.Context, l *testLog, dir string, paths int) (string, error) {
 	var text, members strings.Builder
 	fmt.Fprintf(&text, "log bench file bench.policy url %s\ncompleteness off\n", l.url)
 	for n := range closureOperators {
@@ -81,14 +81,14 @@ func fillClosure(ctx context.Context, l *testLog, dir string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		leaves := make([][]byte, closurePaths)
+		leaves := make([][]byte, paths)
 		for i := range leaves {
 			if leaves[i], err = op.buildLeaf(ctx, i, closureRefs); err != nil {
 				return "", err
 			}
 		}
 		for at := 0; at < len(leaves); at += 1000 {
-			if _, err := post(http.DefaultClient, l.url, leaves[at:at+1000], 10*time.Second); err != nil {
+			if _, err := post(http.DefaultClient, l.url, leaves[at:min(at+1000, len(leaves))], 10*time.Second); err != nil {
 				return "", err
 			}
 		}
@@ -113,23 +113,32 @@ create index IndexReference on Refs(reference);
 create table DerivationOutputs (drv integer not null, id text not null, path text not null, primary key (drv, id));
 `
 
-// makeDatabase writes the database of a store that holds the closure below
-// root, with the sqlite3 program, and returns the path that refers to all.
-func makeDatabase(ctx context.Context, root string) (string, error) {
-	db := filepath.Join(root, "nix/var/nix/db")
-	if err := errors.Join(os.MkdirAll(db, 0o755), os.MkdirAll(filepath.Join(root, "nix/store"), 0o755)); err != nil {
-		return "", err
-	}
-	var sql strings.Builder
-	sql.WriteString("begin;" + nixSchema)
-	ids := make(map[nix.StorePath]int)
-	var last *nix.PathInfo
-	for i := range closurePaths {
+// makeClosure writes the database of a store that holds the first of the made-up paths below
+// root, and returns the path that needs all.
+func makeClosure(ctx context.Context, root string, paths int) (string, error) {
+	infos := make([]*nix.PathInfo, paths)
+	for i := range infos {
 		info, _, err := pathInfo(i, closureRefs)
 		if err != nil {
 			return "", err
 		}
-		ids[info.Path], last = i+1, info
+		infos[i] = info
+	}
+	return infos[paths-1].Path.String(), makeDatabase(ctx, root, infos)
+}
+
+// makeDatabase writes the database of a store below root that holds infos, each of which
+// refers to earlier ones only, with the sqlite3 program.
+func makeDatabase(ctx context.Context, root string, infos []*nix.PathInfo) error {
+	db := filepath.Join(root, "nix/var/nix/db")
+	if err := errors.Join(os.MkdirAll(db, 0o755), os.MkdirAll(filepath.Join(root, "nix/store"), 0o755)); err != nil {
+		return err
+	}
+	var sql strings.Builder
+	sql.WriteString("begin;" + nixSchema)
+	ids := make(map[nix.StorePath]int)
+	for i, info := range infos {
+		ids[info.Path] = i + 1
 		fmt.Fprintf(&sql, "insert into ValidPaths values (%d,'%s','sha256:%s',0,null,%d,1,null,null);\n", i+1, info.Path, info.NarHash.Hex(), info.NarSize)
 		for _, ref := range info.References {
 			fmt.Fprintf(&sql, "insert into Refs values (%d,%d);\n", i+1, ids[ref])
@@ -137,12 +146,12 @@ func makeDatabase(ctx context.Context, root string) (string, error) {
 	}
 	sql.WriteString("commit;\n")
 	if err := os.WriteFile(filepath.Join(db, "schema"), []byte("10"), 0o644); err != nil {
-		return "", err
+		return err
 	}
 	cmd := exec.CommandContext(ctx, "sqlite3", filepath.Join(db, "db.sqlite"))
 	cmd.Stdin = strings.NewReader(sql.String())
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("making a database: %w: %s", err, out)
+		return fmt.Errorf("making a database: %w: %s", err, out)
 	}
-	return last.Path.String(), nil
+	return nil
 }

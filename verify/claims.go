@@ -36,14 +36,15 @@ func (s Subject) facts() Facts {
 	f := s.Facts
 	f.Path = s.Info.Path
 	if !f.FODKnown && s.Info.CA != "" {
-		f.FOD = fixes(s.Info)
+		f.FOD = Fixes(s.Info)
 		f.FODKnown = f.FOD
 	}
 	return f
 }
 
-// fixes reports whether the path of info follows from the content that its CA names.
-func fixes(info *nix.PathInfo) bool {
+// Fixes reports whether the path of info follows from the content that its CA names, which
+// nobody signs; and its NAR hash too, where the CA is that of the NAR.
+func Fixes(info *nix.PathInfo) bool {
 	ca, err := nix.ParseContentAddress(info.CA)
 	if err != nil {
 		return false

@@ -18,7 +18,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/internal/durable"
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/nixdb"
 	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/verify/closure"
 	"github.com/firn-log/firn/verify/substituter"
 )
 
@@ -98,7 +101,7 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 		return fail(exitUsage, "", err)
 	}
 	s, err := substituter.New(pol, text, substituter.Options{
-		Key: key, State: filepath.Join(dir, "state"), Hosts: c.Hosts, NoSubmit: !c.Submit, Most: c.Decisions, Log: logger, OnEvidence: hooks.Run,
+		Key: key, Store: store(ctx, logger), State: filepath.Join(dir, "state"), Hosts: c.Hosts, NoSubmit: !c.Submit, Most: c.Decisions, Log: logger, OnEvidence: hooks.Run,
 	})
 	var held *durable.LockedError
 	switch {
@@ -118,6 +121,17 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	}
 	logger.Info("stopped")
 	return nil
+}
+
+// store is that of this machine, nil if it cannot be read: then rules that look at more than names
+// are as strict as they can be.
+func store(ctx context.Context, logger *slog.Logger) *closure.Store {
+	src, err := nixdb.OpenStore(ctx, "/nix/var/nix", nix.DefaultStoreDir, "")
+	if err != nil {
+		logger.Warn("the database of Nix cannot be read, so systems, fixed content and closures are not known to rules", "error", err)
+		return nil
+	}
+	return &closure.Store{Source: src, Root: "/"}
 }
 
 // listen returns the socket that systemd handed over (sd_listen_fds), or a new one.

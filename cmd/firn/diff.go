@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -70,15 +69,8 @@ func (a *app) diff(ctx context.Context, pathA, pathB string, files int, asJSON b
 	}
 	if asJSON {
 		out := diffOutput{
-			Schema: 1, Exit: code, Total: d.Total, Files: []diffFile{},
+			Schema: 1, Exit: code, Total: d.Total, Files: diffFiles(d),
 			A: diffSide{pathA, d.A.String(), d.SizeA}, B: diffSide{pathB, d.B.String(), d.SizeB},
-		}
-		for _, f := range d.Files {
-			file := diffFile{Name: f.Name, What: f.What}
-			if !utf8.ValidString(f.Name) {
-				file.Bytes = []byte(f.Name)
-			}
-			out.Files = append(out.Files, file)
 		}
 		err = a.writeJSON(out)
 	} else {

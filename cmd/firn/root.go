@@ -57,6 +57,8 @@ func newRootCmd(a *app) *cobra.Command {
 		newPolicyCmd(a),
 		newEvidenceCmd(a),
 		newVerifyCmd(a),
+		newStatusCmd(a),
+		newChallengeCmd(a),
 		newBundleCmd(a),
 		newWatchCmd(a),
 		newSubmitCmd(a),
@@ -65,6 +67,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newRebuildCmd(a),
 		newRebuilderCmd(a),
 		newDiffCmd(a),
+		newSubstituterCmd(a),
 	)
 	cmdline.Polish(root)
 	return root

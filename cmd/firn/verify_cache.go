@@ -46,7 +46,7 @@ func (a *app) cacheSubjects(ctx context.Context, f *verifyFlags, pol *verify.Pol
 	subjects := walked.Subjects()
 	here := func(p nix.StorePath) bool { return false }
 	if store != nil {
-		if err := store.AddRoots(ctx, pol, subjects); err != nil {
+		if err := store.AddFactsAhead(ctx, pol, subjects); err != nil {
 			return nil, nil, failf(exitFailed, "", "finding out what the rules ask for: %w", err)
 		}
 		here = func(p nix.StorePath) bool {

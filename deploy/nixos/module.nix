@@ -60,13 +60,15 @@ let
     inherit serviceConfig;
   };
 
-  # Programs that serve from a folder: log, witness, auditor, peer.
+  # Programs that serve from a folder: log, witness, auditor, peer, substituter.
   daemons = {
     log = { key = "the log's key, as `firn-log init` wrote it"; example = { origin = "log.example/0123abcd"; listen = "127.0.0.1:8470"; witnessing.policy = "/etc/firn/log.policy"; }; keyName = "log.key"; keySetting = "key"; limit = { }; };
     witness = { key = "the witness's key, as `firn-witness init` wrote it"; example = { name = "witness.example/w1"; listen = "127.0.0.1:8480"; }; keyName = "witness.key"; keySetting = "key"; limit = { MemoryMax = "256M"; }; };
     auditor = { key = "the auditor's key, as `firn-auditor init` wrote it"; example = { name = "auditor.example/a1"; policy = "/etc/firn/log.policy"; }; keyName = "auditor.key"; keySetting = "key"; limit = { MemoryMax = "4G"; }; };
     peer = { key = "the peer's libp2p key, as `firn-peer init` wrote it"; example = { listen = "127.0.0.1:8490"; policies = [ "/etc/firn/log.policy" ]; }; keyName = "p2p.key"; keySetting = null; limit = { RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_UNIX" "AF_NETLINK" ]; }; };
+    substituter = { key = "the key that signs for this machine, as `firn-substituter init` wrote it"; example = { policy = "/etc/firn/firn.policy"; }; keyName = "substituter.key"; keySetting = "key"; limit = { MemoryMax = "3G"; }; };
   };
+  substituterAddress = cfg.substituter.settings.listen or "127.0.0.1:8474";
 
   daemonOptions = name: d: {
     enable = mkEnableOption "firn-${name}; make its folder once with `firn-${name} init`";
@@ -190,9 +192,36 @@ in
       settings = settingsOption "Contents of rebuild.toml (`firn rebuild --help`)." { work-from = [ "OPERATOR-ID" ]; jobs = 1; };
       startAt = timerOption // { default = "daily"; };
     };
-  } // lib.mapAttrs daemonOptions daemons;
+  } // lib.mapAttrs daemonOptions daemons // {
+    substituter = daemonOptions "substituter" daemons.substituter // {
+      publicKey = mkOption {
+        type = types.nullOr types.str;
+        default = null;
+        example = "firn-machine-1:BASE64";
+        description = "Key that `firn-substituter key` prints. With it, the Nix of this machine takes what comes from this substituter and from nowhere else; null: Nix is left as it is.";
+      };
+    };
+  };
 
   config = mkMerge (lib.mapAttrsToList daemonConfig daemons ++ [
+    (mkIf cfg.substituter.enable {
+      # Nix asks here also while the substituter starts: nothing is refused meanwhile.
+      systemd.sockets.firn-substituter = {
+        description = "firn substituter";
+        wantedBy = [ "sockets.target" ];
+        socketConfig = { ListenStream = substituterAddress; NoDelay = true; };
+      };
+    })
+
+    (mkIf (cfg.substituter.enable && cfg.substituter.publicKey != null) {
+      nix.settings = {
+        substituters = lib.mkForce [ "http://${substituterAddress}" ];
+        trusted-public-keys = lib.mkForce [ cfg.substituter.publicKey ];
+        narinfo-cache-positive-ttl = 600;
+        narinfo-cache-negative-ttl = 0;
+      };
+    })
+
     (mkIf usesSubmitter {
       users.users.firn-submit = { isSystemUser = true; group = "firn-submit"; description = "firn submit"; home = "/var/lib/firn"; };
       users.groups.firn-submit = { };

@@ -29,10 +29,11 @@ type evaluated struct {
 				ServiceConfig map[string]any
 			}
 			Timers   map[string]struct{ TimerConfig map[string]any }
+			Sockets  map[string]struct{ SocketConfig map[string]any }
 			Tmpfiles struct{ Rules []string }
 		}
 		Nix struct {
-			Settings map[string]string
+			Settings map[string]any
 		}
 		Environment struct {
 			Etc map[string]struct{ Text string }
@@ -109,7 +110,7 @@ func TestWhatIsNoOptionIsRefused(t *testing.T) {
 // The units of the module say what those in deploy/systemd say, so that neither is
 // hardened less than the other.
 func TestUnitsAreThoseOfSystemd(t *testing.T) {
-	e := mustEval(t, `{ package = "/usr"; log.enable = true; witness.enable = true; auditor.enable = true; peer.enable = true;
+	e := mustEval(t, `{ package = "/usr"; log.enable = true; witness.enable = true; auditor.enable = true; peer.enable = true; substituter.enable = true;
 		submit.enable = true; import.enable = true; import-hydra.enable = true; rebuild.enable = true; }`)
 	for name, service := range e.Config.Systemd.Services {
 		unit, err := os.ReadFile("../systemd/" + name + ".service")
@@ -202,7 +203,7 @@ func check(t *testing.T, e *evaluated, name, bin string) (string, error) {
 func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 	testreq.Command(t, "nix", "nix-instantiate")
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin+"/", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-witness", "./cmd/firn-auditor", "./cmd/firn-peer")
+	build := exec.Command("go", "build", "-o", bin+"/", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-witness", "./cmd/firn-auditor", "./cmd/firn-peer", "./cmd/firn-substituter")
 	build.Dir = testreq.Root()
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -215,6 +216,7 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 		}
 		return string(out)
 	}
+	const cacheKey = "cache.example-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
 	dir := t.TempDir()
 	under := func(name string) string { return filepath.Join(dir, name) }
 	write := func(name, text string) string {
@@ -230,11 +232,11 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 	run("firn-witness", "init", "--name", "w.example/w", "--log", vkey, under("witness"))
 	run("firn-auditor", "init", "--name", "a.example", "--log", vkey, "--url", "http://127.0.0.1:1", under("auditor"))
 	run("firn-peer", "init", "--policy", policy, under("peer"))
+	firnPolicy := write("firn.policy", "log main file log.policy\noperator a key "+strings.Repeat("0b", 32)+"\ngroup g 1 a\nupstream http://127.0.0.1:2 key "+cacheKey+"\nrule default need g\n")
+	run("firn-substituter", "init", "--policy", firnPolicy, under("substituter"))
 	run("firn", "key", "new", under("build"))
 	write("roots", "")
 	write("public", "")
-	const cacheKey = "cache.example-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="
-
 	e := mustEval(t, fmt.Sprintf(`{
 		package = "/pkg";
 		log = { enable = true; directory = "%[1]s/log"; settings = {
@@ -245,6 +247,8 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 		witness = { enable = true; directory = "%[1]s/witness"; };
 		auditor = { enable = true; directory = "%[1]s/auditor"; };
 		peer = { enable = true; directory = "%[1]s/peer"; };
+		substituter = { enable = true; directory = "%[1]s/substituter"; keyFile = null;
+			settings = { policy = "%[1]s/firn.policy"; listen = "127.0.0.1:8475"; }; publicKey = "this-machine-1:x"; };
 		import = { enable = true; settings = {
 			log = "http://127.0.0.1:1"; log-policy = "%[1]s/log.policy";
 			cache = [ { url = "http://127.0.0.1:2"; trusted-keys = [ "%[3]s" ]; roots = [ "%[1]s/roots" ]; rate = 2.5; check-nars = false; } ];
@@ -260,10 +264,17 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 			evidence = { command = [ "/bin/true" "a \"quoted\" word" ]; };
 		}; };
 	}`, dir, origin, cacheKey, strings.Repeat("0a", 32)))
-	for _, name := range []string{"firn-log", "firn-witness", "firn-auditor", "firn-peer", "firn-import", "firn-import-hydra", "firn-rebuild"} {
+	for _, name := range []string{"firn-log", "firn-witness", "firn-auditor", "firn-peer", "firn-import", "firn-import-hydra", "firn-rebuild", "firn-substituter"} {
 		if out, err := check(t, e, name, bin); err != nil {
 			t.Errorf("%s does not accept what is rendered: %v\n%s", name, err, out)
 		}
+	}
+
+	// Nix trusts the substituter alone, which listens where it asks.
+	settings := e.Config.Nix.Settings
+	if fmt.Sprint(settings["substituters"], settings["trusted-public-keys"], settings["narinfo-cache-negative-ttl"]) != "[http://127.0.0.1:8475] [this-machine-1:x] 0" ||
+		e.Config.Systemd.Sockets["firn-substituter"].SocketConfig["ListenStream"] != "127.0.0.1:8475" {
+		t.Errorf("Nix has %v", settings)
 	}
 
 	// The submitter's configuration is /etc/firn/submit.toml, and its key a credential.

@@ -21,6 +21,7 @@ let
     mkEnableOption = what: mkOption { type = types.bool; default = false; example = true; description = "Whether to enable ${what}."; };
     mkIf = condition: content: { _if = condition; inherit content; };
     mkMerge = contents: { _merge = contents; };
+    mkForce = value: value;
     types = rec {
       bool = { name = "boolean"; check = isBool; };
       str = { name = "string"; check = isString; };

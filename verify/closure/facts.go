@@ -21,8 +21,30 @@ func (s *Store) AddFacts(ctx context.Context, pol *verify.Policy, subjects []ver
 	return s.AddRoots(ctx, pol, subjects)
 }
 
+// AddFactsAhead is AddFacts for paths that the store need not have yet. Of one that no derivation in
+// the store names as its output neither system nor derivation is known.
+func (s *Store) AddFactsAhead(ctx context.Context, pol *verify.Policy, subjects []verify.Subject) error {
+	for i := range subjects {
+		if err := s.fromDerivation(ctx, pol, &subjects[i]); err != nil {
+			return err
+		}
+	}
+	return s.AddRoots(ctx, pol, subjects)
+}
+
 // describe adds the facts that a path's derivation has.
 func (s *Store) describe(ctx context.Context, pol *verify.Policy, sub *verify.Subject) error {
+	if err := s.fromDerivation(ctx, pol, sub); err != nil {
+		return err
+	}
+	if pol.NeedsFOD() && !sub.Facts.FODKnown && !sub.Unbuilt && sub.Info.CA == "" {
+		// The database keeps the content addresses of what it registers, so this path has none.
+		sub.Facts.FODKnown = true
+	}
+	return nil
+}
+
+func (s *Store) fromDerivation(ctx context.Context, pol *verify.Policy, sub *verify.Subject) error {
 	system := pol.NeedsSystem() && !sub.Facts.SystemKnown
 	fod := pol.NeedsFOD() && !sub.Facts.FODKnown && sub.Info.CA == ""
 	if sub.Unbuilt || !system && !fod {
@@ -44,10 +66,6 @@ func (s *Store) describe(ctx context.Context, pol *verify.Policy, sub *verify.Su
 			sub.Facts.FOD, sub.Facts.FODKnown = d.Kind() == nix.Fixed, true
 		}
 		break
-	}
-	if fod && !sub.Facts.FODKnown {
-		// The database keeps the content addresses of what it registers, so this path has none.
-		sub.Facts.FODKnown = true
 	}
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/firn-log/firn/internal/nix"
 )
 
@@ -45,6 +47,24 @@ func TestPoisonedNar(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A file that unpacks to the right NAR and is not the one that the narinfo names is none of ours.
+func TestFileOfAnotherHash(t *testing.T) {
+	w := newWorld(t)
+	n := info(t, "app", "text")
+	w.caches[0].has(n, "text", cacheKey)
+	w.builds("a b", n)
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderCRC(false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := e.EncodeAll(narOf(t, "text"), nil)
+	n.FileSize = uint64(len(other))
+	w.caches[0].set(n.Path.HashPart()+".narinfo", n.Marshal())
+	w.caches[0].set(n.URL, other)
+	w.start(refuseRule)
+	w.narRefused(w.served(n).URL, other)
 }
 
 func TestReplayedOldNarInfo(t *testing.T) {
@@ -103,12 +123,32 @@ func TestUpstreamChangesBetweenNarInfoAndNar(t *testing.T) {
 	evil := info(t, "app", "evil")
 	w.caches[0].has(evil, "evil", cacheKey) // under the same names
 	w.narRefused(url, zstdOf(narOf(t, "evil")))
-	w.refused(n.Path, 404, "no upstream of the policy has") // that one is not asked again for it
+	w.refused(n.Path, 500, "had a wrong NAR of it")
 	w.later(blameFor)
 	w.refused(n.Path, 500, "a claims another hash")
 	w.narRefused(url, zstdOf(narOf(t, "evil")))
 	if status, body, _ := w.get("nar/" + narName(evil)); status == 200 {
 		t.Errorf("served as what it is: %s", body)
+	}
+}
+
+// A connection that breaks is nobody's lie: the next try finds the same.
+func TestNarThatBreaksOff(t *testing.T) {
+	long := strings.Repeat("text of some length ", 50_000)
+	w := newWorld(t)
+	n := info(t, "app", long)
+	w.caches[0].has(n, long, cacheKey)
+	n.Compression, n.FileHash, n.FileSize, n.URL = "none", "", 0, "nar/plain"
+	w.caches[0].set(n.Path.HashPart()+".narinfo", n.Marshal())
+	w.caches[0].set(n.URL, narOf(t, long))
+	w.builds("a b", n)
+	w.start(refuseRule)
+	url := w.served(n).URL
+	w.caches[0].breaks = true
+	w.narRefused(url, narOf(t, long))
+	w.caches[0].breaks = false
+	if status, body, err := w.get(url); err != nil || status != 200 || body != string(narOf(t, long)) {
+		t.Errorf("%d, %d bytes, %v", status, len(body), err)
 	}
 }
 
@@ -242,6 +282,12 @@ func TestMadeUpContentAddress(t *testing.T) {
 	if got := w.served(real); got.CA != real.CA {
 		t.Errorf("served with %q", got.CA)
 	}
+	// The path follows from the address, and the content is another.
+	poison := info(t, "source", "poison")
+	poison.Path, poison.CA = real.Path, real.CA
+	w.caches[0].has(poison, "poison", cacheKey)
+	w.s.store.drop(hashOf(t, real.Path))
+	w.refused(real.Path, 500, "2 of 3 needed")
 }
 
 // A cache that names paths without end costs a bounded number of questions.

@@ -100,10 +100,12 @@ func (s *Substituter) verify(ctx context.Context, r *rules, batch []*question) (
 	known := make([][]byte, len(batch))
 	for i, q := range batch {
 		subjects[i] = verify.Subject{Info: &q.info.PathInfo}
-		if q.info.CA != "" { // it was verified
-			subjects[i].Facts.FOD, subjects[i].Facts.FODKnown = true, true
-		}
 		known[i] = q.known
+	}
+	if s.o.Store != nil {
+		if err := s.o.Store.AddFactsAhead(ctx, r.pol, subjects); err != nil { // then they are unknown
+			s.o.Log.Warn("the store does not say what rules look at", "error", err)
+		}
 	}
 	rep, answers, err := r.session.Verify(ctx, subjects, known)
 	if err != nil {

@@ -161,11 +161,13 @@ func (s *Substituter) nar(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wrong makes the next request look for the NAR elsewhere.
+// wrong notes that a NAR did not arrive. If the upstream has it wrong, the next request looks for it
+// elsewhere.
 func (s *Substituter) wrong(d *decision, err error) {
-	h, _ := parseHashPart(d.path().HashPart())
 	s.o.Log.Warn("a NAR is not passed on", "path", d.path().Base(), "upstream", d.upstream, "error", err)
 	s.tally.failed(fmt.Errorf("the NAR of %s from %s: %w", d.path().Base(), d.upstream, err))
-	s.blame(d.upstream, h)
-	s.store.drop(h)
+	if h, ok := parseHashPart(d.path().HashPart()); ok && isWrong(err) {
+		s.blame(d.upstream, h)
+		s.store.drop(h)
+	}
 }

@@ -28,6 +28,12 @@ func (s *Substituter) passOn(w http.ResponseWriter, r *http.Request, d *decision
 	if err != nil {
 		return false, err
 	}
+	select {
+	case s.nars <- struct{}{}:
+		defer func() { <-s.nars }()
+	case <-r.Context().Done():
+		return false, r.Context().Err()
+	}
 	file, err := c.OpenFile(r.Context(), d.info)
 	if err != nil {
 		return false, err
@@ -47,13 +53,13 @@ func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, er
 	defer c.abandon()
 	last, next := make([]byte, 0, chunk), make([]byte, chunk)
 	for {
-		n, err := io.ReadFull(file, next)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		n, err := fill(file, next)
+		if err != nil && err != io.EOF {
 			return begun, err
 		}
 		if n > 0 {
 			if err := c.write(next[:n]); err != nil {
-				return begun, err
+				return begun, &contentError{err}
 			}
 			if len(last) > 0 {
 				begun = true
@@ -63,9 +69,9 @@ func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, er
 			}
 			last, next = next[:n], last[:chunk]
 		}
-		if err != nil { // the end, wherever it is: whether it is the right one is checked
+		if err != nil { // the end
 			if err := c.end(); err != nil {
-				return begun, err
+				return begun, &contentError{err}
 			}
 			_, err := w.Write(last)
 			return true, err
@@ -74,6 +80,28 @@ func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, er
 }
 
 const chunk = 64 << 10
+
+// fill reads until b is full. Only a reader that came to its end gives io.EOF.
+func fill(r io.Reader, b []byte) (n int, err error) {
+	for n < len(b) && err == nil {
+		var got int
+		got, err = r.Read(b[n:])
+		n += got
+	}
+	return n, err
+}
+
+// contentError says that the content of a file is wrong, not that it could not be had.
+type contentError struct{ err error }
+
+func (e *contentError) Error() string { return e.err.Error() }
+func (e *contentError) Unwrap() error { return e.err }
+
+// isWrong reports whether an error blames the upstream for what it has.
+func isWrong(err error) bool {
+	var content *contentError
+	return errors.As(err, &content) || errors.Is(err, bincache.ErrNar) || errors.Is(err, bincache.ErrMissing)
+}
 
 // checker unpacks what it is given, in a goroutine of its own, and hashes both forms.
 type checker struct {

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/testreq"
@@ -48,11 +49,23 @@ in {
 
 // machine is a private /nix of stock Nix.
 type machine struct {
-	t    testing.TB
-	root string // holds nix/, etc/, src/
+	t     testing.TB
+	root  string // holds nix/, etc/, src/
+	other string // a root with another Nix; "" for the Nix of this machine
 }
 
-func newMachine(t testing.TB, conf ...string) *machine {
+// enterRoot runs a command in another root, whose /nix is the machine's: $1 the root, $2 the
+// machine's folder, then the command.
+const enterRoot = `
+mount --make-rprivate /
+mount --bind "$1" "$1"
+mkdir -p "$1/proc" "$1/dev" "$1/nix" "$1/$2" "$1/old-root"
+mount --rbind /proc "$1/proc"; mount --rbind /dev "$1/dev"; mount --bind "$2" "$1/$2"; mount --bind "$2/nix" "$1/nix"
+cd "$1"; pivot_root . old-root; umount -l /old-root
+cd "$2/src"; shift 2; exec "$@"
+`
+
+func newMachine(t testing.TB, paths int) *machine {
 	t.Helper()
 	for _, name := range []string{"nix-build", "nix", "bwrap", "busybox"} {
 		testreq.Command(t, "nix", name)
@@ -68,8 +81,8 @@ func newMachine(t testing.TB, conf ...string) *machine {
 		t.Fatal(err)
 	}
 	m.write("src/bb/bin/busybox", string(bin), 0o755)
-	m.write("src/pkgs.nix", fmt.Sprintf(packages, closurePaths), 0o644)
-	m.configure(append([]string{"substituters ="}, conf...)...)
+	m.write("src/pkgs.nix", fmt.Sprintf(packages, paths), 0o644)
+	m.configure("substituters =")
 	return m
 }
 
@@ -90,7 +103,12 @@ func (m *machine) try(script string) (stdout, stderr string, err error) {
 	cmd := exec.Command("bwrap", "--dev-bind", "/", "/", "--bind", filepath.Join(m.root, "nix"), "/nix", "--die-with-parent",
 		"--chdir", filepath.Join(m.root, "src"), "sh", "-euc", script)
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "NIX_") })
-	cmd.Env = append(env, "NIX_CONF_DIR="+filepath.Join(m.root, "etc"), "HOME="+m.root)
+	env = append(env, "NIX_CONF_DIR="+filepath.Join(m.root, "etc"), "HOME="+m.root)
+	if m.other != "" {
+		cmd = exec.Command("unshare", "-m", "sh", "-euc", enterRoot, "sh", m.other, m.root, "sh", "-euc", script)
+		env = append(env, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TMPDIR=/tmp")
+	}
+	cmd.Env = env
 	var words strings.Builder
 	cmd.Stderr = &words
 	out, err := cmd.Output()
@@ -106,11 +124,13 @@ func (m *machine) run(script string) string {
 	return out
 }
 
-// Stock Nix installs a closure through the substituter, builds here what only one operator built,
-// and shows our sentence about what is contradicted.
-func TestStockNixObeys(t *testing.T) {
-	w := newWorld(t)
-	builder := newMachine(t)
+// published is a closure of so many paths that was built, signed and put into the cache of w, and
+// that a and b say they built; but one is of a alone, and about contra b and c say something else.
+// It returns the path that needs all others.
+func (w *world) published(paths int) nix.StorePath {
+	t := w.t
+	t.Helper()
+	builder := newMachine(t, paths)
 	cacheDir := filepath.Join(builder.root, "cache")
 	builder.write("key", cacheKeyText(), 0o600)
 	builder.run("nix-build pkgs.nix -A many -A one -A contra --no-out-link")
@@ -154,25 +174,90 @@ func TestStockNixObeys(t *testing.T) {
 	}
 	w.log.Publish()
 	w.log.Revise()
-	w.start("group two 2 a b c\nrule contra name contra need two else refuse\nrule default need two else rebuild\n")
-	user := newMachine(t)
-	user.configure("substituters = "+w.url, "trusted-public-keys = "+localKey.Public().String(), "narinfo-cache-negative-ttl = 0", "require-sigs = true")
-	user.run("nix-store -r " + top.String())
-	if got := strings.Fields(user.run("nix-store -qR " + top.String())); len(got) != closurePaths {
-		t.Errorf("%d paths were installed, want %d", len(got), closurePaths)
-	}
-	user.run("nix-store --verify --check-contents")
-	t.Logf("%+v", w.s.Counts())
+	return top
+}
 
-	_, words, err := user.try("nix-build pkgs.nix -A one --no-out-link")
+const nixRules = "group two 2 a b c\nrule contra name contra need two else refuse\nrule default need two else rebuild\n"
+
+// uses makes Nix take what comes from a URL, signed by a key.
+func (m *machine) uses(url string, key nix.SecretKey) {
+	m.configure("substituters = "+url, "trusted-public-keys = "+key.Public().String(), "narinfo-cache-negative-ttl = 0", "require-sigs = true")
+}
+
+// Stock Nix installs a closure through the substituter, builds here what only one operator built,
+// and shows our sentence about what is contradicted.
+func TestStockNixObeys(t *testing.T) {
+	w := newWorld(t)
+	top := w.published(closurePaths)
+	w.start(nixRules)
+	newMachine(t, closurePaths).obeys(w, top)
+}
+
+// So do newer versions, each in a root of its own (deploy/nixes.sh).
+func TestOtherVersionsOfNixObey(t *testing.T) {
+	for part, env := range map[string]string{"nix226": "FIRN_NIX226", "nix234": "FIRN_NIX234"} {
+		t.Run(part, func(t *testing.T) {
+			root := os.Getenv(env)
+			if root == "" || os.Getuid() != 0 {
+				testreq.Missing(t, part, env+" names no root with that Nix, or this is not root")
+			}
+			w := newWorld(t)
+			top := w.published(closurePaths)
+			w.start(nixRules)
+			user := newMachine(t, closurePaths)
+			user.other = root
+			user.obeys(w, top)
+		})
+	}
+}
+
+func (m *machine) obeys(w *world, top nix.StorePath) {
+	m.t.Helper()
+	m.uses(w.url, localKey)
+	m.run("nix-store -r " + top.String())
+	if got := strings.Fields(m.run("nix-store -qR " + top.String())); len(got) != closurePaths {
+		m.t.Errorf("%d paths were installed, want %d", len(got), closurePaths)
+	}
+	m.run("nix-store --verify --check-contents")
+	if c := w.s.Counts(); c.Served != closurePaths || c.Nars != closurePaths || c.Batches > closurePaths/10 {
+		m.t.Errorf("%+v", c)
+	}
+	_, words, err := m.try("nix-build pkgs.nix -A one --no-out-link")
 	if err != nil || !strings.Contains(words, "building '/nix/store/") {
-		t.Errorf("one: %v\n%s", err, words)
+		m.t.Errorf("one: %v\n%s", err, words)
 	}
-	_, words, err = user.try("nix-build pkgs.nix -A contra --no-out-link")
+	_, words, err = m.try("nix-build pkgs.nix -A contra --no-out-link")
 	if err == nil || !strings.Contains(words, "-contra is refused: contradicted") || !strings.Contains(words, "claims another hash") {
-		t.Errorf("contra: %v\n%s", err, words)
+		m.t.Errorf("contra: %v\n%s", err, words)
 	}
-	t.Log(words)
+}
+
+// BenchmarkStockNix installs a closure of 500 paths from the cache directly, and through the
+// substituter without and with decisions. The cache and the substituter are in one process.
+func BenchmarkStockNix(b *testing.B) {
+	const paths = 500
+	w := newWorld(b)
+	top := w.published(paths)
+	install := func(url string, key nix.SecretKey) time.Duration {
+		user := newMachine(b, 1)
+		user.uses(url, key)
+		user.run("nix-store -qR /nix 2>/dev/null || true") // makes its database
+		begin := time.Now()
+		user.run("nix-store -r " + top.String())
+		return time.Since(begin)
+	}
+	var direct, cold, warm []time.Duration
+	for b.Loop() {
+		w.o.State = b.TempDir()
+		w.start(nixRules)
+		cold = append(cold, install(w.url, localKey))
+		direct = append(direct, install(w.caches[0].url, cacheKey))
+		warm = append(warm, install(w.url, localKey))
+	}
+	for name, all := range map[string][]time.Duration{"direct": direct, "cold": cold, "warm": warm} {
+		slices.Sort(all)
+		b.ReportMetric(all[len(all)/2].Seconds(), name+"-s")
+	}
 }
 
 // bodies are statements about each output of derivations, still without what it is.

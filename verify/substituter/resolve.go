@@ -3,6 +3,7 @@ package substituter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 	"time"
@@ -121,6 +122,7 @@ func (s *Substituter) make(ctx context.Context, h hashPart, ahead *atomic.Int64)
 	}
 	for _, u := range r.upstreams {
 		if s.isBlamed(u.URL, h) {
+			trouble = errors.Join(trouble, fmt.Errorf("%s had a wrong NAR of it, and is asked again %v after that", u.URL, blameFor))
 			continue
 		}
 		info, err := u.narInfo(ctx, h)
@@ -153,6 +155,9 @@ func (s *Substituter) keep(d *decision) *decision {
 		s.o.Log.Error("a decision could not be kept", "path", d.path().Base(), "error", err)
 	}
 	s.tally.decided(d)
+	if d.action != verify.Serve {
+		s.o.Log.Info("not simply served", "path", d.path().Base(), "action", d.action.String(), "verdict", d.verdict.String(), "why", d.reason, "rule", d.rule)
+	}
 	return d
 }
 
@@ -172,9 +177,8 @@ func settle(p *verify.PathReport, q *question, now time.Time) *decision {
 		policy: q.r.id, at: now,
 	}
 	// What nobody vouches for comes from a cache at least that the policy knows.
-	vouched := p.Verdict == verify.Trusted && p.Rule.Need != nil
 	switch {
-	case d.action.Taken() && !vouched && len(q.info.Sigs) == 0:
+	case d.action.Taken() && p.Verdict != verify.Trusted && len(q.info.Sigs) == 0:
 		d.reason += "; the rule lets it in all the same, but only with a signature by a key that the policy lists for " + q.u.URL + ", and it has none"
 		d.action = verify.Refuse
 	case d.action == verify.Rebuild && p.Verdict == verify.Inconclusive:

@@ -18,6 +18,7 @@ import (
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/verify"
+	"github.com/firn-log/firn/verify/closure"
 )
 
 // Options are what a Substituter needs.
@@ -33,6 +34,8 @@ type Options struct {
 	NoSubmit bool
 	// Most is how many decisions are kept; 0 is 200,000.
 	Most int
+	// Store is this machine's, for what rules look at beside names; nil leaves it unknown.
+	Store *closure.Store
 	// Transport makes the requests to upstreams; nil is one of its own.
 	Transport http.RoundTripper
 	// Log is where what happens is told; nil is nowhere.
@@ -58,6 +61,7 @@ type Substituter struct {
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 	fetches chan struct{} // a place for each narinfo that is asked for at once
+	nars    chan struct{} // a place for each NAR that is passed on at once
 	ahead   int64         // paths that are looked up ahead for one request
 
 	rules atomic.Pointer[rules]
@@ -97,7 +101,7 @@ func New(pol *verify.Policy, text []byte, o Options) (*Substituter, error) {
 		return nil, err
 	}
 	s := &Substituter{
-		o: o, lock: lock, batches: make(chan *question, 1024), tally: newTally(), ahead: maxAhead,
+		o: o, lock: lock, batches: make(chan *question, 1024), tally: newTally(), nars: make(chan struct{}, maxNars), ahead: maxAhead,
 		fetches: make(chan struct{}, maxFetches), flights: make(map[hashPart]*flight), blamed: make(map[blame]time.Time),
 	}
 	if s.store, err = openStore(o.State, storeDir, o.Most); err == nil {

@@ -15,6 +15,10 @@ import (
 // maxFetches bounds the narinfos that are asked for at the same time.
 const maxFetches = 64
 
+// maxNars bounds the NARs that are unpacked at the same time: each costs the window of its
+// compression, mostly 8 MiB and 128 MiB at most.
+const maxNars = 16
+
 // maxSigs bounds the signatures that are looked at in one narinfo.
 const maxSigs = 100
 
@@ -93,7 +97,7 @@ func (u *upstream) narInfo(ctx context.Context, h hashPart) (*nix.NarInfo, error
 func (u *upstream) take(info *nix.NarInfo) *nix.NarInfo {
 	out := &nix.NarInfo{URL: info.URL, Compression: info.Compression, FileHash: info.FileHash, FileSize: info.FileSize}
 	out.Path, out.NarHash, out.NarSize, out.References = info.Path, info.NarHash, info.NarSize, info.References
-	if isContentAddressed(&info.PathInfo) {
+	if verify.Fixes(&info.PathInfo) {
 		out.CA = info.CA
 	}
 	fingerprint := info.Fingerprint()
@@ -117,28 +121,6 @@ func (u *upstream) signer(fingerprint, sig string) (nix.PublicKey, bool) {
 		}
 	}
 	return nix.PublicKey{}, false
-}
-
-// isContentAddressed reports whether the path follows from the content address that a narinfo
-// names, which nobody signs.
-func isContentAddressed(info *nix.PathInfo) bool {
-	if info.CA == "" {
-		return false
-	}
-	ca, err := nix.ParseContentAddress(info.CA)
-	if err != nil {
-		return false
-	}
-	var refs nix.Refs
-	for _, r := range info.References {
-		if r == info.Path {
-			refs.Self = true
-		} else {
-			refs.Others = append(refs.Others, r)
-		}
-	}
-	path, err := nix.FixedOutputPath(info.Path.Dir(), info.Path.Name(), ca, refs)
-	return err == nil && path == info.Path
 }
 
 // blame is a path whose NAR an upstream has wrong.

@@ -216,6 +216,7 @@ type cache struct {
 	asked  map[string]int
 	down   bool
 	before func(file string) // called with mu held
+	breaks bool              // NARs end in the middle
 }
 
 func newCache(t testing.TB) *cache {
@@ -233,13 +234,16 @@ func (c *cache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if c.before != nil {
 		c.before(name)
 	}
-	b, down := c.files[name], c.down
+	b, down, breaks := c.files[name], c.down, c.breaks && strings.HasPrefix(name, "nar/")
 	c.mu.Unlock()
 	switch {
 	case down:
 		http.Error(w, "down", http.StatusTeapot)
 	case b == nil:
 		http.NotFound(w, r)
+	case breaks:
+		_, _ = w.Write(b[:len(b)/2])
+		panic(http.ErrAbortHandler)
 	default:
 		_, _ = w.Write(b)
 	}

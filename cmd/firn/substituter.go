@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/firn-log/firn/internal/nix"
+)
+
+func newSubstituterCmd(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "substituter",
+		Short: "Set Nix up to take only what a policy lets in",
+	}
+	cmd.AddCommand(newSubstituterSetupCmd(a))
+	return cmd
+}
+
+type substituterFlags struct {
+	url, conf string
+	json      bool
+}
+
+func newSubstituterSetupCmd(a *app) *cobra.Command {
+	var f substituterFlags
+	cmd := &cobra.Command{
+		Use:   "setup",
+		Short: "Show and test the settings that make Nix use firn-substituter",
+		Long: `Ask the firn-substituter of this machine who it is, show what nix.conf has to
+say, compare that with what it says, and name the ways around it.
+
+As root the lines belong into /etc/nix/nix.conf, and nix-daemon is started
+again. Without root, and with a daemon, Nix heeds substituters and keys only of
+trusted users: ask whoever is root. Where Nix runs without a daemon, the lines
+belong into ~/.config/nix/nix.conf. On NixOS: services.firn.substituter.publicKey.
+
+Nothing is written. The status is 0 if Nix takes what comes through the
+substituter and nothing else, and 3 otherwise (spec/substituter.md).`,
+		Example: `  firn substituter setup
+  firn substituter setup | sudo tee -a /etc/nix/nix.conf`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return substituterSetup(c.Context(), a, &f) },
+	}
+	fl := cmd.Flags()
+	fl.StringVar(&f.url, "url", "http://127.0.0.1:8474", "where firn-substituter listens")
+	fl.StringVar(&f.conf, "conf", "", "nix.conf to look at instead of Nix's own files")
+	fl.BoolVar(&f.json, "json", false, "print one JSON object")
+	return cmd
+}
+
+// nixSetting is one setting of Nix and what the substituter needs of it.
+type nixSetting struct {
+	Name string `json:"name"`
+	Want string `json:"want"`
+	Have string `json:"have"`
+	Good bool   `json:"good"`
+	Why  string `json:"why,omitempty"` // what follows otherwise
+}
+
+type substituterReport struct {
+	Schema   int          `json:"schema"`
+	Exit     int          `json:"exit"`
+	URL      string       `json:"url"`
+	Key      string       `json:"key"`
+	Settings []nixSetting `json:"settings"`
+	Beyond   []string     `json:"beyond"` // ways around the substituter, a sentence each
+}
+
+func substituterSetup(ctx context.Context, a *app, f *substituterFlags) error {
+	f.url = strings.TrimRight(f.url, "/")
+	key, err := askSubstituter(ctx, f.url)
+	if err != nil {
+		return failf(exitFailed, "start it: systemctl enable --now firn-substituter.socket, or firn-substituter serve DIR", "%w", err)
+	}
+	conf, files, err := readNixConf(a, f.conf)
+	if err != nil {
+		return failf(exitFailed, "", "reading the settings of Nix: %w", err)
+	}
+	rep := &substituterReport{Schema: 1, URL: f.url, Key: key, Settings: substituterSettings(conf, f.url, key), Beyond: waysAround(conf)}
+	for _, s := range rep.Settings {
+		if !s.Good {
+			rep.Exit = exitUntrusted
+		}
+	}
+	if f.json {
+		e := json.NewEncoder(a.Stdout)
+		e.SetIndent("", "  ")
+		if err := e.Encode(rep); err != nil {
+			return failf(exitFailed, "", "%w", err)
+		}
+		return errSilentUnless(rep.Exit)
+	}
+	for _, s := range rep.Settings {
+		fmt.Fprintf(a.Stdout, "%s = %s\n", s.Name, s.Want)
+	}
+	fmt.Fprintf(a.Stderr, "\nThese are the lines for nix.conf. Looked at: %s.\n", strings.Join(files, ", "))
+	for _, s := range rep.Settings {
+		if s.Good {
+			fmt.Fprintf(a.Stderr, "  good   %s\n", s.Name)
+		} else {
+			fmt.Fprintf(a.Stderr, "  wrong  %s is %q: %s\n", s.Name, s.Have, s.Why)
+		}
+	}
+	fmt.Fprintln(a.Stderr, "Out of reach:")
+	for _, w := range rep.Beyond {
+		fmt.Fprintf(a.Stderr, "  %s\n", w)
+	}
+	return errSilentUnless(rep.Exit)
+}
+
+func errSilentUnless(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return errSilent(code)
+}
+
+// askSubstituter returns the public key of the substituter at a URL.
+func askSubstituter(ctx context.Context, url string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/status.json", nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("no substituter answers: %w", err)
+	}
+	defer resp.Body.Close()
+	var status struct {
+		Schema int    `json:"schema"`
+		Key    string `json:"key"`
+	}
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<20))
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("it answers %s", resp.Status)
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &status)
+	}
+	if err == nil {
+		_, err = nix.ParsePublicKey(status.Key)
+	}
+	if err != nil {
+		return "", fmt.Errorf("what answers at %s is no firn-substituter: %w", url, err)
+	}
+	return status.Key, nil
+}
+
+// nixConf is settings of Nix, each as its words; what is not in it has Nix's default.
+type nixConf map[string][]string
+
+// readNixConf reads Nix's own files, or one, and names them. In the order of Nix a later one wins.
+func readNixConf(a *app, only string) (nixConf, []string, error) {
+	conf := nixConf{}
+	files := []string{only}
+	if only == "" {
+		etc := a.Getenv("NIX_CONF_DIR")
+		if etc == "" {
+			etc = "/etc/nix"
+		}
+		files = []string{filepath.Join(etc, "nix.conf")}
+		config := a.Getenv("XDG_CONFIG_HOME")
+		if config == "" {
+			config = filepath.Join(a.Getenv("HOME"), ".config")
+		}
+		files = append(files, filepath.Join(config, "nix/nix.conf"))
+	}
+	var read []string
+	for _, file := range files {
+		err := conf.readFile(file, 0)
+		if os.IsNotExist(err) && only == "" {
+			continue
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		read = append(read, file)
+	}
+	if text := a.Getenv("NIX_CONFIG"); text != "" && only == "" {
+		read = append(read, "$NIX_CONFIG")
+		if err := conf.read(text, "", 0); err != nil {
+			return nil, nil, err
+		}
+	}
+	if len(read) == 0 {
+		read = []string{"nothing, there is no nix.conf"}
+	}
+	return conf, read, nil
+}
+
+// maxIncludes bounds files that include each other.
+const maxIncludes = 10
+
+func (c nixConf) readFile(name string, depth int) error {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	return c.read(string(b), filepath.Dir(name), depth)
+}
+
+// read takes in lines "name = word…", "extra-name = word…", "include FILE" and "!include FILE".
+func (c nixConf) read(text, dir string, depth int) error {
+	for line := range strings.Lines(text) {
+		line, _, _ = strings.Cut(line, "#")
+		words := strings.Fields(line)
+		switch {
+		case len(words) == 2 && strings.TrimPrefix(words[0], "!") == "include":
+			file := words[1]
+			if !filepath.IsAbs(file) {
+				file = filepath.Join(dir, file)
+			}
+			if depth == maxIncludes {
+				return fmt.Errorf("%s: more than %d files include each other", file, maxIncludes)
+			}
+			if err := c.readFile(file, depth+1); err != nil && (words[0] == "include" || !os.IsNotExist(err)) {
+				return err
+			}
+		case len(words) < 2 || words[1] != "=":
+		case strings.HasPrefix(words[0], "extra-"):
+			name := strings.TrimPrefix(words[0], "extra-")
+			if _, set := c[name]; !set {
+				c[name] = strings.Fields(nixDefaults[name])
+			}
+			c[name] = append(c[name], words[2:]...)
+		default:
+			if name, ok := nixAliases[words[0]]; ok {
+				words[0] = name
+			}
+			c[words[0]] = words[2:]
+		}
+	}
+	return nil
+}
+
+// nixDefaults are Nix's own, of the settings that are looked at.
+var nixDefaults = map[string]string{
+	"substituters": "https://cache.nixos.org/", "trusted-public-keys": "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
+	"narinfo-cache-negative-ttl": "3600", "narinfo-cache-positive-ttl": "2592000", "require-sigs": "true", "fallback": "false", "trusted-users": "root",
+	"accept-flake-config": "false",
+}
+
+var nixAliases = map[string]string{
+	"binary-caches": "substituters", "binary-cache-public-keys": "trusted-public-keys", "trusted-binary-caches": "trusted-substituters", "build-fallback": "fallback",
+}
+
+// of returns a setting, or its default.
+func (c nixConf) of(name string) string {
+	if words, ok := c[name]; ok {
+		return strings.Join(words, " ")
+	}
+	return nixDefaults[name]
+}
+
+// substituterSettings compares what Nix has with what the substituter needs.
+func substituterSettings(c nixConf, url, key string) []nixSetting {
+	want := []nixSetting{
+		{Name: "substituters", Want: url, Why: "what other substituters have is taken without asking the policy"},
+		{Name: "trusted-public-keys", Want: key, Why: "this alone keeps out what the policy did not let in: whoever has another key can sign what Nix takes"},
+		{Name: "require-sigs", Want: "true", Why: "otherwise Nix takes what nobody signed"},
+		{Name: "narinfo-cache-positive-ttl", Want: "600", Why: "Nix remembers for that many seconds that a path may come; the NAR is refused all the same, with a worse message"},
+		{Name: "narinfo-cache-negative-ttl", Want: "0", Why: "Nix remembers for that many seconds that a path is to be built here, when it is trusted already"},
+		{Name: "fallback", Want: "false", Why: "what is refused is built here instead of stopping"},
+	}
+	for i := range want {
+		s := &want[i]
+		s.Have = c.of(s.Name)
+		s.Good = s.Have == s.Want || s.Name == "substituters" && strings.TrimRight(s.Have, "/") == s.Want
+		if s.Good {
+			s.Why = ""
+		}
+	}
+	return want
+}
+
+// waysAround names what does not ask the substituter, as far as the settings show it.
+func waysAround(c nixConf) []string {
+	out := []string{
+		"root, and whoever writes to the store or its database",
+		"`nix copy --to` this machine and `nix-store --import` by trusted users: they bring paths without a substituter",
+		"paths that are in the store already: `firn verify` says what is known of them",
+		"content-addressed paths need no signature in Nix; it takes them from the substituters above only",
+	}
+	var users []string
+	for _, u := range strings.Fields(c.of("trusted-users")) {
+		if u != "root" {
+			users = append(users, u)
+		}
+	}
+	if len(users) > 0 {
+		out = append(out, "trusted-users: "+strings.Join(users, " ")+" may name other substituters and keys, each time; leave root alone there")
+	}
+	if s := c.of("trusted-substituters"); s != "" {
+		out = append(out, "trusted-substituters: everybody may use "+s+"; without its key nothing signed there is taken")
+	}
+	if b := c.of("builders"); b != "" && b != "@/etc/nix/machines" {
+		out = append(out, "builders: what remote builders send back is taken as built here: "+b)
+	}
+	if c.of("accept-flake-config") == "true" {
+		out = append(out, "accept-flake-config: a flake that a trusted user builds may name other substituters and keys")
+	}
+	if strings.Contains(c.of("experimental-features"), "ca-derivations") {
+		out = append(out, "ca-derivations: realisations are not passed on, so content-addressed derivations are built here")
+	}
+	return out
+}
