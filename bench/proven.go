@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -277,6 +278,7 @@ func (o *operator) sixKeys(ctx context.Context, i int) (leaf []byte, key string,
 
 // closure measures the proven answer about the paths of a closure in one request.
 func (l *auditedLog) closure(ctx context.Context) ([]row, error) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as cmd/firn does
 	keys := make([]string, closurePaths)
 	for i := range keys {
 		p, _, err := sixPath(i, "out")
