@@ -88,13 +88,6 @@ func narInfo(t testing.TB, name string, refs []string, keys ...nix.SecretKey) *n
 
 func fileOf(p nix.StorePath) string { return p.HashPart() + narInfoSuffix }
 
-// put makes the cache have a path.
-func (f *fakeCache) put(n *nix.NarInfo) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.files[fileOf(n.Path)] = n.Marshal()
-}
-
 func (f *fakeCache) lie(name string, h http.HandlerFunc) { f.lies[fileOf(path(f.t, name))] = h }
 
 func (f *fakeCache) open(t testing.TB) *Client {

@@ -130,14 +130,6 @@ func (s *store) get(h hashPart) *decision {
 	return d
 }
 
-// has reports whether there is a decision, whatever it is.
-func (s *store) has(h hashPart) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, ok := s.at[h]
-	return ok
-}
-
 // put keeps decisions.
 func (s *store) put(all []*decision) error {
 	s.mu.Lock()
