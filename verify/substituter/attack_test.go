@@ -282,6 +282,18 @@ func TestMadeUpContentAddress(t *testing.T) {
 	if got := w.served(real); got.CA != real.CA {
 		t.Errorf("served with %q", got.CA)
 	}
+	// Where a rule lets it in, it comes without the address.
+	pol, text := w.policy(allowRule)
+	if err := w.s.SetPolicy(pol, text); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.served(n); got.CA != "" {
+		t.Errorf("served with %q", got.CA)
+	}
+	pol, text = w.policy("group two 2 a b c\nrule fixed fod need nothing else allow\nrule default need two else refuse\n")
+	if err := w.s.SetPolicy(pol, text); err != nil {
+		t.Fatal(err)
+	}
 	// The path follows from the address, and the content is another.
 	poison := info(t, "source", "poison")
 	poison.Path, poison.CA = real.Path, real.CA

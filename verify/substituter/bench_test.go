@@ -76,6 +76,31 @@ func BenchmarkWarmNarInfos(b *testing.B) {
 			}
 		}
 	})
+	small := info(b, "small", "text")
+	w.caches[0].has(small, "text", cacheKey)
+	one := *small
+	if err := w.s.store.put([]*decision{{info: &one, upstream: w.caches[0].url, verdict: verify.Trusted, policy: r.id, at: w.now}}); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("nar", func(b *testing.B) {
+		h := w.s.Handler()
+		for b.Loop() {
+			rec := httptest.NewRecorder()
+			req := httptest.NewRequest(http.MethodGet, "http://localhost/nar/"+narName(small), nil)
+			if h.ServeHTTP(rec, req); rec.Code != 200 {
+				b.Fatal(rec.Body)
+			}
+		}
+	})
+	b.Run("nar-upstream", func(b *testing.B) { // the limit beside it
+		for b.Loop() {
+			resp, err := http.Get(w.caches[0].url + "/" + small.URL)
+			if err != nil {
+				b.Fatal(err)
+			}
+			drain(resp)
+		}
+	})
 	b.Run("signing", func(b *testing.B) {
 		for b.Loop() {
 			localKey.Sign(n.Fingerprint())

@@ -51,7 +51,11 @@ func (s *Substituter) passOn(w http.ResponseWriter, r *http.Request, d *decision
 func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, err error) {
 	c := newChecker(info)
 	defer c.abandon()
-	last, next := make([]byte, 0, chunk), make([]byte, chunk)
+	size := chunk
+	if info.FileSize > 0 {
+		size = int(min(chunk, info.FileSize+1))
+	}
+	last, next := make([]byte, 0, size), make([]byte, size)
 	for {
 		n, err := fill(file, next)
 		if err != nil && err != io.EOF {
@@ -67,7 +71,7 @@ func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, er
 					return begun, err
 				}
 			}
-			last, next = next[:n], last[:chunk]
+			last, next = next[:n], last[:size]
 		}
 		if err != nil { // the end
 			if err := c.end(); err != nil {

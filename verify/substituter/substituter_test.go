@@ -173,11 +173,19 @@ func TestSignatureIsSubmittedOnMiss(t *testing.T) {
 	if c := w.s.Counts(); c.Submitted != 1 {
 		t.Errorf("%+v", c)
 	}
-	// Without that it is not known to anybody.
-	w = newWorld(t)
-	w.caches[0].has(n, "text", cacheKey)
-	w.start(rule)
-	w.refused(n.Path, 500, "1 of 1 needed, 0 found")
+	// What a cache has that the policy does not call public stays here, and all with submit = false.
+	for _, private := range []bool{true, false} {
+		w = newWorld(t)
+		w.o.NoSubmit = !private
+		w.private = private
+		w.caches[0].has(n, "text", cacheKey)
+		size := w.log.Size()
+		w.start(rule)
+		w.refused(n.Path, 500, "1 of 1 needed, 0 found")
+		if w.log.Size() != size {
+			t.Error("a signature was posted")
+		}
+	}
 }
 
 func TestSecondUpstreamStandsIn(t *testing.T) {

@@ -61,6 +61,8 @@ type world struct {
 	s      *Substituter
 	url    string
 	o      Options
+	// private keeps upstreams from being called public.
+	private bool
 
 	mu  sync.Mutex
 	now time.Time
@@ -300,7 +302,7 @@ func (w *world) policy(lines string) (*verify.Policy, []byte) {
 	}
 	fmt.Fprintf(&b, "operator cache key %s\n", key.Signer)
 	public := ""
-	if !w.o.NoSubmit {
+	if !w.private {
 		public = " public"
 	}
 	for _, c := range w.caches {
