@@ -58,8 +58,8 @@ have sent there is public.
 configuration names; what nobody of them asked for is refused.
 
 A rebuild that is stopped goes on where it was when the same is started again; what is
-done is only compared again (--again builds it, too). Only what is built is stated: what
-was done without a spool is stated in one if it is built --again.
+done is only compared again (--again builds it, too). What was found without a spool is
+handed to one when the same is started again with one.
 
 The configuration is TOML, and says what flags do not:
   log, log-policy, origin, state, [evidence]   the log, as in firn submit

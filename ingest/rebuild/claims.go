@@ -76,7 +76,7 @@ func (rec *record) claimDiff(drv nix.StorePath, o *recordOutput, d *nix.NarDiff,
 		if len(f.Name) > maxDiffName {
 			continue // counted in Total
 		}
-		body.Files = append(body.Files, statement.DiffFile{Name: []byte(f.Name), What: statement.DiffWhat(f.What)})
+		body.Files = append(body.Files, statement.DiffFile{Name: []byte(f.Name), What: f.What})
 	}
 	slices.SortFunc(body.Files, func(a, b statement.DiffFile) int {
 		if c := strings.Compare(string(a.Name), string(b.Name)); c != 0 {

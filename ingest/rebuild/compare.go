@@ -25,7 +25,7 @@ func (r *Rebuilder) references(ctx context.Context, paths []nix.StorePath) (map[
 	found := make(map[nix.StorePath][]Reference)
 	for _, p := range paths {
 		if r.conf.Against != "" {
-			info, err := fetchNarInfo(ctx, r.conf.Against, p)
+			info, err := r.fetchNarInfo(ctx, p)
 			if err != nil {
 				return nil, err
 			}

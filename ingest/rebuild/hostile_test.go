@@ -157,7 +157,7 @@ func TestStatusOfACacheIsVisible(t *testing.T) {
 			if err != nil {
 				return
 			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 500 \x1b]0;owned\x07\r\nContent-Length: 0\r\n\r\n")
+			_, _ = io.WriteString(conn, "HTTP/1.1 400 \x1b]0;owned\x07\r\nContent-Length: 0\r\n\r\n")
 			conn.Close()
 		}
 	}()
@@ -165,7 +165,8 @@ func TestStatusOfACacheIsVisible(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = fetchNarInfo(t.Context(), "http://"+l.Addr().String(), p); err == nil || strings.ContainsRune(err.Error(), 0x1b) {
+	r := &Rebuilder{conf: Config{Against: "http://" + l.Addr().String()}}
+	if _, err = r.fetchNarInfo(t.Context(), p); err == nil || strings.ContainsRune(err.Error(), 0x1b) {
 		t.Errorf("%q", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/ingest/submit"
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
@@ -93,6 +94,9 @@ type Rebuilder struct {
 	supplying sync.RWMutex // held while something uses the store of inputs; written to empty it
 	fetching  sync.Mutex   // held while Nix writes to the store of inputs
 	events    sync.Mutex   // held while Progress or Say is called
+
+	opening sync.Mutex       // guards what follows
+	against *bincache.Client // nil before it is needed
 }
 
 // Open prepares for rebuilding with conf, whose zero values it fills in. It locks the

@@ -91,6 +91,31 @@ func processesIn(t *testing.T, dir string) []string {
 	return found
 }
 
+// What was found while there was nobody to send it is sent when there is.
+func TestStatementsWaitForASpool(t *testing.T) {
+	m := newMachine(t)
+	m.build("lib")
+	w := newWorld(t, m)
+	put := w.o.Put
+	w.o.Put = nil
+	w.one("lib")
+	kept := filepath.Join(w.conf.Work, statementsDir)
+	if files, err := os.ReadDir(kept); err != nil || len(files) != 1 {
+		t.Fatalf("%d statements are kept: %v", len(files), err)
+	}
+	w.o.Put = put
+	if res := w.one("lib"); !res.Before || len(w.puts) != 1 {
+		t.Errorf("%+v, %d statements", res, len(w.puts))
+	}
+	if files, _ := os.ReadDir(kept); len(files) != 0 {
+		t.Errorf("%d are still kept", len(files))
+	}
+	clear(w.puts)
+	if w.one("lib"); len(w.puts) != 0 {
+		t.Errorf("%d statements were handed over again", len(w.puts))
+	}
+}
+
 // A crash between the record and the handing over hands over again.
 func TestStatementsAreHandedOverUntilTheyAre(t *testing.T) {
 	m := newMachine(t)
@@ -262,29 +287,36 @@ func TestNarInfosOfOthersAreReadWithCare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := "StorePath: /nix/store/1j66c4adj7fp5a53zcj7qm2ghbs9c1vi-app-2.3\nURL: nar/x\nNarHash: sha256:" + strings.Repeat("0", 52) + "\nNarSize: 1\nReferences: \n"
+	about := func(path string) string {
+		return "StorePath: " + path + "\nURL: nar/x\nNarHash: sha256:" + strings.Repeat("0", 52) + "\nNarSize: 1\nReferences: \n"
+	}
 	for name, tt := range map[string]struct {
 		status int
 		body   string
 		want   string // "" is no answer and no error
 	}{
-		"it has nothing":  {404, "", ""},
-		"it is down":      {503, "", "503"},
-		"a page":          {200, "<html>", "narinfo"},
-		"of another path": {200, other, "it is about"},
-		"endless":         {200, strings.Repeat("StorePath: x\n", 1<<18), "narinfo"},
+		"it has nothing":     {404, "", ""},
+		"a page":             {200, "<html>", "web page"},
+		"of another path":    {200, about("/nix/store/1j66c4adj7fp5a53zcj7qm2ghbs9c1vi-app-2.3"), "the cache answered about 1j66c4"},
+		"under another name": {200, about("/nix/store/0j66c4adj7fp5a53zcj7qm2ghbs9c1vi-app-2.4"), "is about /nix/store/0j66c4"},
+		"endless":            {200, strings.Repeat("StorePath: x\n", 1<<19), "narinfo"},
 	} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			if req.URL.Path == "/nix-cache-info" {
+				return
+			}
 			w.WriteHeader(tt.status)
 			_, _ = w.Write([]byte(tt.body))
 		}))
-		info, err := fetchNarInfo(t.Context(), server.URL, p)
+		r := &Rebuilder{conf: Config{Against: server.URL + "?priority=1"}} // a setting for Nix
+		info, err := r.fetchNarInfo(t.Context(), p)
 		server.Close()
 		if info != nil || (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
 	}
-	if info, err := fetchNarInfo(t.Context(), "file://"+t.TempDir(), p); info != nil || err != nil {
+	r := &Rebuilder{conf: Config{Against: "file://" + t.TempDir()}}
+	if info, err := r.fetchNarInfo(t.Context(), p); info != nil || err == nil || !strings.Contains(err.Error(), "is not a binary cache") {
 		t.Errorf("an empty folder: %v, %v", info, err)
 	}
 }

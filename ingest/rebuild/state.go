@@ -121,7 +121,8 @@ func (r *Rebuilder) writeRecord(drv nix.StorePath, rec *record) error {
 }
 
 // hand gives the statements of rec to whoever sends them. A crash before the record
-// says so means that they are given again, under the same names.
+// says so means that they are given again, under the same names. While nobody sends
+// them they are kept, and given to whoever does in a later run.
 func (r *Rebuilder) hand(drv nix.StorePath, rec *record) error {
 	if rec.Handed {
 		return nil
@@ -139,8 +140,19 @@ func (r *Rebuilder) hand(drv nix.StorePath, rec *record) error {
 			return fmt.Errorf("handing over the statements about %s: %w", drvName(drv), err)
 		}
 	}
+	if r.o.Put == nil {
+		return nil
+	}
 	rec.Handed = true
-	return r.writeRecord(drv, rec)
+	if err := r.writeRecord(drv, rec); err != nil {
+		return err
+	}
+	for _, c := range rec.Statements { // kept by an earlier run
+		if err := os.Remove(r.work(statementsDir, c.Name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // blobs returns what goes with a statement. Logs and reports may hold what is not for
