@@ -107,7 +107,7 @@ func parsePage(d *decoder) (*page, error) {
 			}
 			m := nextPage.FindStringSubmatch(*next)
 			if m == nil {
-				return fmt.Errorf("names %q as the next page, which does not look like ?page=2", clip(*next))
+				return fmt.Errorf("names %q as the next page, which does not look like ?page=2", bincache.Clip(*next))
 			}
 			p.next, _ = strconv.Atoi(m[1])
 			return nil
@@ -267,7 +267,7 @@ func (b *builds) add(w *wireBuild, dir nix.StoreDir) error {
 	}
 	drv, err := dir.Parse(*w.Drv)
 	if err != nil || !drv.IsDerivation() || len(drv.Name()) == len(".drv") {
-		return fmt.Errorf("its drvpath is %q, which is no derivation in %s", clip(*w.Drv), dir)
+		return fmt.Errorf("its drvpath is %q, which is no derivation in %s", bincache.Clip(*w.Drv), dir)
 	}
 	b.drvs = append(b.drvs, drv)
 	b.statuses[int(*w.Status)]++
@@ -279,11 +279,11 @@ func (b *builds) add(w *wireBuild, dir nix.StoreDir) error {
 	}
 	for name, out := range w.Outputs {
 		if out == nil || out.Path == nil {
-			return fmt.Errorf("it succeeded and its output %q has no path", clip(name))
+			return fmt.Errorf("it succeeded and its output %q has no path", bincache.Clip(name))
 		}
 		p, err := dir.Parse(*out.Path)
 		if err != nil || p.IsDerivation() {
-			return fmt.Errorf("its output %q is %q, which is no output in %s", clip(name), clip(*out.Path), dir)
+			return fmt.Errorf("its output %q is %q, which is no output in %s", bincache.Clip(name), bincache.Clip(*out.Path), dir)
 		}
 		b.outs = append(b.outs, p)
 	}

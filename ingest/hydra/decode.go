@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/firn-log/firn/internal/bincache"
 )
 
 // decoder reads JSON value by value and holds one at a time. After an error it is
@@ -145,11 +147,11 @@ func (d *decoder) explain(err error) error {
 		return errors.New("ends in the middle of its JSON")
 	case errors.As(err, &typ):
 		if typ.Field == "" {
-			return fmt.Errorf("has a %s where an object is needed", clip(typ.Value))
+			return fmt.Errorf("has a %s where an object is needed", bincache.Clip(typ.Value))
 		}
-		return fmt.Errorf("has a %s where %q is needed", clip(typ.Value), clip(typ.Field))
+		return fmt.Errorf("has a %s where %q is needed", bincache.Clip(typ.Value), bincache.Clip(typ.Field))
 	case errors.As(err, &syntax):
-		return fmt.Errorf("is not JSON: %s", clip(syntax.Error()))
+		return fmt.Errorf("is not JSON: %s", bincache.Clip(syntax.Error()))
 	}
 	return err
 }
@@ -165,7 +167,7 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 		*f = false
 	case "null":
 	default:
-		return fmt.Errorf("has %s where a truth value is needed", clip(string(b)))
+		return fmt.Errorf("has %s where a truth value is needed", bincache.Clip(string(b)))
 	}
 	return nil
 }

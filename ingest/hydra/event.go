@@ -12,6 +12,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 )
@@ -123,7 +124,7 @@ func parseEvent(b []byte) (*Event, error) {
 func (e *Event) paths() ([]nix.StorePath, error) {
 	drv, err := nix.ParseStorePath(e.Drv)
 	if err != nil || !drv.IsDerivation() {
-		return nil, fmt.Errorf("names %q as the derivation, which it is not", clip(e.Drv))
+		return nil, fmt.Errorf("names %q as the derivation, which it is not", bincache.Clip(e.Drv))
 	}
 	if len(e.Outputs) == 0 || len(e.Outputs) > maxEventOutputs {
 		return nil, fmt.Errorf("has %d outputs instead of 1 to %d", len(e.Outputs), maxEventOutputs)
@@ -131,7 +132,7 @@ func (e *Event) paths() ([]nix.StorePath, error) {
 	paths := make([]nix.StorePath, len(e.Outputs))
 	for i, text := range e.Outputs {
 		if paths[i], err = drv.Dir().Parse(text); err != nil || paths[i].IsDerivation() {
-			return nil, fmt.Errorf("has the output %q, which is none in %s", clip(text), drv.Dir())
+			return nil, fmt.Errorf("has the output %q, which is none in %s", bincache.Clip(text), drv.Dir())
 		}
 	}
 	return paths, nil

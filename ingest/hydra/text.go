@@ -3,21 +3,9 @@ package hydra
 import (
 	"fmt"
 	"strings"
-	"unicode"
-)
 
-// clip is foreign text, short and without what moves a terminal's cursor.
-func clip(s string) string {
-	if len(s) > 80 {
-		s = s[:77] + "..."
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, strings.ToValidUTF8(s, "?"))
-}
+	"github.com/firn-log/firn/internal/bincache"
+)
 
 // A JobsetName names a jobset of a Hydra.
 type JobsetName struct{ Project, Jobset string }
@@ -39,7 +27,7 @@ func ParseJobsetName(s string) (JobsetName, error) {
 		return s != "" && s != "." && s != ".."
 	}
 	if !ok || !plain(project, "_-") || !plain(jobset, "_-.") || len(project)+len(jobset) > maxJobsetName {
-		return JobsetName{}, fmt.Errorf("%q does not name a jobset: it looks like nixpkgs/trunk", clip(s))
+		return JobsetName{}, fmt.Errorf("%q does not name a jobset: it looks like nixpkgs/trunk", bincache.Clip(s))
 	}
 	return JobsetName{project, jobset}, nil
 }

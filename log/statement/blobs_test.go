@@ -153,7 +153,7 @@ func TestFingerprintsOfRealisations(t *testing.T) {
 
 // The order of differences is that of bytes, not of folders.
 func TestDiffFilesAscendByBytes(t *testing.T) {
-	files := []DiffFile{{[]byte("a/b"), DiffContent}, {[]byte("a.b"), DiffContent}, {nil, DiffType}, {[]byte("a"), DiffOnlyB}, {[]byte("a"), DiffContent}}
+	files := []DiffFile{{[]byte("a/b"), nix.DiffContent}, {[]byte("a.b"), nix.DiffContent}, {nil, nix.DiffType}, {[]byte("a"), nix.DiffOnlyB}, {[]byte("a"), nix.DiffContent}}
 	slices.SortFunc(files, DiffFile.Compare)
 	var got []string
 	for _, f := range files {

@@ -27,21 +27,8 @@ type Diff struct {
 // A DiffFile is one difference.
 type DiffFile struct {
 	Name []byte // path in the NAR without a leading slash, 1..1024 bytes; empty for the root itself
-	What DiffWhat
+	What nix.DiffKind
 }
-
-// DiffWhat says in what a file differs.
-type DiffWhat string
-
-// What a file can differ in.
-const (
-	DiffContent    DiffWhat = "content"    // the bytes of a file
-	DiffType       DiffWhat = "type"       // file, folder or link
-	DiffExecutable DiffWhat = "executable" // the executable bit
-	DiffTarget     DiffWhat = "target"     // where a link leads
-	DiffOnlyA      DiffWhat = "only-a"     // there in A alone
-	DiffOnlyB      DiffWhat = "only-b"     // there in B alone
-)
 
 // Kind returns KindDiff.
 func (*Diff) Kind() Kind { return KindDiff }
@@ -67,7 +54,7 @@ func (b *Diff) Check() error {
 	c.require(len(b.Files) <= 256, "%d files, more than 256: leave out the last ones", len(b.Files))
 	for i, f := range b.Files {
 		c.fileName(f.Name)
-		oneOf(c, "difference", f.What, DiffContent, DiffType, DiffExecutable, DiffTarget, DiffOnlyA, DiffOnlyB)
+		oneOf(c, "difference", f.What, nix.DiffContent, nix.DiffType, nix.DiffExecutable, nix.DiffTarget, nix.DiffOnlyA, nix.DiffOnlyB)
 		c.require(i == 0 || b.Files[i-1].Compare(f) < 0, "files are not sorted, or one repeats: %s", quoteShort(string(f.Name)))
 	}
 	c.require(b.Total >= 1 && b.Total >= uint64(len(b.Files)) && b.Total <= maxSize, "%d differences in all, and %d listed", b.Total, len(b.Files))
@@ -123,7 +110,7 @@ func (b *Diff) decode(raw []byte) error {
 			break
 		}
 		g := f.sub("diff: file")
-		b.Files = append(b.Files, DiffFile{g.bytes(1), DiffWhat(g.text(2))})
+		b.Files = append(b.Files, DiffFile{g.bytes(1), nix.DiffKind(g.text(2))})
 		g.end()
 	}
 	b.Total = f.uint(8)

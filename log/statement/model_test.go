@@ -2,6 +2,8 @@ package statement
 
 import (
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/firn-log/firn/internal/nix"
 )
 
 // The structs below are the bodies of payload version 1 as another decoder of CBOR
@@ -242,8 +244,8 @@ type wireDiff struct {
 }
 
 type wireDiffFile struct {
-	Name []byte   `cbor:"1,keyasint"`
-	What DiffWhat `cbor:"2,keyasint"`
+	Name []byte       `cbor:"1,keyasint"`
+	What nix.DiffKind `cbor:"2,keyasint"`
 }
 
 type wireEval struct {

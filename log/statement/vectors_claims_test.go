@@ -76,10 +76,10 @@ func sampleDiff() *Diff {
 	return &Diff{
 		StoreDir: nix.DefaultStoreDir, Drv: &drv, Output: "out", Path: storePath("hello-2.12"), A: testHash("nar a"), B: testHash("nar b"),
 		Files: []DiffFile{
-			{[]byte("bin/hello"), DiffContent},
-			{[]byte("bin/hello"), DiffExecutable},
-			{[]byte("share/doc.b\xffad"), DiffOnlyA},
-			{[]byte("share/doc/a"), DiffOnlyB},
+			{[]byte("bin/hello"), nix.DiffContent},
+			{[]byte("bin/hello"), nix.DiffExecutable},
+			{[]byte("share/doc.b\xffad"), nix.DiffOnlyA},
+			{[]byte("share/doc/a"), nix.DiffOnlyB},
 		},
 		Total: 1000, Report: &report, Tool: "firn-0.1",
 	}
@@ -140,7 +140,7 @@ func acceptClaims(t testing.TB, sign func(name, comment string, k *keySigner, bo
 	sign("diff", "of an output, with a report; one name is not UTF-8, one file differs in two ways", ed, sampleDiff(), "", nil)
 	source := sampleDiff()
 	source.Drv, source.Output, source.Report, source.Total, source.Path = nil, "", nil, 1, storePath("source")
-	source.Files = []DiffFile{{[]byte{}, DiffType}}
+	source.Files = []DiffFile{{[]byte{}, nix.DiffType}}
 	sign("diff-root", "of a path without derivation: the root itself is of another type", ed, source, "", nil)
 	source.Files = nil
 	sign("diff-no-files", "how many, and not which", ed, source, "", nil)
