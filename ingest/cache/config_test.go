@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/firn-log/firn/internal/bincache/cachetest"
+
 	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/log/logtest"
 )
@@ -15,7 +17,7 @@ import (
 func writeConfig(t *testing.T, text string) string {
 	t.Helper()
 	dir := t.TempDir()
-	for name, b := range map[string]string{"import.toml": text, "log.policy": logtest.New(t).PolicyText(), "roots": "# mine\n\n" + path(t, "app").String() + "\n"} {
+	for name, b := range map[string]string{"import.toml": text, "log.policy": logtest.New(t).PolicyText(), "roots": "# mine\n\n" + cachetest.Path(t, "app").String() + "\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(b), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -38,7 +40,7 @@ all = true
 `
 
 func TestConfig(t *testing.T) {
-	key := mine.Public().String()
+	key := cachetest.Mine.Public().String()
 	file := writeConfig(t, strings.ReplaceAll(goodConfig, "KEY", key))
 	c, err := LoadConfig(file)
 	if err != nil {
@@ -51,7 +53,7 @@ func TestConfig(t *testing.T) {
 		t.Errorf("%+v, %v", roots, err)
 	}
 	// The files are read again each time.
-	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "roots"), []byte(path(t, "a").String()+"\n"+path(t, "b").String()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(filepath.Dir(file), "roots"), []byte(cachetest.Path(t, "a").String()+"\n"+cachetest.Path(t, "b").String()), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if roots, err := c.Caches[0].ReadRoots(); err != nil || len(roots.Paths) != 2 {

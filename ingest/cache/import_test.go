@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/firn-log/firn/internal/bincache"
+	"github.com/firn-log/firn/internal/bincache/cachetest"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/testreq"
 	"github.com/firn-log/firn/log/logtest"
@@ -19,22 +20,22 @@ import (
 )
 
 // small is a closure of four paths: app needs lib and doc, both need base.
-func small(t testing.TB) *fakeCache {
-	f := newFakeCache(t)
-	f.add("app", "app", "lib", "doc")
-	f.add("lib", "base")
-	f.add("doc", "base")
-	f.add("base")
+func small(t testing.TB) *cachetest.Cache {
+	f := cachetest.New(t)
+	f.Add("app", "app", "lib", "doc")
+	f.Add("lib", "base")
+	f.Add("doc", "base")
+	f.Add("base")
 	return f
 }
 
 func TestWholeClosureIsLoggedOnceAndNotAskedForAgain(t *testing.T) {
 	w, f := newWorld(t), small(t)
-	sum := w.must(f.open(t), Options{}, "app")
+	sum := w.must(open(t, f), Options{}, "app")
 	if sum.Paths != 4 || sum.Fetched != 4 || sum.Accepted != 4 || sum.Proven == 0 || len(sum.Problems) != 0 {
 		t.Errorf("first run: %+v", sum)
 	}
-	if n := f.requests(); n != 4 {
+	if n := f.Requests(); n != 4 {
 		t.Errorf("%d requests for 4 paths", n)
 	}
 	var got []string
@@ -49,12 +50,12 @@ func TestWholeClosureIsLoggedOnceAndNotAskedForAgain(t *testing.T) {
 	if !slices.Equal(got, []string{"app", "base", "doc", "lib"}) {
 		t.Errorf("logged %v", got)
 	}
-	sum = w.must(f.open(t), Options{}, "app", "lib")
-	if sum.Paths != 4 || sum.Known != 4 || sum.Fetched+sum.Accepted+sum.Duplicates != 0 || f.requests() != 0 {
+	sum = w.must(open(t, f), Options{}, "app", "lib")
+	if sum.Paths != 4 || sum.Known != 4 || sum.Fetched+sum.Accepted+sum.Duplicates != 0 || f.Requests() != 0 {
 		t.Errorf("second run: %+v", sum)
 	}
-	sum = w.must(f.open(t), Options{Recheck: true}, "app")
-	if sum.Fetched != 4 || sum.Accepted+sum.Duplicates != 0 || f.requests() != 4 {
+	sum = w.must(open(t, f), Options{Recheck: true}, "app")
+	if sum.Fetched != 4 || sum.Accepted+sum.Duplicates != 0 || f.Requests() != 4 {
 		t.Errorf("run with recheck: %+v", sum)
 	}
 }
@@ -65,14 +66,14 @@ func TestCorpusIsImportedWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := newFakeCache(t)
+	f := cachetest.New(t)
 	var roots Roots
 	for _, text := range strings.Split(strings.TrimRight(string(b), "\n"), "\n\n") {
 		n, err := nix.ParseNarInfo(nix.DefaultStoreDir, []byte(text+"\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		f.files[fileOf(n.Path)] = []byte(text + "\n")
+		f.Files[cachetest.FileOf(n.Path)] = []byte(text + "\n")
 		roots.Paths = append(roots.Paths, n.Path)
 	}
 	keys, err := ParseKeys([]string{"cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="})
@@ -80,7 +81,7 @@ func TestCorpusIsImportedWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
-	sum, err := w.runRoots(f.open(t), Options{Keys: keys}, roots)
+	sum, err := w.runRoots(open(t, f), Options{Keys: keys}, roots)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,20 +100,20 @@ func TestCorpusIsImportedWhole(t *testing.T) {
 }
 
 func TestNothingIsSentThatWasNotVerified(t *testing.T) {
-	other := secret("other.example-1")
-	stranger := secret("cache.example-1") // the same name
+	other := cachetest.Secret("other.example-1")
+	stranger := cachetest.Secret("cache.example-1") // the same name
 	stranger.Key = other.Key
-	f := newFakeCache(t)
-	f.add("app", "forged", "unlisted", "unsigned", "swapped", "both")
-	f.put(narInfo(t, "forged", nil, stranger))
-	f.put(narInfo(t, "unlisted", nil, other))
-	f.put(narInfo(t, "unsigned", nil))
-	f.put(narInfo(t, "both", nil, mine, other, mine))
-	swapped := narInfo(t, "swapped", nil, mine)
+	f := cachetest.New(t)
+	f.Add("app", "forged", "unlisted", "unsigned", "swapped", "both")
+	f.Put(cachetest.NarInfo(t, "forged", nil, stranger))
+	f.Put(cachetest.NarInfo(t, "unlisted", nil, other))
+	f.Put(cachetest.NarInfo(t, "unsigned", nil))
+	f.Put(cachetest.NarInfo(t, "both", nil, cachetest.Mine, other, cachetest.Mine))
+	swapped := cachetest.NarInfo(t, "swapped", nil, cachetest.Mine)
 	swapped.NarHash[0] ^= 1
-	f.put(swapped)
+	f.Put(swapped)
 	w := newWorld(t)
-	sum := w.must(f.open(t), Options{}, "app")
+	sum := w.must(open(t, f), Options{}, "app")
 	wantTroubles(t, sum, map[Trouble]string{Lie: "the signature by cache.example-1 is wrong"})
 	if sum.Troubles[Lie] != 2 || sum.Accepted != 2 || sum.NoSignature != 4 || sum.Unlisted["other.example-1"] != 2 {
 		t.Errorf("%+v", sum)
@@ -126,15 +127,15 @@ func TestNothingIsSentThatWasNotVerified(t *testing.T) {
 		t.Errorf("logged %v", got)
 	}
 	// What was wrong is looked at again, what was only not listed is not.
-	f.requests()
-	w.must(f.open(t), Options{}, "app")
-	if n := f.requests(); n != 2 {
+	f.Requests()
+	w.must(open(t, f), Options{}, "app")
+	if n := f.Requests(); n != 2 {
 		t.Errorf("%d requests in the second run, want the 2 that were wrong", n)
 	}
 	// A key that is listed now has its say.
-	both := Keys{mine.Name: {mine.Public()}, other.Name: {other.Public()}}
-	sum = w.must(f.open(t), Options{Keys: both}, "app")
-	if sum.Accepted != 2 || f.requests() != 4 {
+	both := Keys{cachetest.Mine.Name: {cachetest.Mine.Public()}, other.Name: {other.Public()}}
+	sum = w.must(open(t, f), Options{Keys: both}, "app")
+	if sum.Accepted != 2 || f.Requests() != 4 {
 		t.Errorf("with another key: %+v", sum)
 	}
 }
@@ -149,14 +150,18 @@ func TestAnswersThatAreNotWhatWasAskedFor(t *testing.T) {
 		trouble Trouble
 		want    string
 	}{
-		{"another path", func(w http.ResponseWriter, _ *http.Request) { w.Write(narInfo(t, "evil", nil, mine).Marshal()) }, Lie, "the cache answered about"},
+		{"another path", func(w http.ResponseWriter, _ *http.Request) {
+			w.Write(cachetest.NarInfo(t, "evil", nil, cachetest.Mine).Marshal())
+		}, Lie, "the cache answered about"},
 		{"the same hash with another name", func(w http.ResponseWriter, _ *http.Request) {
-			n := narInfo(t, "lib", nil)
+			n := cachetest.NarInfo(t, "lib", nil)
 			n.Path, _ = nix.DefaultStoreDir.FromBase(n.Path.HashPart() + "-evil")
-			n.Sigs = []string{mine.Sign(n.Fingerprint())}
+			n.Sigs = []string{cachetest.Mine.Sign(n.Fingerprint())}
 			w.Write(n.Marshal())
 		}, Lie, "-evil"},
-		{"half a file", func(w http.ResponseWriter, _ *http.Request) { w.Write(narInfo(t, "lib", nil, mine).Marshal()[:200]) }, Failed, "the last line does not end"},
+		{"half a file", func(w http.ResponseWriter, _ *http.Request) {
+			w.Write(cachetest.NarInfo(t, "lib", nil, cachetest.Mine).Marshal()[:200])
+		}, Failed, "the last line does not end"},
 		{"a page", page, Failed, "web page in place of a narinfo"},
 		{"10 GiB announced", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "10737418240")
@@ -185,19 +190,19 @@ func TestAnswersThatAreNotWhatWasAskedFor(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			w, f := newWorld(t), small(t)
-			f.lie("lib", tt.lie)
-			sum := w.must(f.open(t), Options{}, "app")
+			f.Lie("lib", tt.lie)
+			sum := w.must(open(t, f), Options{}, "app")
 			wantTroubles(t, sum, map[Trouble]string{tt.trouble: tt.want})
-			if n := f.requests(); n > 4+5 {
+			if n := f.Requests(); n > 4+5 {
 				t.Errorf("%d requests", n)
 			}
 			if sum.Accepted != 3 || sum.Paths != 4 {
 				t.Errorf("the rest of the closure was not brought: %+v", sum)
 			}
 			// The next run asks for what is missing, and for nothing else.
-			f.requests()
-			delete(f.lies, fileOf(path(t, "lib")))
-			if sum = w.must(f.open(t), Options{}, "app"); sum.Accepted != 1 || f.requests() != 1 {
+			f.Requests()
+			delete(f.Lies, cachetest.FileOf(cachetest.Path(t, "lib")))
+			if sum = w.must(open(t, f), Options{}, "app"); sum.Accepted != 1 || f.Requests() != 1 {
 				t.Errorf("after the cache was mended: %+v", sum)
 			}
 		})
@@ -206,8 +211,8 @@ func TestAnswersThatAreNotWhatWasAskedFor(t *testing.T) {
 
 func TestRootThatIsNotThereFails(t *testing.T) {
 	w, f := newWorld(t), small(t)
-	sum := w.must(f.open(t), Options{}, "nothing", "app")
-	wantTroubles(t, sum, map[Trouble]string{Failed: path(t, "nothing").String() + ": the cache does not have it"})
+	sum := w.must(open(t, f), Options{}, "nothing", "app")
+	wantTroubles(t, sum, map[Trouble]string{Failed: cachetest.Path(t, "nothing").String() + ": the cache does not have it"})
 	if sum.Accepted != 4 {
 		t.Errorf("%+v", sum)
 	}
@@ -225,9 +230,9 @@ func TestWhatIsNoCache(t *testing.T) {
 		"two stores":        {func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("StoreDir: /a/b\nStoreDir: /a/c\n")) }, "more than one StoreDir"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFakeCache(t)
-			f.lies["nix-cache-info"] = tt.info
-			if _, err := bincache.Open(t.Context(), f.url, bincache.ClientOptions{}); err == nil || !strings.Contains(err.Error(), tt.want) {
+			f := cachetest.New(t)
+			f.Lies["nix-cache-info"] = tt.info
+			if _, err := bincache.Open(t.Context(), f.URL, bincache.ClientOptions{}); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want %q", err, tt.want)
 			}
 		})
@@ -237,9 +242,9 @@ func TestWhatIsNoCache(t *testing.T) {
 			t.Errorf("%q is an address of a cache", url)
 		}
 	}
-	w, f := newWorld(t), newFakeCache(t)
-	f.files["nix-cache-info"] = []byte("StoreDir: /gnu/store\n")
-	if _, err := w.run(f.open(t), Options{}, "app"); err == nil || !strings.Contains(err.Error(), "is not in /gnu/store") {
+	w, f := newWorld(t), cachetest.New(t)
+	f.Files["nix-cache-info"] = []byte("StoreDir: /gnu/store\n")
+	if _, err := w.run(open(t, f), Options{}, "app"); err == nil || !strings.Contains(err.Error(), "is not in /gnu/store") {
 		t.Errorf("a path of another store: %v", err)
 	}
 }
@@ -247,13 +252,13 @@ func TestWhatIsNoCache(t *testing.T) {
 // A key that signs two contents for one path is shown, and both are logged.
 func TestKeyThatContradictsItself(t *testing.T) {
 	w, f := newWorld(t), small(t)
-	w.must(f.open(t), Options{}, "app")
-	n := narInfo(t, "base", nil)
+	w.must(open(t, f), Options{}, "app")
+	n := cachetest.NarInfo(t, "base", nil)
 	n.NarHash = sha256.Sum256([]byte("other content"))
-	n.Sigs = []string{mine.Sign(n.Fingerprint())}
-	other := newFakeCache(t)
-	other.put(n)
-	sum := w.must(other.open(t), Options{}, "base")
+	n.Sigs = []string{cachetest.Mine.Sign(n.Fingerprint())}
+	other := cachetest.New(t)
+	other.Put(n)
+	sum := w.must(open(t, other), Options{}, "base")
 	wantTroubles(t, sum, map[Trouble]string{Contradiction: "the key cache.example-1 contradicts itself: it signed sha256:"})
 	if sum.Accepted != 1 || sum.Contradictions != 1 {
 		t.Errorf("%+v", sum)
@@ -268,7 +273,7 @@ func TestKeyThatContradictsItself(t *testing.T) {
 		t.Errorf("%d statements about the path are logged", both)
 	}
 	// It is told once, and not forgotten.
-	sum = w.must(other.open(t), Options{Recheck: true}, "base")
+	sum = w.must(open(t, other), Options{Recheck: true}, "base")
 	if sum.Contradictions != 1 || len(sum.Problems) != 0 {
 		t.Errorf("later: %+v", sum)
 	}
@@ -280,19 +285,19 @@ func TestInterruptedRunIsResumed(t *testing.T) {
 		w, f := newWorld(t), small(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		asked := 0
-		f.before = func(name string) {
+		f.Before = func(name string) {
 			if strings.HasSuffix(name, ".narinfo") {
 				if asked++; asked == after {
 					cancel()
 				}
 			}
 		}
-		c, st := f.open(t), openState(t, w.state)
-		_, err := Import(ctx, c, st, Roots{Paths: []nix.StorePath{path(t, "app")}}, Options{Keys: w.keys, Log: w.to, Jobs: 1})
+		c, st := open(t, f), openState(t, w.state)
+		_, err := Import(ctx, c, st, Roots{Paths: []nix.StorePath{cachetest.Path(t, "app")}}, Options{Keys: w.keys, Log: w.to, Jobs: 1})
 		if err2 := st.Close(); err == nil || err2 != nil {
 			t.Fatalf("interrupted: %v, %v", err, err2)
 		}
-		f.before = nil
+		f.Before = nil
 		sum := w.must(c, Options{}, "app")
 		if logged := w.logged(statement.KindCacheSig); len(logged) != 4 || sum.Paths != 4 {
 			t.Errorf("interrupted after %d: %d statements, %+v", after, len(logged), sum)
@@ -303,11 +308,11 @@ func TestInterruptedRunIsResumed(t *testing.T) {
 // What the log acknowledged and nobody remembered is sent again, and found there.
 func TestLostStateCostsOnlyTime(t *testing.T) {
 	w, f := newWorld(t), small(t)
-	w.must(f.open(t), Options{}, "app")
+	w.must(open(t, f), Options{}, "app")
 	if err := os.RemoveAll(w.state); err != nil {
 		t.Fatal(err)
 	}
-	sum := w.must(f.open(t), Options{}, "app")
+	sum := w.must(open(t, f), Options{}, "app")
 	if sum.Duplicates != 4 || sum.Accepted != 0 || len(w.logged(statement.KindCacheSig)) != 4 {
 		t.Errorf("%+v", sum)
 	}
@@ -325,7 +330,7 @@ func TestLogThatDoesNotListTheKey(t *testing.T) {
 			return http.StatusOK, []byte(`{"schema":1,"results":[` + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + `]}`)
 		}
 	})
-	sum, err := w.run(f.open(t), Options{}, "app")
+	sum, err := w.run(open(t, f), Options{}, "app")
 	var refused *RefusedError
 	if !errors.As(err, &refused) || refused.Code != "unlisted-cache" {
 		t.Fatalf("got %v", err)
@@ -334,7 +339,7 @@ func TestLogThatDoesNotListTheKey(t *testing.T) {
 		t.Errorf("%+v", sum)
 	}
 	w.log.Lie(func(l *logtest.Lies) { l.Edit = nil })
-	if sum := w.must(f.open(t), Options{}, "app"); sum.Paths != 4 || sum.Known != 0 {
+	if sum := w.must(open(t, f), Options{}, "app"); sum.Paths != 4 || sum.Known != 0 {
 		t.Errorf("after the log lists it: %+v", sum)
 	}
 }
@@ -350,41 +355,41 @@ func TestLogThatDoesNotProve(t *testing.T) {
 			return status, body
 		}
 	})
-	if _, err := w.run(f.open(t), Options{}, "app"); err == nil || !strings.Contains(err.Error(), "the log does not prove it") {
+	if _, err := w.run(open(t, f), Options{}, "app"); err == nil || !strings.Contains(err.Error(), "the log does not prove it") {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestObservedIsTheImportersOwnStatement(t *testing.T) {
-	w, f := newWorld(t), newFakeCache(t)
-	n := narInfo(t, "app", nil, mine)
-	n.Deriver = path(t, "app.drv")
-	f.put(n)
-	signer, err := statement.NewEd25519Signer(secret("importer").Key)
+	w, f := newWorld(t), cachetest.New(t)
+	n := cachetest.NarInfo(t, "app", nil, cachetest.Mine)
+	n.Deriver = cachetest.Path(t, "app.drv")
+	f.Put(n)
+	signer, err := statement.NewEd25519Signer(cachetest.Secret("importer").Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.must(f.open(t), Options{Observer: signer}, "app")
+	w.must(open(t, f), Options{Observer: signer}, "app")
 	list := w.logged(statement.KindObserved)
 	if len(list) != 1 {
 		t.Fatalf("%d observed statements", len(list))
 	}
 	b := list[0].Body.(*statement.Observed)
-	if b.Cache != f.url || *b.Deriver != n.Deriver || b.NarHash != n.NarHash || b.Seen == 0 || list[0].Signer != signer.PublicKey().ID() {
+	if b.Cache != f.URL || *b.Deriver != n.Deriver || b.NarHash != n.NarHash || b.Seen == 0 || list[0].Signer != signer.PublicKey().ID() {
 		t.Errorf("%+v", b)
 	}
-	sum := w.must(f.open(t), Options{Observer: signer}, "app")
+	sum := w.must(open(t, f), Options{Observer: signer}, "app")
 	if sum.Accepted+sum.Duplicates != 0 {
 		t.Errorf("observed twice: %+v", sum)
 	}
 	// A run that ended before it remembered makes the same statement again.
 	st := openState(t, w.state+"2")
-	at := st.seenAt(st.cache(f.url, nix.DefaultStoreDir), st.path(n.Path), 1_700_000_000)
+	at := st.seenAt(st.cache(f.URL, nix.DefaultStoreDir), st.path(n.Path), 1_700_000_000)
 	if err := st.Close(); err != nil || at != 1_700_000_000 {
 		t.Fatal(err)
 	}
 	w.state += "2"
-	w.must(f.open(t), Options{Observer: signer}, "app")
+	w.must(open(t, f), Options{Observer: signer}, "app")
 	list = w.logged(statement.KindObserved)
 	if len(list) != 2 || list[1].Body.(*statement.Observed).Seen != 1_700_000_000 {
 		t.Errorf("the time of the first try is forgotten: %+v", list[len(list)-1].Body)
@@ -399,8 +404,8 @@ func TestFolderIsListed(t *testing.T) {
 		}
 	}
 	write("nix-cache-info", []byte("StoreDir: /nix/store\n"))
-	for _, n := range []*nix.NarInfo{narInfo(t, "app", []string{"lib"}, mine), narInfo(t, "lib", nil, mine), narInfo(t, "alone", nil, mine)} {
-		write(fileOf(n.Path), n.Marshal())
+	for _, n := range []*nix.NarInfo{cachetest.NarInfo(t, "app", []string{"lib"}, cachetest.Mine), cachetest.NarInfo(t, "lib", nil, cachetest.Mine), cachetest.NarInfo(t, "alone", nil, cachetest.Mine)} {
+		write(cachetest.FileOf(n.Path), n.Marshal())
 	}
 	write("README.narinfo", []byte("not one"))
 	c, err := bincache.Open(t.Context(), "file://"+dir+"/?compression=zstd", bincache.ClientOptions{})
@@ -416,33 +421,33 @@ func TestFolderIsListed(t *testing.T) {
 		t.Errorf("again: %+v, %v", sum, err)
 	}
 	// A file that is about another path than its name says is told of.
-	write(fileOf(path(t, "moved")), narInfo(t, "elsewhere", nil, mine).Marshal())
+	write(cachetest.FileOf(cachetest.Path(t, "moved")), cachetest.NarInfo(t, "elsewhere", nil, cachetest.Mine).Marshal())
 	sum, err = w.runRoots(c, Options{}, Roots{All: true})
 	if err != nil || sum.Accepted != 0 {
 		t.Errorf("a file with another name: %+v, %v", sum, err)
 	}
-	wantTroubles(t, sum, map[Trouble]string{Lie: path(t, "moved").HashPart() + ": asked for"})
+	wantTroubles(t, sum, map[Trouble]string{Lie: cachetest.Path(t, "moved").HashPart() + ": asked for"})
 	// A link out of the folder is not followed.
-	if err := os.Symlink("/etc/passwd", filepath.Join(dir, fileOf(path(t, "out")))); err != nil {
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, cachetest.FileOf(cachetest.Path(t, "out")))); err != nil {
 		t.Fatal(err)
 	}
 	if sum = w.must(c, Options{}, "out"); sum.Troubles[Failed] != 1 {
 		t.Errorf("a link out of the folder: %+v", sum)
 	}
-	if _, err := w.runRoots(newFakeCache(t).open(t), Options{}, Roots{All: true}); err == nil || !strings.Contains(err.Error(), "cannot be listed") {
+	if _, err := w.runRoots(open(t, cachetest.New(t)), Options{}, Roots{All: true}); err == nil || !strings.Contains(err.Error(), "cannot be listed") {
 		t.Errorf("listing a cache over HTTP: %v", err)
 	}
 }
 
 func TestKeysAreReadStrictly(t *testing.T) {
-	good := mine.Public().String()
-	for _, bad := range []string{"", "nothing", "x:AAAA", "a/b" + strings.TrimPrefix(good, mine.Name)} {
+	good := cachetest.Mine.Public().String()
+	for _, bad := range []string{"", "nothing", "x:AAAA", "a/b" + strings.TrimPrefix(good, cachetest.Mine.Name)} {
 		if _, err := ParseKeys([]string{good, bad}); err == nil {
 			t.Errorf("%q is a key", bad)
 		}
 	}
 	keys, err := ParseKeys([]string{good, good})
-	if err != nil || len(keys[mine.Name]) != 1 {
+	if err != nil || len(keys[cachetest.Mine.Name]) != 1 {
 		t.Errorf("%v, %v", keys, err)
 	}
 }

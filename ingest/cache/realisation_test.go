@@ -5,16 +5,11 @@ import (
 	"testing"
 
 	"github.com/firn-log/firn/internal/bincache"
+	"github.com/firn-log/firn/internal/bincache/cachetest"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
-
-func (f *fakeCache) putFile(name string, b []byte) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.files[name] = b
-}
 
 // realise imports ids.
 func (w *world) realise(c *bincache.Client, ids ...string) (*Summary, error) {
@@ -34,20 +29,20 @@ func (w *world) realise(c *bincache.Client, ids ...string) (*Summary, error) {
 
 // Both generations, with what the listed key signed, and by nobody knows which Nix.
 func TestRealisationsOfBothGenerations(t *testing.T) {
-	f, w := newFakeCache(t), newWorld(t)
-	drv, out := path(t, "app.drv"), path(t, "app")
-	old := &nix.Realisation{Modulo: nix.Hash{1}, Output: "out", OutPath: out, Dependent: []nix.DependentRealisation{{ID: "sha256:" + nix.Hash{2}.Hex() + "!out", OutPath: path(t, "lib")}}}
+	f, w := cachetest.New(t), newWorld(t)
+	drv, out := cachetest.Path(t, "app.drv"), cachetest.Path(t, "app")
+	old := &nix.Realisation{Modulo: nix.Hash{1}, Output: "out", OutPath: out, Dependent: []nix.DependentRealisation{{ID: "sha256:" + nix.Hash{2}.Hex() + "!out", OutPath: cachetest.Path(t, "lib")}}}
 	newer := &nix.Realisation{Form: nix.ByDrvPath, DrvPath: drv, Output: "out", OutPath: out}
 	for _, r := range []*nix.Realisation{old, newer} {
-		r.Sign(mine)
-		r.Sign(secret("other-1"))
+		r.Sign(cachetest.Mine)
+		r.Sign(cachetest.Secret("other-1"))
 	}
-	f.putFile("realisations/"+old.ID()+".doi", old.Marshal())
+	f.PutFile("realisations/"+old.ID()+".doi", old.Marshal())
 	_, value, _ := strings.Cut(string(newer.Marshal()), `"value":`)
-	f.putFile("build-trace-v2/"+drv.Base()+"/out.doi", []byte(strings.TrimSuffix(value, "}")))
+	f.PutFile("build-trace-v2/"+drv.Base()+"/out.doi", []byte(strings.TrimSuffix(value, "}")))
 
 	for _, want := range []int{0, 2} { // new, and known
-		sum, err := w.realise(f.open(t), old.ID(), newer.ID())
+		sum, err := w.realise(open(t, f), old.ID(), newer.ID())
 		if err != nil || len(sum.Problems) != 0 || sum.Duplicates != want || sum.Accepted != 2-want || sum.Proven == 0 {
 			t.Fatalf("%+v, %v", sum, err)
 		}
@@ -61,18 +56,18 @@ func TestRealisationsOfBothGenerations(t *testing.T) {
 		if b.ID() != r.ID() || string(b.Fingerprint()) != string(r.Fingerprint()) || b.Builder.Implementation != statement.UnknownImplementation || b.VerifyNixSigs() != nil {
 			t.Errorf("%+v", b)
 		}
-		if len(b.NixSigs) != 1 || b.NixSigs[0].KeyName != mine.Name {
+		if len(b.NixSigs) != 1 || b.NixSigs[0].KeyName != cachetest.Mine.Name {
 			t.Errorf("%+v", b.NixSigs)
 		}
 	}
 }
 
 func TestWrongRealisationsAreNotSent(t *testing.T) {
-	drv := path(t, "app.drv")
+	drv := cachetest.Path(t, "app.drv")
 	id := "sha256:" + nix.Hash{1}.Hex() + "!out"
 	signed := func(change func(r *nix.Realisation)) []byte {
-		r := &nix.Realisation{Modulo: nix.Hash{1}, Output: "out", OutPath: path(t, "app")}
-		r.Sign(mine)
+		r := &nix.Realisation{Modulo: nix.Hash{1}, Output: "out", OutPath: cachetest.Path(t, "app")}
+		r.Sign(cachetest.Mine)
 		change(r)
 		return r.Marshal()
 	}
@@ -80,48 +75,48 @@ func TestWrongRealisationsAreNotSent(t *testing.T) {
 		file    []byte
 		trouble map[Trouble]string
 	}{
-		"another path than was signed": {signed(func(r *nix.Realisation) { r.OutPath = path(t, "evil") }), map[Trouble]string{Lie: "the signature by " + mine.Name + " is wrong", SetAside: "signed by no listed key"}},
-		"another id":                   {signed(func(r *nix.Realisation) { r.Modulo[0]++; r.Sigs = nil; r.Sign(mine) }), map[Trouble]string{Failed: "the cache answered with another one"}},
-		"an unlisted key":              {signed(func(r *nix.Realisation) { r.Sigs = nil; r.Sign(secret("other-1")) }), map[Trouble]string{SetAside: "it is signed by no listed key, but by other-1"}},
+		"another path than was signed": {signed(func(r *nix.Realisation) { r.OutPath = cachetest.Path(t, "evil") }), map[Trouble]string{Lie: "the signature by " + cachetest.Mine.Name + " is wrong", SetAside: "signed by no listed key"}},
+		"another id":                   {signed(func(r *nix.Realisation) { r.Modulo[0]++; r.Sigs = nil; r.Sign(cachetest.Mine) }), map[Trouble]string{Failed: "the cache answered with another one"}},
+		"an unlisted key":              {signed(func(r *nix.Realisation) { r.Sigs = nil; r.Sign(cachetest.Secret("other-1")) }), map[Trouble]string{SetAside: "it is signed by no listed key, but by other-1"}},
 		"no signature":                 {signed(func(r *nix.Realisation) { r.Sigs = nil }), map[Trouble]string{SetAside: "it is signed by no listed key"}},
 		"a web page":                   {[]byte("<!doctype html>"), map[Trouble]string{Failed: "a web page"}},
 		"no JSON":                      {[]byte("nix"), map[Trouble]string{Failed: "bad realisation"}},
 		"nothing":                      {nil, map[Trouble]string{Failed: "does not have it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f, w := newFakeCache(t), newWorld(t)
+			f, w := cachetest.New(t), newWorld(t)
 			if c.file != nil {
-				f.putFile("realisations/"+id+".doi", c.file)
+				f.PutFile("realisations/"+id+".doi", c.file)
 			}
-			sum, err := w.realise(f.open(t), id)
+			sum, err := w.realise(open(t, f), id)
 			if err != nil || sum.Accepted != 0 || len(w.logged(statement.KindRealisation)) != 0 {
 				t.Errorf("%+v, %v", sum, err)
 			}
 			wantTroubles(t, sum, c.trouble)
 		})
 	}
-	for _, text := range []string{"", "out", id + "x!", "sha256:12!out", path(t, "app").String() + "!out", drv.String(), drv.String() + "!", drv.String() + "!a/b"} {
+	for _, text := range []string{"", "out", id + "x!", "sha256:12!out", cachetest.Path(t, "app").String() + "!out", drv.String(), drv.String() + "!", drv.String() + "!a/b"} {
 		if _, err := bincache.ParseRealisationID(text); err == nil {
 			t.Errorf("%q is an id", text)
 		}
 	}
 	// A derivation of another store is none that this cache could know.
-	f, w := newFakeCache(t), newWorld(t)
-	f.putFile("build-trace-v2/"+drv.Base()+"/out.doi", []byte(`{"outPath":"`+path(t, "app").Base()+`"}`))
-	sum, err := w.realise(f.open(t), "/gnu/store/"+drv.Base()+"!out")
+	f, w := cachetest.New(t), newWorld(t)
+	f.PutFile("build-trace-v2/"+drv.Base()+"/out.doi", []byte(`{"outPath":"`+cachetest.Path(t, "app").Base()+`"}`))
+	sum, err := w.realise(open(t, f), "/gnu/store/"+drv.Base()+"!out")
 	if err != nil || sum.Accepted != 0 {
 		t.Errorf("%+v, %v", sum, err)
 	}
 	wantTroubles(t, sum, map[Trouble]string{Failed: "it is not in /nix/store, which is the store of the cache"})
 	// A wrong signature beside a right one is told, and left out.
-	f, w = newFakeCache(t), newWorld(t)
-	f.putFile("realisations/"+id+".doi", signed(func(r *nix.Realisation) {
+	f, w = cachetest.New(t), newWorld(t)
+	f.PutFile("realisations/"+id+".doi", signed(func(r *nix.Realisation) {
 		other := *r
-		other.OutPath, other.Sigs = path(t, "evil"), nil
-		other.Sign(mine)
+		other.OutPath, other.Sigs = cachetest.Path(t, "evil"), nil
+		other.Sign(cachetest.Mine)
 		r.Sigs = append(other.Sigs, r.Sigs...)
 	}))
-	sum, err = w.realise(f.open(t), id)
+	sum, err = w.realise(open(t, f), id)
 	if err != nil || sum.Accepted != 1 || sum.Troubles[Lie] != 1 {
 		t.Fatalf("%+v, %v", sum, err)
 	}

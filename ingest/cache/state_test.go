@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/firn-log/firn/internal/bincache/cachetest"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 )
@@ -25,7 +26,7 @@ func openState(t testing.TB, dir string) *State {
 func filled(t testing.TB, dir string) []byte {
 	t.Helper()
 	st := openState(t, dir)
-	c, a, b := st.cache("http://cache.example", nix.DefaultStoreDir), st.path(path(t, "a")), st.path(path(t, "b"))
+	c, a, b := st.cache("http://cache.example", nix.DefaultStoreDir), st.path(cachetest.Path(t, "a")), st.path(cachetest.Path(t, "b"))
 	k, other := st.key(keyRef{"k-1", [32]byte{1}}), st.key(keyRef{name: "other-1"})
 	st.seenAt(c, b, 1_700_000_000)
 	st.noteSigned(a, k, signed{nix.Hash{2}, 300, [32]byte{3}})
@@ -45,7 +46,7 @@ func TestStateIsRemembered(t *testing.T) {
 	filled(t, dir)
 	st := openState(t, dir)
 	defer st.Close()
-	c, a, b := st.cache("http://cache.example", nix.DefaultStoreDir), st.path(path(t, "a")), st.path(path(t, "b"))
+	c, a, b := st.cache("http://cache.example", nix.DefaultStoreDir), st.path(cachetest.Path(t, "a")), st.path(cachetest.Path(t, "b"))
 	info, ok := st.info(c, a)
 	if !ok || len(info.refs) != 2 || info.refs[1] != b || st.name(info.other[0]) != "other-1" {
 		t.Errorf("info %+v, %v", info, ok)
@@ -75,12 +76,12 @@ func TestJournalCutAnywhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		st := openState(t, dir)
-		p := st.path(path(t, "later"))
+		p := st.path(cachetest.Path(t, "later"))
 		if err := st.Close(); err != nil {
 			t.Fatal(err)
 		}
 		st = openState(t, dir)
-		if st.Dropped != 0 || st.path(path(t, "later")) != p {
+		if st.Dropped != 0 || st.path(cachetest.Path(t, "later")) != p {
 			t.Errorf("cut at %d: what was written afterwards is lost", n)
 		}
 		if err := st.Close(); err != nil {
@@ -147,13 +148,13 @@ func TestFullDisk(t *testing.T) {
 		t.Skip(err)
 	}
 	st.file = full
-	_, err = Import(t.Context(), f.open(t), st, Roots{Paths: []nix.StorePath{path(t, "app")}}, Options{Keys: w.keys, Log: w.to})
+	_, err = Import(t.Context(), open(t, f), st, Roots{Paths: []nix.StorePath{cachetest.Path(t, "app")}}, Options{Keys: w.keys, Log: w.to})
 	if err == nil || !strings.Contains(err.Error(), "no space is left for ") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("got %v", err)
 	}
 	file.Close()
 	_ = st.Close()
-	if sum := w.must(f.open(t), Options{}, "app"); sum.Paths != 4 {
+	if sum := w.must(open(t, f), Options{}, "app"); sum.Paths != 4 {
 		t.Errorf("after there was room again: %+v", sum)
 	}
 	if logged := w.logged("cache-sig"); len(logged) != 4 {

@@ -2,128 +2,21 @@ package cache
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/sha256"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/firn-log/firn/ingest/send"
 	"github.com/firn-log/firn/internal/bincache"
-	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/bincache/cachetest"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
 
-// secret is a Nix key of tests.
-func secret(name string) nix.SecretKey {
-	seed := sha256.Sum256([]byte("seed of " + name))
-	return nix.SecretKey{Name: name, Key: ed25519.NewKeyFromSeed(seed[:])}
-}
-
-var mine = secret("cache.example-1")
-
-// path is the store path of a name, always the same.
-func path(t testing.TB, name string) nix.StorePath {
+func open(t testing.TB, f *cachetest.Cache) *bincache.Client {
 	t.Helper()
-	h := sha256.Sum256([]byte(name))
-	p, err := nix.DefaultStoreDir.FromBase(nix.EncodeBase32(h[:20]) + "-" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
-
-// fakeCache is a binary cache over HTTP that can be told to lie.
-type fakeCache struct {
-	t   testing.TB
-	url string
-
-	mu     sync.Mutex
-	files  map[string][]byte
-	lies   map[string]http.HandlerFunc // by name of a file
-	asked  map[string]int
-	before func(name string) // called for each request
-}
-
-func newFakeCache(t testing.TB) *fakeCache {
-	f := &fakeCache{t: t, files: map[string][]byte{"nix-cache-info": []byte("StoreDir: /nix/store\n")}, lies: map[string]http.HandlerFunc{}, asked: map[string]int{}}
-	srv := httptest.NewServer(f)
-	t.Cleanup(srv.Close)
-	f.url = srv.URL
-	return f
-}
-
-func (f *fakeCache) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name := strings.TrimPrefix(r.URL.Path, "/")
-	f.mu.Lock()
-	f.asked[name]++
-	lie, b, before := f.lies[name], f.files[name], f.before
-	f.mu.Unlock()
-	if before != nil {
-		before(name)
-	}
-	switch {
-	case lie != nil:
-		lie(w, r)
-	case b == nil:
-		http.NotFound(w, r)
-	default:
-		w.Write(b)
-	}
-}
-
-// narInfo is what a cache has about a path, signed by keys.
-func narInfo(t testing.TB, name string, refs []string, keys ...nix.SecretKey) *nix.NarInfo {
-	t.Helper()
-	n := &nix.NarInfo{URL: "nar/" + name + ".nar", Compression: "none"}
-	n.Path, n.NarHash, n.NarSize = path(t, name), sha256.Sum256([]byte("nar of "+name)), 1000
-	for _, r := range refs {
-		n.References = append(n.References, path(t, r))
-	}
-	slices.SortFunc(n.References, nix.StorePath.Compare)
-	for _, k := range keys {
-		n.Sigs = append(n.Sigs, k.Sign(n.Fingerprint()))
-	}
-	return n
-}
-
-func fileOf(p nix.StorePath) string { return p.HashPart() + ".narinfo" }
-
-// put makes the cache have a path.
-func (f *fakeCache) put(n *nix.NarInfo) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.files[fileOf(n.Path)] = n.Marshal()
-}
-
-// add makes the cache have a path with references, signed by mine.
-func (f *fakeCache) add(name string, refs ...string) { f.put(narInfo(f.t, name, refs, mine)) }
-
-func (f *fakeCache) lie(name string, h http.HandlerFunc) { f.lies[fileOf(path(f.t, name))] = h }
-
-// requests returns how many narinfos were asked for since the last call.
-func (f *fakeCache) requests() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := 0
-	for name, times := range f.asked {
-		if strings.HasSuffix(name, ".narinfo") {
-			n += times
-		}
-	}
-	clear(f.asked)
-	return n
-}
-
-func (f *fakeCache) open(t testing.TB) *bincache.Client {
-	t.Helper()
-	c, err := bincache.Open(t.Context(), f.url, bincache.ClientOptions{})
+	c, err := bincache.Open(t.Context(), f.URL, bincache.ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +34,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	l := logtest.New(t)
-	w := &world{t: t, log: l, state: filepath.Join(t.TempDir(), "import"), keys: Keys{mine.Name: {mine.Public()}}}
+	w := &world{t: t, log: l, state: filepath.Join(t.TempDir(), "import"), keys: Keys{cachetest.Mine.Name: {cachetest.Mine.Public()}}}
 	w.to = send.Open(&send.Config{}, send.Options{Client: l.Client("")})
 	return w
 }
@@ -151,7 +44,7 @@ func (w *world) run(c *bincache.Client, o Options, roots ...string) (*Summary, e
 	w.t.Helper()
 	var r Roots
 	for _, name := range roots {
-		r.Paths = append(r.Paths, path(w.t, name))
+		r.Paths = append(r.Paths, cachetest.Path(w.t, name))
 	}
 	return w.runRoots(c, o, r)
 }

@@ -20,12 +20,13 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/firn-log/firn/internal/bincache/cachetest"
 	"github.com/firn-log/firn/internal/nix"
 )
 
 // insider is a server that only this machine reaches, beside a cache that is taken for
 // one on the open internet.
-func insider(t *testing.T, f *fakeCache) (c *Client, url string, asked *atomic.Int64) {
+func insider(t *testing.T, f *cachetest.Cache) (c *Client, url string, asked *atomic.Int64) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.2:0")
 	if err != nil {
@@ -38,7 +39,7 @@ func insider(t *testing.T, f *fakeCache) (c *Client, url string, asked *atomic.I
 	})}}
 	srv.Start()
 	t.Cleanup(srv.Close)
-	src, name, err := newSource(f.url, ClientOptions{})
+	src, name, err := newSource(f.URL, ClientOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,15 +48,15 @@ func insider(t *testing.T, f *fakeCache) (c *Client, url string, asked *atomic.I
 }
 
 func TestCacheCannotSendItsReaderInside(t *testing.T) {
-	f := newFakeCache(t)
+	f := cachetest.New(t)
 	c, inside, asked := insider(t, f)
-	f.lie("lib", func(w http.ResponseWriter, r *http.Request) {
+	f.Lie("lib", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, inside+"/latest/meta-data", http.StatusFound)
 	})
-	if _, err := c.NarInfo(t.Context(), path(t, "lib").HashPart()); err == nil || !strings.Contains(err.Error(), "leads to 127.0.0.2:") {
+	if _, err := c.NarInfo(t.Context(), cachetest.Path(t, "lib").HashPart()); err == nil || !strings.Contains(err.Error(), "leads to 127.0.0.2:") {
 		t.Errorf("a redirect: %v", err)
 	}
-	n := narInfo(t, "lib", nil, mine)
+	n := cachetest.NarInfo(t, "lib", nil, cachetest.Mine)
 	n.URL = inside + "/nar"
 	if _, err := c.OpenNar(t.Context(), n); err == nil || !strings.Contains(err.Error(), "which only machines in this network can reach") {
 		t.Errorf("the URL of a NAR: %v", err)
@@ -66,8 +67,8 @@ func TestCacheCannotSendItsReaderInside(t *testing.T) {
 	// From one that is inside itself it is no secret.
 	c, inside, asked = insider(t, f)
 	c.src.(*web).guard.open = func(netip.Addr) bool { return false }
-	f.lie("lib", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inside, http.StatusFound) })
-	if _, err := c.NarInfo(t.Context(), path(t, "lib").HashPart()); err == nil || asked.Load() != 1 {
+	f.Lie("lib", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, inside, http.StatusFound) })
+	if _, err := c.NarInfo(t.Context(), cachetest.Path(t, "lib").HashPart()); err == nil || asked.Load() != 1 {
 		t.Errorf("asked %d times: %v", asked.Load(), err)
 	}
 }
@@ -114,7 +115,7 @@ func TestNarThatComesTooSlowly(t *testing.T) {
 		}
 		c := &Client{url: name, dir: nix.DefaultStoreDir, src: src}
 		start := time.Now()
-		n := narInfo(t, "app", nil, mine)
+		n := cachetest.NarInfo(t, "app", nil, cachetest.Mine)
 		n.NarSize = 1 << 20
 		if err := c.CheckNar(t.Context(), n); !errors.Is(err, errSlow) {
 			t.Errorf("%v", err)

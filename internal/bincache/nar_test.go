@@ -13,6 +13,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/firn-log/firn/internal/bincache/cachetest"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/testreq"
 )
@@ -20,9 +21,9 @@ import (
 // narOf is some content and a narinfo of it. It is not a NAR, which nothing here
 // looks at.
 func narOf(t testing.TB, content []byte, compression string) *nix.NarInfo {
-	n := narInfo(t, "app", nil)
+	n := cachetest.NarInfo(t, "app", nil)
 	n.NarHash, n.NarSize, n.Compression, n.URL = sha256.Sum256(content), uint64(len(content)), compression, "nar/app"
-	n.Sigs = []string{mine.Sign(n.Fingerprint())}
+	n.Sigs = []string{cachetest.Mine.Sign(n.Fingerprint())}
 	return n
 }
 
@@ -54,9 +55,9 @@ func pack(t testing.TB, compression string, content []byte) []byte {
 	return out
 }
 
-func readNar(t *testing.T, f *fakeCache, n *nix.NarInfo) ([]byte, error) {
+func readNar(t *testing.T, f *cachetest.Cache, n *nix.NarInfo) ([]byte, error) {
 	t.Helper()
-	r, err := f.open(t).OpenNar(t.Context(), n)
+	r, err := open(t, f).OpenNar(t.Context(), n)
 	if err != nil {
 		return nil, err
 	}
@@ -67,9 +68,9 @@ func readNar(t *testing.T, f *fakeCache, n *nix.NarInfo) ([]byte, error) {
 func TestNarIsUnpackedAndChecked(t *testing.T) {
 	for _, compression := range narTypes {
 		t.Run(compression, func(t *testing.T) {
-			f := newFakeCache(t)
+			f := cachetest.New(t)
 			b := pack(t, compression, lines)
-			f.files["nar/app"] = b
+			f.Files["nar/app"] = b
 			n := narOf(t, lines, compression)
 			if got, err := readNar(t, f, n); err != nil || !bytes.Equal(got, lines) {
 				t.Errorf("%d bytes, %v", len(got), err)
@@ -93,15 +94,15 @@ func TestNarIsUnpackedAndChecked(t *testing.T) {
 			refused("signed as shorter", &shorter, "more than 4993 bytes")
 			refused("another hash", &other, "its hash is")
 			refused("a longer file than said", &file, "longer than it can be")
-			f.files["nar/app"] = b[:len(b)-3]
+			f.Files["nar/app"] = b[:len(b)-3]
 			refused("truncated", n, "")
-			delete(f.files, "nar/app")
+			delete(f.Files, "nar/app")
 			refused("missing", n, ErrMissing.Error())
 		})
 	}
 	n := narOf(t, lines, "br")
-	f := newFakeCache(t)
-	f.files["nar/app"] = lines
+	f := cachetest.New(t)
+	f.Files["nar/app"] = lines
 	if _, err := readNar(t, f, n); err == nil || !strings.Contains(err.Error(), `"br" is not xz, zstd, bzip2 or none`) {
 		t.Errorf("another compression: %v", err)
 	}
@@ -109,25 +110,25 @@ func TestNarIsUnpackedAndChecked(t *testing.T) {
 
 // What unpacks to much more than was signed is not unpacked.
 func TestBombIsNotUnpacked(t *testing.T) {
-	f := newFakeCache(t)
-	f.files["nar/app"] = zstdOf(make([]byte, 64<<20))
+	f := cachetest.New(t)
+	f.Files["nar/app"] = zstdOf(make([]byte, 64<<20))
 	n := narOf(t, lines, "zstd")
 	if got, err := readNar(t, f, n); !errors.Is(err, ErrNar) || len(got) > len(lines) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 	// Padding that unpacks to nothing ends too.
 	skip := append([]byte{0x50, 0x2a, 0x4d, 0x18, 0, 0, 1, 0}, make([]byte, 1<<16)...)
-	f.files["nar/app"] = append(bytes.Repeat(skip, 64), zstdOf(lines)...)
+	f.Files["nar/app"] = append(bytes.Repeat(skip, 64), zstdOf(lines)...)
 	if _, err := readNar(t, f, n); err == nil {
 		t.Errorf("padding: %v", err)
 	}
 }
 
 func TestNarElsewhere(t *testing.T) {
-	f, other := newFakeCache(t), newFakeCache(t)
-	other.files["there"] = lines
+	f, other := cachetest.New(t), cachetest.New(t)
+	other.Files["there"] = lines
 	n := narOf(t, lines, "none")
-	n.URL = other.url + "/there"
+	n.URL = other.URL + "/there"
 	if got, err := readNar(t, f, n); err != nil || len(got) != len(lines) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}

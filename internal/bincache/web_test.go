@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/firn-log/firn/internal/bincache/cachetest"
 )
 
 // answers is a transport that gives one answer after the other, the last again
@@ -55,7 +57,7 @@ func silent(r *http.Request) (*http.Response, error) {
 }
 
 func TestCacheThatFailsGetsPauses(t *testing.T) {
-	good := narInfo(t, "app", nil, mine)
+	good := cachetest.NarInfo(t, "app", nil, cachetest.Mine)
 	ok := says(200, string(good.Marshal()))
 	tests := []struct {
 		name    string
@@ -118,7 +120,7 @@ func TestCacheThatIsDownEndsTheRun(t *testing.T) {
 		}
 		var stop *StopError
 		for !errors.As(err, &stop) {
-			if _, err = c.NarInfo(t.Context(), path(t, "app").HashPart()); err == nil {
+			if _, err = c.NarInfo(t.Context(), cachetest.Path(t, "app").HashPart()); err == nil {
 				t.Fatal("no error")
 			}
 		}
