@@ -158,7 +158,8 @@ type Judgement struct {
 	Reason   string
 	Action   Action // Serve if it is trusted, otherwise what the rule or a veto says
 
-	alike string // what keeps a distinct group from being satisfied
+	alike string   // what keeps a distinct group from being satisfied
+	apart []string // supporters whose claims are not of the class that their group counts
 }
 
 // Judge decides one case. It is a pure function: the order of the claims does
@@ -218,6 +219,7 @@ func (j *Judgement) decide(c Case, stances map[string]stance, v vetoing) {
 	if j.Found, values = need.tally(known); need != nil && need.Distinct != "" && values < need.Values {
 		j.alike = fmt.Sprintf("of %s of %s where %d must differ", plural(values, "value"), need.Distinct, need.Values)
 	}
+	j.apart = need.apart(stances)
 	satisfied := need.holds(certain)
 	switch {
 	case v.fired != nil:
@@ -268,6 +270,30 @@ func (s stance) counts(signed bool) bool {
 	return s.supports && (s.classes[Built] || s.classes[Addressed])
 }
 
+// apart says of each supporter that does not count in its group why: a path may be
+// supported by enough and satisfy nothing.
+func (g *Group) apart(stances map[string]stance) []string {
+	if g == nil {
+		return nil
+	}
+	var words []string
+	for _, m := range g.Members {
+		if m.Group != nil {
+			words = addOnce(words, m.Group.apart(stances)...)
+			continue
+		}
+		if s := stances[m.Operator.Name]; !s.supports || s.counts(g.Signed) {
+			continue
+		}
+		not := " has not built it"
+		if g.Signed {
+			not = " has not signed it"
+		}
+		words = addOnce(words, m.Operator.Name+not)
+	}
+	return words
+}
+
 func reason(j Judgement) string {
 	parts := []string{j.count()}
 	if j.Veto != nil {
@@ -288,6 +314,11 @@ func (j *Judgement) count() string {
 	words := fmt.Sprintf("%d of %d needed, %d found", j.Needed, j.Of, j.Found)
 	if j.alike != "" {
 		words += ", " + j.alike
+	}
+	if j.Verdict != Trusted {
+		for _, a := range j.apart {
+			words += ", " + a
+		}
 	}
 	return words
 }

@@ -110,7 +110,7 @@ func (g *Group) Voters() []*Operator {
 	return all
 }
 
-func addOnce(all []*Operator, more ...*Operator) []*Operator {
+func addOnce[T comparable](all []T, more ...T) []T {
 	for _, o := range more {
 		if !slices.Contains(all, o) {
 			all = append(all, o)
