@@ -34,28 +34,28 @@ type Header struct {
 // each at most once. A file of tier Drvs sets Attr, Name, System, Drv, FOD and Outputs, or
 // Error; one of tier Meta everything else.
 type Attribute struct {
-	Attr         string            `json:"attr"` // attribute path, such as "python3Packages.requests", at most 256 bytes
-	Gone         bool              `json:"gone,omitempty"`
-	Error        string            `json:"error,omitempty"` // why it does not evaluate, one line of at most 512 bytes
-	Name         string            `json:"name,omitempty"`  // of the derivation, with version
-	Pname        string            `json:"pname,omitempty"`
-	Version      string            `json:"version,omitempty"`
-	System       string            `json:"system,omitempty"`
-	Position     string            `json:"position,omitempty"` // file:line, relative to the tree
-	Description  string            `json:"description,omitempty"`
-	Homepage     string            `json:"homepage,omitempty"`
-	Maintainers  []Maintainer      `json:"maintainers,omitempty"` // in the order of the package
-	Teams        []string          `json:"teams,omitempty"`
-	Licences     []string          `json:"licences,omitempty"` // SPDX ids where there are, else names
-	Patches      []string          `json:"patches,omitempty"`  // file names
-	Identifiers  map[string]string `json:"identifiers,omitempty"`
-	KnownVulns   []string          `json:"knownVulnerabilities,omitempty"`
-	Broken       bool              `json:"broken,omitempty"`
-	Unfree       bool              `json:"unfree,omitempty"`
-	Insecure     bool              `json:"insecure,omitempty"`
-	Drv          string            `json:"drv,omitempty"`     // base name
-	FOD          bool              `json:"fod,omitempty"`     // the derivation itself is fixed-output
-	Outputs      map[string]string `json:"outputs,omitempty"` // name -> base name of the store path; "" if only the build tells (content-addressed)
+	Attr        string            `json:"attr"` // attribute path, such as "python3Packages.requests", at most 256 bytes
+	Gone        bool              `json:"gone,omitempty"`
+	Error       string            `json:"error,omitempty"` // why it does not evaluate, one line of at most 512 bytes
+	Name        string            `json:"name,omitempty"`  // of the derivation, with version
+	Pname       string            `json:"pname,omitempty"`
+	Version     string            `json:"version,omitempty"`
+	System      string            `json:"system,omitempty"`
+	Position    string            `json:"position,omitempty"` // file:line, relative to the tree
+	Description string            `json:"description,omitempty"`
+	Homepage    string            `json:"homepage,omitempty"`
+	Maintainers []Maintainer      `json:"maintainers,omitempty"` // in the order of the package
+	Teams       []string          `json:"teams,omitempty"`
+	Licences    []string          `json:"licences,omitempty"` // SPDX ids where there are, else names
+	Patches     []string          `json:"patches,omitempty"`  // file names
+	Identifiers map[string]string `json:"identifiers,omitempty"`
+	KnownVulns  []string          `json:"knownVulnerabilities,omitempty"`
+	Broken      bool              `json:"broken,omitempty"`
+	Unfree      bool              `json:"unfree,omitempty"`
+	Insecure    bool              `json:"insecure,omitempty"`
+	Drv         string            `json:"drv,omitempty"`     // base name
+	FOD         bool              `json:"fod,omitempty"`     // the derivation itself is fixed-output
+	Outputs     map[string]string `json:"outputs,omitempty"` // name -> base name of the store path; "" if only the build tells (content-addressed)
 }
 
 // A Maintainer is who answers for a package. Login is their name at the forge, or
