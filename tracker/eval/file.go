@@ -32,7 +32,8 @@ type Header struct {
 
 // An Attribute is a further line of a file; they are sorted by Attr, bytewise,
 // each at most once. A file of tier Drvs sets Attr, Name, System, Drv, FOD and Outputs, or
-// Error; one of tier Meta everything else.
+// Attr and Error; one of tier Meta everything but Drv, FOD and Outputs, or Attr and Error. What is
+// Gone has nothing but Attr. A new member needs a new Schema (spec/tracker.md#evaluation-files).
 type Attribute struct {
 	Attr        string            `json:"attr"` // attribute path, such as "python3Packages.requests", at most 256 bytes
 	Gone        bool              `json:"gone,omitempty"`
