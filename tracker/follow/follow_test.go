@@ -1,0 +1,305 @@
+package follow
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/log/evidence"
+	"github.com/firn-log/firn/log/logtest"
+	"github.com/firn-log/firn/log/statement"
+)
+
+// What cannot be parsed or verified is left out, and nothing else is.
+func TestWhatDoesNotVerifyIsLeftOut(t *testing.T) {
+	w := newWorld(t, logtest.Witnesses(2, 2))
+	w.register()
+	w.claims("alice", 0, 300)
+	w.Add([]byte("no statement"))
+	w.Add(w.spoiled("alice"))
+	w.claims("nobody", 0, 2) // a key that nobody knows
+	w.claims("alice", 300, 400)
+	w.Publish()
+	store := newFake()
+	f := follow(t, t.TempDir(), store, w.log())
+	replay(t, f)
+	got := store.entries[w.Origin()]
+	if len(got) != 704 || store.progress[w.Origin()].Entries != 706 {
+		t.Fatalf("%d entries up to %d", len(got), store.progress[w.Origin()].Entries)
+	}
+	unverified := 0
+	for i, e := range got {
+		if i > 0 && e.Index <= got[i-1].Index || e.Index == 302 || e.Index == 303 {
+			t.Fatalf("entry %d after %d", e.Index, got[max(i-1, 0)].Index)
+		}
+		if e.Verified == (e.Statement.Signer == logtest.Signer(t, "nobody").PublicKey().ID()) {
+			t.Errorf("entry %d: verified %v", e.Index, e.Verified)
+		}
+		if !e.Verified {
+			unverified++
+		}
+	}
+	s := f.Status()[0]
+	if unverified != 2 || s.Left != 2 || s.Unverified != 2 || s.Entries != 706 || s.Replayed != 706 || s.Size != 706 || s.Behind != 0 {
+		t.Errorf("%+v", s)
+	}
+	cp := store.noted[w.Origin()]
+	if cp.Size != 706 || cp.Time.IsZero() || len(cp.Witnesses) != 2 || cp.Witnesses[1].Name != "w2" || cp.Witnesses[1].Time.IsZero() {
+		t.Errorf("%+v", cp)
+	}
+}
+
+// The second replay believes the file about the same leaves and no others.
+func TestWhatWasVerifiedIsNotVerifiedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.register()
+	w.claims("alice", 0, 600)
+	w.Add(w.spoiled("alice"))
+	w.Publish()
+	dir := t.TempDir()
+	first := newFake()
+	replay(t, follow(t, dir, first, w.log()))
+	second := newFake()
+	f := follow(t, dir, second, w.log())
+	replay(t, f)
+	if first.dump() != second.dump() {
+		t.Error("the second replay gives something else")
+	}
+	if s := f.Status()[0]; s.Kept != 512 || s.Left != 1 {
+		t.Errorf("kept %d, left %d", s.Kept, s.Left)
+	}
+	// Another log may not profit from the file, even where somebody puts it there.
+	other := newWorld(t, logtest.Origin("other.example/00000000"))
+	other.Add(other.spoiled("alice"))
+	other.register()
+	other.claims("alice", 0, 600)
+	other.Publish()
+	mine := filepath.Join(dir, "logs", evidence.OriginName(w.Origin()), "verified")
+	theirs := filepath.Join(dir, "logs", evidence.OriginName(other.Origin()))
+	b, err := os.ReadFile(mine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of, err := openVerified(filepath.Join(t.TempDir(), "v"), other.Origin())
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := make([]byte, headerSize)
+	if _, err := of.f.ReadAt(head, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.MkdirAll(theirs, 0o755), os.WriteFile(filepath.Join(theirs, "verified"), append(head, b[headerSize:]...), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	third := newFake()
+	f = follow(t, dir, third, other.log())
+	replay(t, f)
+	if s := f.Status()[0]; s.Kept != 0 || s.Left != 1 {
+		t.Errorf("in another log: kept %d, left %d", s.Kept, s.Left)
+	}
+}
+
+// A replay goes on with the entry that comes next, whatever failed, and also if
+// the database took what it said that it did not.
+func TestAReplayGoesOnExactly(t *testing.T) {
+	w := newWorld(t)
+	w.register()
+	w.claims("alice", 0, 700)
+	w.Publish()
+	whole := newFake()
+	replay(t, follow(t, t.TempDir(), whole, w.log()))
+
+	for _, kept := range []bool{false, true} {
+		store := newFake()
+		f := follow(t, t.TempDir(), store, w.log())
+		calls := 0
+		store.fail = func(string) (error, bool) {
+			if calls++; calls%2 == 0 {
+				return errGone, kept
+			}
+			return nil, false
+		}
+		for range 20 {
+			err := f.Replay(t.Context())
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errGone) || !strings.Contains(err.Error(), "the database does not take") {
+				t.Fatal(err)
+			}
+		}
+		store.fail = nil
+		replay(t, f)
+		if store.dump() != whole.dump() {
+			t.Errorf("kept %v: another outcome", kept)
+		}
+		if f.Status()[0].Replayed != 702 {
+			t.Errorf("%+v", f.Status()[0])
+		}
+	}
+
+	// In the middle of a group, as the log grows.
+	store := newFake()
+	g := newWorld(t)
+	f := follow(t, t.TempDir(), store, g.log())
+	g.register()
+	for n := 0; n < 700; n += 70 {
+		g.claims("alice", n, 70)
+		g.Publish()
+		replay(t, f)
+	}
+	if store.dump() != whole.dump() {
+		t.Error("as the log grows: another outcome")
+	}
+	again := newFake()
+	f = follow(t, f.o.Dir, again, g.log())
+	replay(t, f)
+	if s := f.Status()[0]; s.Kept != 512 || again.dump() != whole.dump() {
+		t.Errorf("after it grew: kept %d", s.Kept)
+	}
+}
+
+func TestALogThatGoesBackIsSaidAndTheOthersGoOn(t *testing.T) {
+	w, other := newWorld(t), newWorld(t, logtest.Origin("other.example/00000000"))
+	w.register()
+	old := w.Publish()
+	w.claims("alice", 0, 10)
+	w.Publish()
+	other.register()
+	other.Publish()
+	store := newFake()
+	dir := t.TempDir()
+	replay(t, follow(t, dir, store, w.log(), other.log()))
+	w.Lie(func(l *logtest.Lies) { l.Checkpoint = old })
+	other.claims("alice", 0, 5)
+	other.Publish()
+	f := follow(t, dir, store, w.log(), other.log())
+	err := f.Replay(t.Context())
+	if !errors.Is(err, log.ErrStale) || !strings.Contains(sentence(err), "went back") {
+		t.Errorf("%v", err)
+	}
+	if got := store.progress; got[w.Origin()].Entries != 12 || got[other.Origin()].Entries != 7 {
+		t.Errorf("%+v", got)
+	}
+	// Without a memory, the database still knows.
+	f = follow(t, t.TempDir(), store, w.log())
+	var history *historyError
+	if err := f.Replay(t.Context()); !errors.As(err, &history) || !strings.Contains(err.Error(), "shows only 2") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTwoHistoriesAreEvidence(t *testing.T) {
+	w := newWorld(t, logtest.Witnesses(2, 2))
+	w.register()
+	w.claims("alice", 0, 5)
+	w.Publish()
+	store := newFake()
+	dir := t.TempDir()
+	f := follow(t, dir, store, w.log())
+	var found []evidence.Held
+	f.o.Found = func(h evidence.Held) { found = append(found, h) }
+	replay(t, f)
+	forked := newWorld(t, logtest.Witnesses(2, 2))
+	forked.register()
+	forked.claims("mallory", 0, 9)
+	forked.Publish()
+	at := forked.log()
+	before := store.dump()
+	for range 2 { // also after a restart
+		f = follow(t, dir, store, at)
+		f.o.Found = func(h evidence.Held) { found = append(found, h) }
+		err := f.Replay(t.Context())
+		var fork *log.ForkError
+		if !errors.As(err, &fork) || kindOf(err) != "fork" || !strings.Contains(sentence(err), "two histories") {
+			t.Fatalf("%v", err)
+		}
+		if _, err := os.Stat(fork.Path); err != nil || !strings.HasPrefix(fork.Path, filepath.Join(dir, "evidence")) {
+			t.Errorf("%s: %v", fork.Path, err)
+		}
+	}
+	if len(found) != 3 { // the log and two witnesses
+		t.Errorf("%d pieces of evidence", len(found))
+	}
+	if store.dump() != before {
+		t.Error("something was taken from the second history")
+	}
+	// Somebody who forgets all but the database is not taken in either.
+	f = follow(t, t.TempDir(), store, at)
+	var history *historyError
+	if err := f.Replay(t.Context()); !errors.As(err, &history) || !strings.Contains(err.Error(), "rebuild") {
+		t.Errorf("%v", err)
+	}
+	if store.dump() != before {
+		t.Error("something was taken from the second history")
+	}
+}
+
+func TestWhyALogIsNotFollowed(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil      func(*world)
+		kind, says string
+	}{
+		"down":     {func(w *world) { w.Lie(func(l *logtest.Lies) { l.Down = true }) }, "unreachable", "cannot be read"},
+		"no tiles": {func(w *world) { w.Lie(func(l *logtest.Lies) { l.NoTiles = true }) }, "proof", "not followed"},
+		"another entry": {func(w *world) {
+			w.Lie(func(l *logtest.Lies) {
+				l.Edit = func(path string, status int, b []byte) (int, []byte) {
+					if strings.HasPrefix(path, "tile/entries/") {
+						b[len(b)-1] ^= 1
+					}
+					return status, b
+				}
+			})
+		}, "proof", "is not the one in the tree"},
+	} {
+		w := newWorld(t)
+		w.register()
+		w.claims("alice", 0, 300)
+		w.Publish()
+		c.spoil(w)
+		store := newFake()
+		f := follow(t, t.TempDir(), store, w.log())
+		err := f.Replay(t.Context())
+		if kindOf(err) != c.kind || !strings.Contains(sentence(err), c.says) {
+			t.Errorf("%s: %s, %s", name, kindOf(err), sentence(err))
+		}
+		if n := len(store.entries[w.Origin()]); n != 0 {
+			t.Errorf("%s: %d entries", name, n)
+		}
+		f.logs[0].tell(err)
+		if s := f.Status()[0]; s.Error != sentence(err) || s.Errors[c.kind] != 1 {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+	strict, w := logtest.New(t, logtest.Witnesses(2, 2)), newWorld(t)
+	w.register()
+	w.Publish()
+	l := w.log()
+	l.Policy = strict.Policy()
+	if err := follow(t, t.TempDir(), newFake(), l).Replay(t.Context()); kindOf(err) != "quorum" || !strings.Contains(sentence(err), "not followed") {
+		t.Errorf("%s", sentence(err))
+	}
+}
+
+func TestAFrozenLogIsAtItsEnd(t *testing.T) {
+	w := newWorld(t, logtest.Witnesses(1, 1))
+	w.register()
+	w.Add(w.State(&statement.Freeze{Origin: w.Origin(), Reason: "moved"}))
+	w.Publish()
+	store := newFake()
+	dir := t.TempDir()
+	f := follow(t, dir, store, w.log())
+	replay(t, f)
+	if !f.Status()[0].Frozen || !store.noted[w.Origin()].Frozen {
+		t.Errorf("%+v", f.Status()[0])
+	}
+	f = follow(t, dir, store, w.log()) // nothing is replayed
+	replay(t, f)
+	if !f.Status()[0].Frozen || !store.noted[w.Origin()].Frozen {
+		t.Errorf("after a restart %+v", f.Status()[0])
+	}
+}
