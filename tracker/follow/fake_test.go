@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,20 +12,22 @@ import (
 
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/tracker/store"
 )
 
 // fake is a store in memory that can be told to fail.
 type fake struct {
-	mu       sync.Mutex
-	progress map[string]Progress
-	entries  map[string][]Entry
-	noted    map[string]*Checkpoint
+	mu      sync.Mutex
+	next    map[string]uint64
+	roots   map[string][32]byte
+	entries map[string][]store.Entry
+	noted   map[string]store.LogView
 	// fail is asked before each call; kept says that what it refuses is done all the same.
 	fail func(call string) (err error, kept bool)
 }
 
 func newFake() *fake {
-	return &fake{progress: map[string]Progress{}, entries: map[string][]Entry{}, noted: map[string]*Checkpoint{}}
+	return &fake{next: map[string]uint64{}, roots: map[string][32]byte{}, entries: map[string][]store.Entry{}, noted: map[string]store.LogView{}}
 }
 
 func (f *fake) before(call string) (error, bool) {
@@ -35,41 +38,58 @@ func (f *fake) before(call string) (error, bool) {
 	return err, kept || err == nil
 }
 
-func (f *fake) Progress(_ context.Context, origin string) (Progress, error) {
+func (f *fake) Progress(_ context.Context, origin string) (uint64, [32]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err, _ := f.before("progress")
-	return f.progress[origin], err
+	return f.next[origin], f.roots[origin], err
 }
 
-func (f *fake) AddEntries(_ context.Context, origin string, to uint64, entries []Entry) error {
+func (f *fake) Logs(context.Context) ([]store.LogView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err, _ := f.before("logs")
+	return slices.Collect(maps.Values(f.noted)), err
+}
+
+func (f *fake) Keys(add func(statement.PublicKey)) {
+	var r keyRing
+	for _, all := range f.entries {
+		for _, e := range all {
+			if e.Statement != nil {
+				r.learn(e.Statement)
+			}
+		}
+	}
+	for _, k := range r.keys {
+		add(k)
+	}
+}
+
+func (f *fake) Add(_ context.Context, origin string, entries []store.Entry) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	err, kept := f.before("add")
 	if !kept {
 		return err
 	}
-	p := f.progress[origin]
-	if len(entries) > 0 && entries[0].Index < p.Entries || to <= p.Entries {
-		return fmt.Errorf("entries come twice: %d, and %d are there", entries[0].Index, p.Entries)
+	for _, e := range entries {
+		if e.Index != f.next[origin] {
+			return fmt.Errorf("entry %d comes, and %d is next", e.Index, f.next[origin])
+		}
+		f.next[origin]++
+		f.entries[origin] = append(f.entries[origin], e)
 	}
-	p.Entries = to
-	f.progress[origin] = p
-	f.entries[origin] = append(f.entries[origin], slices.Clone(entries)...)
 	return err
 }
 
-func (f *fake) SetCheckpoint(_ context.Context, origin string, cp *Checkpoint) error {
+func (f *fake) Note(_ context.Context, v store.LogView, root [32]byte) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	err, kept := f.before("checkpoint")
-	if !kept {
-		return err
+	err, kept := f.before("note")
+	if kept {
+		f.noted[v.Origin], f.roots[v.Origin] = v, root
 	}
-	p := f.progress[origin]
-	p.Size, p.Root = cp.Size, cp.Root
-	f.progress[origin] = p
-	f.noted[origin] = cp
 	return err
 }
 
@@ -78,10 +98,14 @@ func (f *fake) dump() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var b strings.Builder
-	for origin, p := range f.progress {
-		fmt.Fprintf(&b, "%s %d\n", origin, p.Entries)
+	for _, origin := range slices.Sorted(maps.Keys(f.next)) {
+		fmt.Fprintf(&b, "%s %d\n", origin, f.next[origin])
 		for _, e := range f.entries[origin] {
-			fmt.Fprintf(&b, "%d %s %v\n", e.Index, e.Statement.ID(), e.Verified)
+			id := "none"
+			if e.Statement != nil {
+				id = e.Statement.ID().String()
+			}
+			fmt.Fprintf(&b, "%d %s %v\n", e.Index, id, e.Verified)
 		}
 	}
 	return b.String()

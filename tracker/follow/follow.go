@@ -75,9 +75,9 @@ type follower struct {
 	file   *verifiedFile
 
 	// What follows belongs to the goroutine that replays.
-	compared bool        // the database with the log
-	noted    *Checkpoint // what the database was last told, and when
-	notedAt  time.Time
+	recalled bool // what the database knows
+	compared bool // that with what the log shows
+	noted    noted
 	looked   bool // whether the log has ended
 
 	mu     sync.Mutex // guards what follows

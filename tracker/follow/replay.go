@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/firn-log/firn/log"
+	"github.com/firn-log/firn/tracker/store"
 )
 
 // Bounds of what is written at once.
@@ -30,7 +32,7 @@ func (l *follower) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		l.tell(err)
+		l.tell(ctx, err)
 		pause := l.f.o.Poll
 		switch {
 		case err != nil && kindOf(err) != "stale":
@@ -66,6 +68,10 @@ func jitter(d time.Duration) time.Duration { return d - time.Duration(rand.Int64
 
 // round replays the log up to the checkpoint that it shows.
 func (l *follower) round(ctx context.Context) error {
+	root, err := l.recall(ctx)
+	if err != nil {
+		return databaseError{err}
+	}
 	cp, err := l.client.Checkpoint(ctx)
 	if err != nil {
 		return err
@@ -76,8 +82,11 @@ func (l *follower) round(ctx context.Context) error {
 			s.CheckpointTime = cp.Verified.Time
 		}
 	})
-	from, err := l.begin(ctx, cp)
-	if err != nil {
+	from := l.now().Replayed
+	if from > cp.Size {
+		return &historyError{from, cp.Size}
+	}
+	if err := l.compare(ctx, cp, root); err != nil {
 		return err
 	}
 	if err := l.note(ctx, cp, from); err != nil {
@@ -95,42 +104,71 @@ func (l *follower) round(ctx context.Context) error {
 	return nil
 }
 
-// begin returns the index of the entry that comes next. The tree of what the database
-// holds is compared with the log once: it may be a copy of another one.
-func (l *follower) begin(ctx context.Context, cp *log.Checkpoint) (uint64, error) {
-	p, err := l.f.o.Store.Progress(ctx, l.Origin)
+// recall asks the database how far it is, and the first time what it knows. It returns the
+// root that it was last told.
+func (l *follower) recall(ctx context.Context) ([32]byte, error) {
+	st := l.f.o.Store
+	next, root, err := st.Progress(ctx, l.Origin)
 	if err != nil {
-		return 0, databaseError{err}
+		return root, err
 	}
-	l.set(func(s *Status) { s.Replayed = p.Entries })
-	if p.Entries > cp.Size {
-		return 0, &historyError{p.Entries, cp.Size}
+	l.set(func(s *Status) { s.Replayed = next })
+	if l.recalled {
+		return root, nil
 	}
-	if l.compared || p.Size == 0 || p.Size > cp.Size {
-		return p.Entries, nil
-	}
-	_, root, err := l.client.ProveConsistency(ctx, p.Size, cp)
+	all, err := st.Logs(ctx)
 	if err != nil {
-		return 0, err
+		return root, err
 	}
-	if root != p.Root {
-		return 0, &historyError{p.Size, cp.Size}
+	view := store.LogView{Origin: l.Origin, URL: l.URL}
+	if i := slices.IndexFunc(all, func(v store.LogView) bool { return v.Origin == l.Origin }); i >= 0 {
+		view = all[i]
+	}
+	l.noted.recall(view, root)
+	st.Keys(l.f.keys.add)
+	l.recalled = true
+	return root, nil
+}
+
+// compare holds, once, what the database was told of the log against what the log shows: it
+// may be a copy of another one, and the memory beside it lost.
+func (l *follower) compare(ctx context.Context, cp *log.Checkpoint, root [32]byte) error {
+	size := l.noted.view.Size
+	if l.compared || size == 0 || size > cp.Size {
+		return nil
+	}
+	_, now, err := l.client.ProveConsistency(ctx, size, cp)
+	if err != nil {
+		return err
+	}
+	if now != root {
+		return &historyError{size, cp.Size}
 	}
 	l.compared = true
-	return p.Entries, nil
+	return nil
 }
 
 // note tells the database of a checkpoint before it is replayed: of each that is
 // larger, of the first in this run, and now and then of one that was cosigned again.
 func (l *follower) note(ctx context.Context, cp *log.Checkpoint, from uint64) error {
-	if l.noted != nil && from == cp.Size && l.noted.Size == cp.Size && time.Since(l.notedAt) < noteEvery {
+	n := &l.noted
+	if !n.at.IsZero() && from == cp.Size && n.view.Size == cp.Size && time.Since(n.at) < noteEvery {
 		return nil
 	}
-	c := l.checkpoint(cp, l.now().Frozen)
-	if err := l.f.o.Store.SetCheckpoint(ctx, l.Origin, c); err != nil {
+	n.view, n.root = n.see(&l.Log, cp), cp.Root
+	return l.write(ctx)
+}
+
+// write tells the database how the log is.
+func (l *follower) write(ctx context.Context) error {
+	s := l.now()
+	n := &l.noted
+	n.view.Replayed, n.view.Frozen, n.view.Error = s.Replayed, s.Frozen, s.Error
+	n.view.Checked, n.view.Updated = s.Checked.UTC(), s.Updated.UTC()
+	if err := l.f.o.Store.Note(ctx, n.view, n.root); err != nil {
 		return databaseError{err}
 	}
-	l.noted, l.notedAt = c, time.Now()
+	n.at = time.Now()
 	return nil
 }
 
@@ -144,8 +182,8 @@ func (l *follower) replay(ctx context.Context, cp *log.Checkpoint, from uint64) 
 	for p, err := range r.parts(ctx, cp, from) {
 		if err == nil {
 			b.add(p)
-			if b.to == cp.Size {
-				l.ended(log.ParseFreeze(l.Policy, l.Origin, p.entries[len(p.entries)-1].leaf) != nil)
+			if last := p.entries[len(p.entries)-1]; last.index+1 == cp.Size {
+				l.ended(log.ParseFreeze(l.Policy, l.Origin, last.leaf) != nil)
 			}
 		}
 		if err != nil || b.full() {
@@ -167,15 +205,39 @@ func (l *follower) freeze(ctx context.Context, cp *log.Checkpoint) error {
 		}
 		l.ended(freeze != nil)
 	}
-	if l.noted.Frozen == l.now().Frozen {
+	if l.noted.view.Frozen == l.now().Frozen {
 		return nil
 	}
-	l.noted = nil
-	return l.note(ctx, cp, cp.Size)
+	return l.write(ctx)
 }
 
 // ended notes whether the last entry is one by which the log has ended.
 func (l *follower) ended(frozen bool) {
 	l.looked = true
 	l.set(func(s *Status) { s.Frozen = frozen })
+}
+
+// tell notes why the log does not go on, nil that it does, and says so when that changes,
+// in the database too if it can be told.
+func (l *follower) tell(ctx context.Context, err error) {
+	why := sentence(err)
+	var was string
+	l.set(func(s *Status) {
+		was, s.Error = s.Error, why
+		if err != nil {
+			s.Errors[kindOf(err)]++
+		}
+	})
+	switch {
+	case why != "" && why != was:
+		l.log.Warn("the log is not followed", "why", why)
+	case why == "" && was != "":
+		l.log.Info("the log is followed again")
+	}
+	if !l.recalled || why == l.noted.view.Error || kindOf(err) == "database" {
+		return
+	}
+	if err := l.write(ctx); err != nil {
+		l.log.Warn("what became of the log is not in the database", "error", err)
+	}
 }

@@ -136,21 +136,3 @@ func (l *follower) set(change func(*Status)) {
 		l.since = time.Now()
 	}
 }
-
-// tell notes why the log does not go on, nil that it does, and says so when that changes.
-func (l *follower) tell(err error) {
-	why := sentence(err)
-	var was string
-	l.set(func(s *Status) {
-		was, s.Error = s.Error, why
-		if err != nil {
-			s.Errors[kindOf(err)]++
-		}
-	})
-	switch {
-	case why != "" && why != was:
-		l.log.Warn("the log is not followed", "why", why)
-	case why == "" && was != "":
-		l.log.Info("the log is followed again")
-	}
-}

@@ -7,83 +7,94 @@ import (
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/policy"
 	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/tracker/store"
 )
 
-// Store is what a Follower writes to: the tracker's database. Its methods may be
-// called concurrently, for several logs.
+// Store is what a Follower writes to; [Database] is one. Its methods may be called
+// concurrently, for several logs.
 type Store interface {
-	// Progress says how far a log is in the database; it is zero for one that the
-	// database does not know.
-	Progress(ctx context.Context, origin string) (Progress, error)
-	// AddEntries adds, all or none, what a log holds from the index at which the
-	// database is up to to. What is left out has no entry.
-	AddEntries(ctx context.Context, origin string, to uint64, entries []Entry) error
-	// SetCheckpoint notes the newest checkpoint of a log.
-	SetCheckpoint(ctx context.Context, origin string, cp *Checkpoint) error
+	// Progress returns the index of the entry of a log that comes next, and the root of
+	// the checkpoint that was noted last.
+	Progress(ctx context.Context, origin string) (next uint64, root [32]byte, err error)
+	// Logs returns what is noted of the logs.
+	Logs(ctx context.Context) ([]store.LogView, error)
+	// Keys calls f with the public keys that are known.
+	Keys(f func(statement.PublicKey))
+	// Add adds the next entries of a log, all or none. One without a statement is left out.
+	Add(ctx context.Context, origin string, entries []store.Entry) error
+	// Note notes how a log is, and the root of its newest checkpoint.
+	Note(ctx context.Context, v store.LogView, root [32]byte) error
 }
 
-// Progress is how far a log is in a database.
-type Progress struct {
-	Entries uint64 // that were added or left out
-	// Size and Root are of the checkpoint that was noted last.
-	Size uint64
-	Root [32]byte
+// Database is the tracker's database as a Store.
+type Database struct{ *store.DB }
+
+// Add implements Store.
+func (d Database) Add(ctx context.Context, origin string, entries []store.Entry) error {
+	return d.Write(ctx, func(tx *store.Tx) error { return tx.AddEntries(ctx, origin, entries) })
 }
 
-// An Entry is a leaf of a log that is a statement. Verified says that all signatures in
-// it were verified; otherwise the key of its signer, or a list of references that the
-// signature covers, was not known.
-type Entry struct {
-	Index     uint64
-	Leaf      []byte
-	Statement *statement.Statement
-	Verified  bool
+// Note implements Store.
+func (d Database) Note(ctx context.Context, v store.LogView, root [32]byte) error {
+	return d.Write(ctx, func(tx *store.Tx) error { return tx.SetCheckpoint(ctx, v, root) })
 }
 
-// A Checkpoint is what is shown of the newest checkpoint of a log.
-type Checkpoint struct {
-	URL       string
-	Size      uint64
-	Root      [32]byte
-	Time      time.Time // of the cosignatures that satisfy the quorum; zero if none
-	Frozen    bool
-	Witnesses []Cosigner
-	Auditors  []Cosigner
+// noted is what was last told the database of a log, and what it needs for the next time.
+type noted struct {
+	view store.LogView
+	root [32]byte
+	at   time.Time
+	// cosigned is the size of the tree that a cosigner last cosigned, by its role and name.
+	cosigned map[string]uint64
 }
 
-// A Cosigner is a witness or an auditor of a log. Time is when it cosigned the
-// checkpoint; zero if it did not.
-type Cosigner struct {
-	Name string
-	Time time.Time
+// recall begins with what the database holds.
+func (n *noted) recall(v store.LogView, root [32]byte) {
+	n.view, n.root = v, root
+	n.cosigned = make(map[string]uint64)
+	for _, w := range v.Witnesses {
+		n.cosigned["witness "+w.Name] = v.Size - min(w.Behind, v.Size)
+	}
+	for _, a := range v.Auditors {
+		n.cosigned["auditor "+a.Name] = v.Size - min(a.Behind, v.Size)
+	}
 }
 
-// checkpoint returns what is shown of cp.
-func (l *follower) checkpoint(cp *log.Checkpoint, frozen bool) *Checkpoint {
-	out := &Checkpoint{URL: l.URL, Size: cp.Size, Root: cp.Root, Frozen: frozen, Witnesses: cosigners(l.Policy, cp.Verified)}
+// see returns what is to be noted of a log that showed cp.
+func (n *noted) see(l *Log, cp *log.Checkpoint) store.LogView {
+	v := store.LogView{Origin: l.Origin, URL: l.URL, Size: cp.Size}
 	if cp.Verified.Dated {
-		out.Time = cp.Verified.Time
+		v.CheckpointTime = cp.Verified.Time.UTC()
 	}
+	v.Witnesses = n.cosigners("witness ", l.Policy, cp.Verified, n.view.Witnesses)
 	if l.Index != nil {
-		v, err := l.Index.VerifyLog(cp.Note)
+		of, err := l.Index.VerifyLog(cp.Note)
 		if err != nil {
-			v = &policy.Verified{} // a wrong signature of an auditor: it counts for nobody
+			of = cp.Verified // a signature of an auditor is wrong: none counts
+			of = &policy.Verified{Head: of.Head}
 		}
-		out.Auditors = cosigners(l.Index, v)
+		v.Auditors = n.cosigners("auditor ", l.Index, of, n.view.Auditors)
 	}
-	return out
+	return v
 }
 
-// cosigners returns the witnesses of a policy with the times of their cosignatures.
-func cosigners(pol *policy.Policy, v *policy.Verified) []Cosigner {
-	all := make([]Cosigner, 0, len(pol.Witnesses))
+// cosigners returns the witnesses of a policy, each with its newest cosignature.
+func (n *noted) cosigners(role string, pol *policy.Policy, v *policy.Verified, before []store.CosignerView) []store.CosignerView {
+	var all []store.CosignerView
 	for _, w := range pol.Witnesses {
-		c := Cosigner{Name: w.Name}
-		for _, s := range v.Cosignatures {
-			if s.Witness == w.Name {
-				c.Time = s.Time
+		c := store.CosignerView{Name: w.Name}
+		for _, b := range before {
+			if b.Name == w.Name {
+				c.Time = b.Time
 			}
 		}
+		for _, s := range v.Cosignatures {
+			if s.Witness == w.Name && !s.Time.Before(c.Time) {
+				c.Time = s.Time.UTC()
+				n.cosigned[role+w.Name] = v.Size
+			}
+		}
+		c.Behind = v.Size - min(v.Size, n.cosigned[role+w.Name])
 		all = append(all, c)
 	}
 	return all
@@ -92,47 +103,45 @@ func cosigners(pol *policy.Policy, v *policy.Verified) []Cosigner {
 // batch is what is written at once.
 type batch struct {
 	l       *follower
-	to      uint64 // index after the last entry
-	entries []Entry
+	entries []store.Entry
 	bytes   int
 
-	read, kept, left, unverified uint64
+	kept, left, unverified uint64
 }
 
-// add adds what is to be taken of a part, and says what is not.
+// add adds a part, and says what of it is left out.
 func (b *batch) add(p *part) {
 	for i := range p.entries {
 		e := &p.entries[i]
-		b.to = e.index + 1
-		b.read++
-		if e.err != nil {
+		out := store.Entry{Index: e.index, Leaf: e.leaf, Statement: e.st, Verified: e.verified}
+		switch {
+		case e.err != nil:
 			b.left++
 			b.l.log.Warn("an entry is left out", "index", e.index, "error", e.err)
-			continue
-		}
-		if !e.verified {
+			out.Statement = nil
+		case !e.verified:
 			b.unverified++
 		}
-		b.entries = append(b.entries, Entry{e.index, e.leaf, e.st, e.verified})
+		b.entries = append(b.entries, out)
 		b.bytes += len(e.leaf)
 	}
 	b.kept += uint64(p.kept)
 }
 
 // full reports whether b should be written before more is added.
-func (b *batch) full() bool { return b.read >= batchEntries || b.bytes >= batchBytes }
+func (b *batch) full() bool { return len(b.entries) >= batchEntries || b.bytes >= batchBytes }
 
 // write writes b, if there is anything in it, and empties it.
 func (b *batch) write(ctx context.Context) error {
-	if b.read == 0 {
+	if len(b.entries) == 0 {
 		return nil
 	}
-	if err := b.l.f.o.Store.AddEntries(ctx, b.l.Origin, b.to, b.entries); err != nil {
+	if err := b.l.f.o.Store.Add(ctx, b.l.Origin, b.entries); err != nil {
 		return databaseError{err}
 	}
 	b.l.set(func(s *Status) {
-		s.Replayed, s.Updated = b.to, time.Now()
-		s.Entries += b.read
+		s.Replayed, s.Updated = b.entries[len(b.entries)-1].Index+1, time.Now()
+		s.Entries += uint64(len(b.entries))
 		s.Kept += b.kept
 		s.Left += b.left
 		s.Unverified += b.unverified
