@@ -29,6 +29,8 @@ type directory struct {
 	public    map[statement.KeyID]statement.PublicKey // as far as known
 	limits    map[keyAndLog]uint64
 	origins   map[string]string // name of a log in the policy → origin
+	ids       map[statement.ID]*Operator
+	owners    map[statement.KeyID][]*chain // of the operators that matter, whose key it is
 }
 
 type keyAndLog struct {
@@ -39,6 +41,19 @@ type keyAndLog struct {
 // newDirectory resolves the operators of pol from every people statement that
 // its logs hold about them.
 func newDirectory(pol *Policy, people pool) *directory {
+	d := emptyDirectory(pol)
+	d.fill(d.allChains(people))
+	return d
+}
+
+// newDirectoryOf is newDirectory for statements that are linked already.
+func newDirectoryOf(pol *Policy, chains map[statement.ID]*chain) *directory {
+	d := emptyDirectory(pol)
+	d.fill(chains)
+	return d
+}
+
+func emptyDirectory(pol *Policy) *directory {
 	d := &directory{
 		pol:       pol,
 		standing:  make(map[string]*Standing),
@@ -47,18 +62,28 @@ func newDirectory(pol *Policy, people pool) *directory {
 		public:    make(map[statement.KeyID]statement.PublicKey),
 		limits:    make(map[keyAndLog]uint64),
 		origins:   make(map[string]string),
+		ids:       make(map[statement.ID]*Operator),
+		owners:    make(map[statement.KeyID][]*chain),
 	}
 	for _, r := range pol.Logs {
 		d.origins[r.Name] = r.Origin
 	}
+	for _, o := range pol.Operators {
+		if o.ID != nil {
+			d.ids[*o.ID] = o
+		}
+	}
+	return d
+}
+
+func (d *directory) fill(chains map[statement.ID]*chain) {
+	pol, owners := d.pol, d.owners
 	named := make(map[statement.KeyID]*Operator) // by `key` lines
 	for _, o := range pol.Operators {
 		for _, k := range o.Keys {
 			named[k] = o
 		}
 	}
-	chains := d.allChains(people)
-	owners := make(map[statement.KeyID][]*chain)
 	for _, c := range chains {
 		listed := d.operatorWithID(c.id) != nil
 		for k, pub := range c.keys {
@@ -82,7 +107,6 @@ func newDirectory(pol *Policy, people pool) *directory {
 		slices.SortFunc(st.Keys, compareKeys)
 		slices.Sort(st.Notes)
 	}
-	return d
 }
 
 // allChains links the statements of every operator that any of them speaks for.
@@ -172,12 +196,7 @@ func (d *directory) byKey(o *Operator, st *Standing, owners map[statement.KeyID]
 }
 
 func (d *directory) operatorWithID(id statement.ID) *Operator {
-	for _, o := range d.pol.Operators {
-		if o.ID != nil && *o.ID == id {
-			return o
-		}
-	}
-	return nil
+	return d.ids[id]
 }
 
 func (d *directory) describe(st *Standing, c *chain) {
