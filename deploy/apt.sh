@@ -22,6 +22,7 @@ wanted=(
   ip:iproute2
   curl:curl
   systemd-analyze:systemd
+  chromium:chromium
 )
 
 missing=()
@@ -31,6 +32,8 @@ look() {
   for entry in "${wanted[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
   done
+  # Debian keeps the server's programs out of $PATH.
+  command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 }
 
 look

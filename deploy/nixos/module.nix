@@ -60,23 +60,24 @@ let
     inherit serviceConfig;
   };
 
-  # Programs that serve from a folder: log, witness, auditor, peer, substituter.
+  # Programs that serve from a folder: log, witness, auditor, peer, substituter, tracker.
   daemons = {
     log = { key = "the log's key, as `firn-log init` wrote it"; example = { origin = "log.example/0123abcd"; listen = "127.0.0.1:8470"; witnessing.policy = "/etc/firn/log.policy"; }; keyName = "log.key"; keySetting = "key"; limit = { }; };
     witness = { key = "the witness's key, as `firn-witness init` wrote it"; example = { name = "witness.example/w1"; listen = "127.0.0.1:8480"; }; keyName = "witness.key"; keySetting = "key"; limit = { MemoryMax = "256M"; }; };
     auditor = { key = "the auditor's key, as `firn-auditor init` wrote it"; example = { name = "auditor.example/a1"; policy = "/etc/firn/log.policy"; }; keyName = "auditor.key"; keySetting = "key"; limit = { MemoryMax = "4G"; }; };
     peer = { key = "the peer's libp2p key, as `firn-peer init` wrote it"; example = { listen = "127.0.0.1:8490"; policies = [ "/etc/firn/log.policy" ]; }; keyName = "p2p.key"; keySetting = null; limit = { RestrictAddressFamilies = [ "AF_INET" "AF_INET6" "AF_UNIX" "AF_NETLINK" ]; }; };
     substituter = { key = "the key that signs for this machine, as `firn-substituter init` wrote it"; example = { policy = "/etc/firn/firn.policy"; }; keyName = "substituter.key"; keySetting = "key"; limit = { MemoryMax = "3G"; }; };
+    tracker = { key = null; example = { policy = "/etc/firn/firn.policy"; listen = "127.0.0.1:8476"; database = "postgres:///firn-tracker?host=/run/postgresql"; }; keySetting = null; limit = { MemoryMax = "1G"; }; };
   };
   substituterAddress = cfg.substituter.settings.listen or "127.0.0.1:8474";
 
   daemonOptions = name: d: {
-    enable = mkEnableOption "firn-${name}; make its folder once with `firn-${name} init`";
+    enable = mkEnableOption (if name == "tracker" then "firn-tracker; it needs a policy, by default in /etc/firn/firn.policy" else "firn-${name}; make its folder once with `firn-${name} init`");
     directory = mkOption {
       type = types.path;
       default = "/var/lib/firn-${name}";
       example = "/srv/firn-${name}";
-      description = "Folder that `firn-${name} init` made. The service's user is `firn-${name}`, and must own it.";
+      description = "${if name == "tracker" then "Folder with the database and all that is kept." else "Folder that `firn-${name} init` made."} The service's user is `firn-${name}`, and must own it.";
     };
     settings = settingsOption "Contents of firn-${name}.toml. Empty: the file in `directory` is read as it is. Otherwise every setting that has to be another one than by default is needed, and relative paths are relative to `directory`." d.example;
   } // optionalAttrs (d.keySetting != null) { keyFile = keyOption d.key; };

@@ -110,7 +110,7 @@ func TestWhatIsNoOptionIsRefused(t *testing.T) {
 // The units of the module say what those in deploy/systemd say, so that neither is
 // hardened less than the other.
 func TestUnitsAreThoseOfSystemd(t *testing.T) {
-	e := mustEval(t, `{ package = "/usr"; log.enable = true; witness.enable = true; auditor.enable = true; peer.enable = true; substituter.enable = true;
+	e := mustEval(t, `{ package = "/usr"; log.enable = true; witness.enable = true; auditor.enable = true; peer.enable = true; substituter.enable = true; tracker.enable = true;
 		submit.enable = true; import.enable = true; import-hydra.enable = true; rebuild.enable = true; }`)
 	for name, service := range e.Config.Systemd.Services {
 		unit, err := os.ReadFile("../systemd/" + name + ".service")
@@ -203,7 +203,7 @@ func check(t *testing.T, e *evaluated, name, bin string) (string, error) {
 func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 	testreq.Command(t, "nix", "nix-instantiate")
 	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin+"/", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-witness", "./cmd/firn-auditor", "./cmd/firn-peer", "./cmd/firn-substituter")
+	build := exec.Command("go", "build", "-o", bin+"/", "./cmd/firn", "./cmd/firn-log", "./cmd/firn-witness", "./cmd/firn-auditor", "./cmd/firn-peer", "./cmd/firn-substituter", "./cmd/firn-tracker")
 	build.Dir = testreq.Root()
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -249,6 +249,8 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 		peer = { enable = true; directory = "%[1]s/peer"; };
 		substituter = { enable = true; directory = "%[1]s/substituter"; keyFile = null;
 			settings = { policy = "%[1]s/firn.policy"; listen = "127.0.0.1:8475"; }; publicKey = "this-machine-1:x"; };
+		tracker = { enable = true; directory = "%[1]s/tracker"; settings = { policy = "%[1]s/firn.policy"; title = "ours"; random = [ "tests.*" ];
+			database = "postgres:///firn?host=/run/postgresql"; publish = { key = "file:%[1]s/build"; every = "6h"; }; }; };
 		import = { enable = true; settings = {
 			log = "http://127.0.0.1:1"; log-policy = "%[1]s/log.policy";
 			cache = [ { url = "http://127.0.0.1:2"; trusted-keys = [ "%[3]s" ]; roots = [ "%[1]s/roots" ]; rate = 2.5; check-nars = false; } ];
@@ -264,7 +266,7 @@ func TestProgramsAcceptWhatIsRendered(t *testing.T) {
 			evidence = { command = [ "/bin/true" "a \"quoted\" word" ]; };
 		}; };
 	}`, dir, origin, cacheKey, strings.Repeat("0a", 32)))
-	for _, name := range []string{"firn-log", "firn-witness", "firn-auditor", "firn-peer", "firn-import", "firn-import-hydra", "firn-rebuild", "firn-substituter"} {
+	for _, name := range []string{"firn-log", "firn-witness", "firn-auditor", "firn-peer", "firn-import", "firn-import-hydra", "firn-rebuild", "firn-substituter", "firn-tracker"} {
 		if out, err := check(t, e, name, bin); err != nil {
 			t.Errorf("%s does not accept what is rendered: %v\n%s", name, err, out)
 		}
