@@ -1,0 +1,360 @@
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Options say what is evaluated and what it may cost.
+type Options struct {
+	// Tree is the folder with default.nix.
+	Tree string
+	// Allow names more folders that the tree may read. Nothing else can be read.
+	Allow []string
+	// System is what the tree is evaluated for, such as x86_64-linux.
+	System string
+	// Root is the attribute path of the set that is evaluated; "" is the whole tree.
+	Root string
+	// Attrs are the attribute paths that are evaluated; nil is all.
+	Attrs []string
+	// Aliases also evaluates the other names that a nixpkgs keeps for what was renamed or removed.
+	Aliases bool
+	// Nix is the command nix-instantiate; nil is that word.
+	Nix []string
+	// Workers is how many processes run at once; 0 is one for each two processors, at least one.
+	Workers int
+	// Memory bounds the memory of all processes together, bytes; 0 is 2 GiB. A process that
+	// goes beyond its share is ended within about 20 ms and resumed.
+	Memory int64
+	// Timeout is how long one attribute may take; 0 is 60 s.
+	Timeout time.Duration
+	// Progress, if not nil, is told how many attributes are done of those that are known.
+	// It is called from several goroutines.
+	Progress func(tier Tier, done, known int)
+
+	scratch  string   // empty folder
+	settings []string // of config
+	storeDir string
+}
+
+// Bounds of an evaluation.
+const (
+	defaultMemory  = 2 << 30
+	defaultTimeout = time.Minute
+	maxDepth       = 8
+)
+
+// Kind says how attributes failed, for a summary.
+type Kind string
+
+// The kinds of failures.
+const (
+	Throws     Kind = "throws"
+	Crashed    Kind = "error"
+	OverMemory Kind = "memory"
+	OverTime   Kind = "time"
+	Nested     Kind = "nested"
+	Invalid    Kind = "invalid"
+)
+
+// A Result is what an evaluation of one tier found.
+type Result struct {
+	Attrs     map[string]Attribute
+	Failed    map[Kind]int
+	Skipped   int   // names that no file can hold
+	Evaluated int   // attributes that were asked for
+	Processes int   // that were started
+	Peak      int64 // bytes: the most that one process took
+	Elapsed   time.Duration
+	Nix       string // version of the evaluator
+	StoreDir  string
+}
+
+// Evaluate evaluates a tree. What a single attribute does is in the Result; an error
+// is that the tree cannot be loaded at all, or one of the machine or ctx. No process is
+// left when it returns.
+func Evaluate(ctx context.Context, tier Tier, options Options) (*Result, error) {
+	o, done, err := options.prepare()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	e := newEngine(o, tier)
+	begin := time.Now()
+	first, err := e.beginning(ctx)
+	if err == nil {
+		err = e.levels(ctx, first)
+	}
+	if err != nil {
+		return nil, err
+	}
+	e.result.Elapsed = time.Since(begin)
+	return e.result, nil
+}
+
+// prepare returns o with its defaults, and what undoes it.
+func (o Options) prepare() (*Options, func(), error) {
+	tree, err := filepath.Abs(o.Tree)
+	if err == nil {
+		tree, err = filepath.EvalSymlinks(tree)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Stat(filepath.Join(tree, "default.nix")); err != nil {
+		return nil, nil, fmt.Errorf("%s is no tree: %w", o.Tree, err)
+	}
+	if strings.ContainsAny(tree, "\n\r") {
+		return nil, nil, fmt.Errorf("the name of the folder %q has a line break", tree)
+	}
+	o.Tree = tree
+	if !tokenForm.MatchString(o.System) {
+		return nil, nil, fmt.Errorf("%q cannot be a system", o.System)
+	}
+	for _, attr := range slices.Concat(o.Attrs, []string{o.Root}) {
+		if attr != "" && !ValidAttr(attr) {
+			return nil, nil, fmt.Errorf("%.80q is no attribute path", attr)
+		}
+	}
+	if len(o.Nix) == 0 {
+		o.Nix = []string{"nix-instantiate"}
+	}
+	o.setDefaults()
+	o.scratch, err = os.MkdirTemp("", "firn-eval-")
+	return &o, func() { os.RemoveAll(o.scratch) }, err
+}
+
+// engine evaluates one tier of a tree.
+type engine struct {
+	o    *Options
+	tier Tier
+
+	mu     sync.Mutex // guards what follows
+	result *Result
+	next   []item // of the level below
+	alone  []item // what needs all the memory
+	known  int
+}
+
+func newEngine(o *Options, tier Tier) *engine {
+	return &engine{o: o, tier: tier, result: &Result{Attrs: make(map[string]Attribute), Failed: make(map[Kind]int)}}
+}
+
+func split(attr string) []string {
+	if attr == "" {
+		return []string{}
+	}
+	return strings.Split(attr, ".")
+}
+
+// beginning loads the tree and returns the attributes to begin with.
+func (e *engine) beginning(ctx context.Context) ([]item, error) {
+	var set []string
+	for loaded := false; !loaded; {
+		end, err := e.one(ctx, []item{{split(e.o.Root), true}}, e.o.Memory, func(a answer) {
+			if t, err := parseAnswer(a.text); err == nil {
+				set = t.Set
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		if loaded = end.why == finished; !loaded && !e.without(end.words) {
+			words, _ := e.o.failure(end)
+			return nil, fmt.Errorf("the tree %s cannot be loaded: %s", e.o.Tree, words)
+		}
+	}
+	if set == nil {
+		return nil, fmt.Errorf("the tree %s has no attribute set %q", e.o.Tree, e.o.Root)
+	}
+	if e.o.Attrs == nil {
+		return e.below(item{Path: split(e.o.Root)}, set), nil
+	}
+	var items []item
+	for _, attr := range e.o.Attrs {
+		items = append(items, item{Path: split(attr)})
+	}
+	return items, nil
+}
+
+// without leaves out the setting that the evaluator complains about, if there is one: some
+// trees refuse what they do not know.
+func (e *engine) without(words string) bool {
+	i := slices.IndexFunc(e.o.settings, func(name string) bool { return strings.Contains(words, name) })
+	if i < 0 {
+		return false
+	}
+	e.o.settings = slices.Delete(slices.Clone(e.o.settings), i, i+1)
+	return true
+}
+
+// below returns the attributes in a set, without those that no file can name.
+func (e *engine) below(set item, names []string) []item {
+	var items []item
+	for _, name := range names {
+		i := item{Path: append(slices.Clone(set.Path), name)}
+		if strings.Contains(name, ".") || !ValidAttr(i.attr()) {
+			e.result.Skipped++
+			continue
+		}
+		items = append(items, i)
+	}
+	return items
+}
+
+// levels evaluates items, then what is in those that are sets, and so on. Each level is
+// complete and sorted before the next begins: what is left out at the bound does not depend
+// on who was faster.
+func (e *engine) levels(ctx context.Context, items []item) error {
+	for len(items) > 0 {
+		slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.attr(), b.attr()) })
+		items = slices.CompactFunc(items, func(a, b item) bool { return a.attr() == b.attr() })
+		e.known += len(items)
+		e.next, e.alone = nil, nil
+		if err := e.share(ctx, items, e.o.Workers, e.o.Memory/int64(e.o.Workers)); err != nil {
+			return err
+		}
+		if big := e.alone; len(big) > 0 { // with all the memory, one after the other
+			e.alone = nil
+			if err := e.share(ctx, big, 1, e.o.Memory); err != nil {
+				return err
+			}
+		}
+		items = e.next
+	}
+	return nil
+}
+
+// share divides items among workers.
+func (e *engine) share(ctx context.Context, items []item, workers int, budget int64) error {
+	n := min(max((len(items)+2*workers-1)/(2*workers), 100), 4000)
+	queue := make(chan []item, len(items)/n+1)
+	for part := range slices.Chunk(items, n) {
+		queue <- part
+	}
+	close(queue)
+	g, ctx := errgroup.WithContext(ctx)
+	for range workers {
+		g.Go(func() error {
+			for part := range queue {
+				if err := e.part(ctx, part, budget); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// part evaluates items in one process after the other: each failure ends one, and the next
+// goes on behind it.
+func (e *engine) part(ctx context.Context, items []item, budget int64) error {
+	for len(items) > 0 {
+		end, err := e.one(ctx, items, budget, func(a answer) { e.take(items[a.at], a.text) })
+		switch {
+		case err != nil:
+			return err
+		case end.why == unloaded || end.at < 0 && end.next == 0 && end.why != finished:
+			words, _ := e.o.failure(end)
+			return fmt.Errorf("the tree %s cannot be loaded any more: %s", e.o.Tree, words)
+		case end.why == finished && end.next < len(items):
+			return errors.New("the evaluator left attributes out without a word")
+		case end.at < 0: // between two attributes
+			items = items[end.next:]
+		case end.why == overMemory && end.at > 0:
+			items = items[end.at:] // others may have taken it
+		default:
+			e.fail(items[end.at], end, budget)
+			items = items[end.at+1:]
+		}
+	}
+	return nil
+}
+
+// one runs one process.
+func (e *engine) one(ctx context.Context, items []item, budget int64, got func(answer)) (end, error) {
+	p, err := e.o.start(ctx, e.tier, items, budget)
+	if err != nil {
+		return end{}, err
+	}
+	defer close(p.quit)
+	end, err := p.run(ctx, got)
+	if err != nil {
+		return end, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.result.Processes++
+	e.result.Peak = max(e.result.Peak, end.peak)
+	return end, e.about(end.about)
+}
+
+// fail records an attribute that ended its process.
+func (e *engine) fail(i item, how end, budget int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if how.why == overMemory && budget < e.o.Memory {
+		e.alone = append(e.alone, i)
+		return
+	}
+	words, kind := e.o.failure(how)
+	e.failed(i, words, kind)
+	e.count()
+}
+
+func (e *engine) failed(i item, words string, kind Kind) {
+	e.result.Attrs[i.attr()] = Attribute{Attr: i.attr(), Error: words}
+	e.result.Failed[kind]++
+}
+
+func (e *engine) count() {
+	e.result.Evaluated++
+	if e.o.Progress != nil {
+		e.o.Progress(e.tier, e.result.Evaluated, e.known)
+	}
+}
+
+// take records the answer about one attribute.
+func (e *engine) take(i item, text []byte) {
+	t, err := parseAnswer(text)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer e.count()
+	switch {
+	case err != nil:
+		e.failed(i, clean(err.Error(), maxError), Invalid)
+	case t.Throws:
+		e.failed(i, saysThrows, Throws)
+	case t.Pkg != nil:
+		a := e.o.attribute(i.attr(), e.tier, t.Pkg)
+		if a.Error != "" {
+			e.failed(i, a.Error, Invalid)
+			return
+		}
+		e.result.Attrs[a.Attr] = a
+	case t.Set != nil:
+		e.descend(i, t.Set)
+	}
+}
+
+func (e *engine) descend(i item, names []string) {
+	items := e.below(i, names)
+	switch {
+	case len(i.Path) >= maxDepth:
+		e.failed(i, saysDeep, Nested)
+	case e.known+len(e.next)+len(items) > MaxAttributes:
+		e.failed(i, saysMany, Nested)
+	default:
+		e.next = append(e.next, items...)
+	}
+}

@@ -1,0 +1,170 @@
+# Evaluates attributes of a tree one after the other and tells each on stderr as
+# soon as it is known. Every line of ours begins with a word that packages cannot
+# know: it is in this text, which comes on standard input, and nowhere else.
+#
+#   WORD S                  the tree is loaded
+#   WORD B I                attribute number I is next
+#   WORD R I JSON           what it is
+#   WORD D JSON             all are done; about the evaluator
+{ word, tree, system, tier, settings, items }:
+let
+  inherit (builtins) attrNames elemAt foldl' functionArgs genList isAttrs isFunction isInt isList isPath isString
+    length pathExists seq stringLength toJSON tryEval unsafeDiscardStringContext;
+
+  say = text: builtins.trace "${word} ${text}";
+
+  # The tree, called as a nixpkgs is, or as far as it declares.
+  root =
+    let
+      f = import tree;
+      names' = text: builtins.listToAttrs (map (name: { inherit name; value = true; }) (builtins.fromJSON text));
+      declared = functionArgs f;
+      like = declared ? overlays || declared == { };
+      all = {
+        inherit system;
+        overlays = [ ];
+        config = builtins.intersectAttrs (names' settings) {
+          allowAliases = false;
+          allowBroken = true;
+          allowUnfree = true;
+          allowUnsupportedSystem = true;
+          allowInsecurePredicate = _: true;
+          checkMeta = false;
+          inHydra = false;
+        };
+      };
+      args = builtins.intersectAttrs (declared // (if like then { system = true; config = true; } else { })) all;
+      call = g: if isFunction g then g (builtins.intersectAttrs (functionArgs g) all) else g;
+    in
+    if isFunction f then call (f args) else f;
+
+  # What cannot be told is null. Anything longer is somebody's mistake or attack.
+  text = v:
+    if isString v then (if stringLength v <= 8192 then unsafeDiscardStringContext v else null)
+    else if isInt v then toString v
+    else null;
+  take = n: l: if length l <= n then l else genList (elemAt l) n;
+  list = v: if isList v then take 256 v else [ v ];
+  present = builtins.filter (v: v != null);
+  strict = v: builtins.deepSeq v v;
+  or' = default: v: let r = tryEval (strict v); in if r.success then r.value else default;
+  # A member of a set, or null; also of what is no set.
+  get = name: v: if isAttrs v then v.${name} or null else null;
+  texts = f: v: or' [ ] (present (map (x: or' null (f x)) (if v == null then [ ] else list v)));
+
+  # Old trees name maintainers by a text; the list of maintainers tells their handle.
+  handles =
+    let
+      files = builtins.filter pathExists [ (tree + "/maintainers/maintainer-list.nix") (tree + "/lib/maintainers.nix") ];
+      known = if files == [ ] then { } else import (builtins.head files);
+      pair = k:
+        let m = known.${k}; t = if isString m then m else get "email" m;
+        in if isString t && t != "" then [ { name = unsafeDiscardStringContext t; value = k; } ] else [ ];
+    in
+    or' { } (if isAttrs known then builtins.listToAttrs (builtins.concatMap pair (attrNames known)) else { });
+  maintainer = m:
+    if isString m then { login = handles.${unsafeDiscardStringContext m} or null; text = text m; }
+    else if isAttrs m then {
+      login = let g = text (m.github or null); e = text (m.email or null); in
+        if g != null then g else if e != null then handles.${e} or null else null;
+      name = text (m.name or null);
+      email = text (m.email or null);
+    }
+    else null;
+  licence = l:
+    if isString l then text l
+    else if isAttrs l then
+      let ids = present (map (k: text (l.${k} or null)) [ "spdxId" "shortName" "fullName" ]);
+      in if ids == [ ] then null else builtins.head ids
+    else null;
+  patch = p:
+    if isPath p then baseNameOf (toString p)
+    else if isString p then text (baseNameOf (unsafeDiscardStringContext p))
+    else text (get "name" p);
+  team = t: if isString t then text t else let s = text (get "shortName" t); in if s != null then s else text (get "githubTeam" t);
+  # Names with a text each, one level deep.
+  identifiers = ids:
+    let
+      flat = prefix: v: builtins.concatMap
+        (k: let x = or' null v.${k}; in
+          if isString x then [ { name = prefix + k; value = text x; } ]
+          else if prefix == "" && isAttrs x then flat "${k}." x
+          else [ ])
+        (attrNames v);
+    in
+    if isAttrs ids then builtins.listToAttrs (take 64 (flat "" ids)) else { };
+  unfree = l: let free = get "free" l; in free == false;
+  position = pkg: meta:
+    let p = text (meta.position or null); a = builtins.unsafeGetAttrPos "name" pkg;
+    in if p != null then p else if isAttrs a then "${unsafeDiscardStringContext (toString a.file)}:${toString a.line}" else null;
+
+  metadata = pkg:
+    let
+      m = or' { } (let m = pkg.meta or { }; in if isAttrs m then builtins.mapAttrs (_: v: { inherit v; }) m else { });
+      # Each member by itself: one that throws is as if it were not there.
+      meta = name: or' null (if m ? ${name} then tame m.${name}.v else null);
+      tame = v: seq v v;
+      raw = name: if m ? ${name} then (let r = tryEval m.${name}.v; in if r.success then r.value else null) else null;
+      name = text pkg.name;
+      parsed = builtins.parseDrvName (if name == null then "" else name);
+      field = n: or' null (text (pkg.${n} or null));
+      pname = field "pname";
+      version = field "version";
+    in
+    {
+      inherit name;
+      system = field "system";
+      pname = if pname != null then pname else parsed.name;
+      version = if version != null then version else if pname == null then parsed.version else null;
+      position = or' null (position pkg { position = meta "position"; });
+      description = text (meta "description");
+      homepage = or' null (let h = raw "homepage"; in if isList h then (if h == [ ] then null else text (builtins.head h)) else text h);
+      maintainers = texts maintainer (raw "maintainers");
+      teams = texts team (raw "teams");
+      licences = texts licence (raw "license");
+      patches = texts patch (or' null (let p = pkg.patches or null; in if isList p then map (x: x) p else null));
+      identifiers = or' { } (identifiers (raw "identifiers"));
+      knownVulns = texts text (raw "knownVulnerabilities");
+      broken = meta "broken" == true;
+      unfree = meta "unfree" == true || or' false (builtins.any unfree (list (raw "license")));
+      insecure = meta "insecure" == true;
+    };
+
+  derivation' = pkg:
+    let
+      outputs = let o = pkg.outputs or [ "out" ]; in if isList o then take 65 o else [ "out" ];
+      attrs = let d = pkg.drvAttrs or null; in if isAttrs d then d else pkg;
+    in
+    {
+      name = text pkg.name;
+      system = text (pkg.system or null);
+      drv = text pkg.drvPath;
+      fod = let h = attrs.outputHash or null; in h != null && h != "";
+      outputs = builtins.listToAttrs (map (o: { name = unsafeDiscardStringContext o; value = text pkg.${o}.outPath; }) outputs);
+    };
+
+  describe = if tier == "drvs" then derivation' else metadata;
+
+  # What stands at a path, given as a list of names.
+  find = path: foldl'
+    (at: name: if at.there && isAttrs at.v && at.v ? ${name} then { there = true; v = at.v.${name}; } else { there = false; v = null; })
+    { there = true; v = root; }
+    path;
+  names = v: { set = map unsafeDiscardStringContext (attrNames v); };
+  tell = item:
+    let at = find item.path; v = at.v; in
+    if !at.there then { gone = true; }
+    else if !isAttrs v then { other = true; }
+    else if item.open then names v
+    else if (v.type or null) == "derivation" then { pkg = describe v; }
+    else if (v.recurseForDerivations or false) == true then names v
+    else { other = true; };
+  answer = item:
+    let r = tryEval (let t = toJSON (tell item); in seq t t);
+    in if r.success then unsafeDiscardStringContext r.value else toJSON { throws = true; };
+
+  all = builtins.fromJSON items;
+  step = i: say "B ${toString i}" (let a = answer (elemAt all i); in seq a (say "R ${toString i} ${a}" null));
+  about = toJSON { inherit (builtins) storeDir nixVersion; };
+in
+seq (isAttrs root) (say "S" (seq (foldl' (_: i: step i) null (genList (i: i) (length all))) (say "D ${about}" true)))
