@@ -5,8 +5,8 @@
 // log satisfies its policy and goes on from the one that is remembered, every
 // entry is in that checkpoint's tree, and the signature of every statement was
 // verified, in this run or, as a file beside the database says, in an earlier
-// one. What is no statement, or is not signed by whom it names, is counted and
-// left out.
+// one. What is no statement, or is not signed by whom it names, is named and counted and
+// for nothing.
 //
 // Logs are followed at the same time and do not wait for each other. One that is
 // down, frozen or caught with two histories is told of in one sentence, and the

@@ -172,6 +172,11 @@ func (w *world) log() Log {
 	return Log{Origin: w.Origin(), URL: w.URL(), Policy: w.Policy()}
 }
 
+// folder is the log as a folder of files.
+func (w *world) folder() Log {
+	return Log{Origin: w.Origin(), URL: w.FileURL(), Policy: w.Policy()}
+}
+
 func follow(t *testing.T, dir string, store Store, logs ...Log) *Follower {
 	t.Helper()
 	f, err := New(t.Context(), Options{Logs: logs, Store: store, Dir: dir})

@@ -1,11 +1,14 @@
 package follow
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/evidence"
@@ -32,10 +35,13 @@ func TestWhatDoesNotVerifyIsLeftOut(t *testing.T) {
 	}
 	unverified := 0
 	for _, e := range got {
-		if (e.Statement == nil) != (e.Index == 302 || e.Index == 303) {
+		if (e.Statement == nil) != (e.Index == 302) {
 			t.Fatalf("entry %d: %v", e.Index, e.Statement)
 		}
-		if e.Statement == nil {
+		if e.Index == 302 || e.Index == 303 {
+			if e.Verified {
+				t.Errorf("entry %d is verified", e.Index)
+			}
 			continue
 		}
 		if e.Verified == (e.Statement.Signer == logtest.Signer(t, "nobody").PublicKey().ID()) {
@@ -316,5 +322,99 @@ func TestAFrozenLogIsAtItsEnd(t *testing.T) {
 	replay(t, f)
 	if !f.Status()[0].Frozen || !store.noted[w.Origin()].Frozen {
 		t.Errorf("after a restart %+v", f.Status()[0])
+	}
+}
+
+func TestPausesGrowAndEnd(t *testing.T) {
+	for n, want := range map[int]time.Duration{1: time.Second, 2: 2 * time.Second, 5: 16 * time.Second, 9: 256 * time.Second, 10: longestWait, 1000: longestWait} {
+		if got := backoff(n, log.ErrUnreachable); got != want {
+			t.Errorf("after %d failures %v, want %v", n, got, want)
+		}
+	}
+	if got := backoff(1, &log.RequestError{Status: 429, RetryAfter: time.Minute}); got != time.Minute {
+		t.Errorf("a log that asks for a minute gets %v", got)
+	}
+	if got := backoff(1, &log.RequestError{Status: 429, RetryAfter: 1000 * time.Hour}); got != longestWait {
+		t.Errorf("a log that asks for long gets %v", got)
+	}
+	for range 1000 {
+		if d := jitter(8 * time.Second); d < 6*time.Second || d > 8*time.Second {
+			t.Fatalf("8s became %v", d)
+		}
+	}
+}
+
+// A log that is down is asked ever more seldom, and followed as soon as it is back; the
+// other one does not notice.
+func TestALogThatComesBackIsFollowedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, other := newWorld(t), newWorld(t, logtest.Origin("other.example/00000000"))
+		w.register()
+		w.Publish()
+		other.register()
+		other.Publish()
+		logs := []Log{w.folder(), other.folder()}
+		store := newFake()
+		f := follow(t, t.TempDir(), store, logs...)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { f.Run(ctx); close(done) }()
+		await := func(d time.Duration) { time.Sleep(d); synctest.Wait() }
+		await(time.Second)
+		if s := f.Status(); s[0].Replayed != 2 || s[1].Replayed != 2 {
+			t.Fatalf("%+v", s)
+		}
+		away := w.Dir() + ".away"
+		if err := os.Rename(w.Dir(), away); err != nil {
+			t.Fatal(err)
+		}
+		await(DefaultPoll)
+		if s := f.Status()[0]; !strings.Contains(s.Error, "cannot be read") || store.noted[w.Origin()].Error != s.Error {
+			t.Fatalf("%+v", s)
+		}
+		other.claims("alice", 0, 3)
+		other.Publish()
+		await(DefaultPoll)
+		if s := f.Status()[1]; s.Replayed != 5 || s.Error != "" {
+			t.Errorf("the other log: %+v", s)
+		}
+		await(time.Hour)
+		if n := f.Status()[0].Errors["unreachable"]; n < 15 || n > 30 {
+			t.Errorf("in an hour it was asked %d times", n)
+		}
+		if err := os.Rename(away, w.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		w.claims("alice", 0, 1)
+		w.Publish()
+		await(longestWait)
+		if s := f.Status()[0]; s.Error != "" || s.Replayed != 3 || store.noted[w.Origin()].Error != "" {
+			t.Errorf("after it came back: %+v", s)
+		}
+		cancel()
+		<-done
+	})
+}
+
+// A log that is too old says so, and is replayed all the same; one that has ended is not.
+func TestAge(t *testing.T) {
+	for _, frozen := range []bool{false, true} {
+		w := newWorld(t, logtest.Witnesses(1, 1))
+		w.SetTime(time.Now().Add(-48 * time.Hour))
+		w.register()
+		if frozen {
+			w.Add(w.State(&statement.Freeze{Origin: w.Origin()}))
+		}
+		w.Publish()
+		l := w.log()
+		l.MaxAge = 24 * time.Hour
+		store := newFake()
+		err := follow(t, t.TempDir(), store, l).Replay(t.Context())
+		if frozen != (err == nil) || !frozen && !strings.Contains(sentence(err), "its newest checkpoint is 48h") {
+			t.Errorf("frozen %v: %v", frozen, err)
+		}
+		if store.next[w.Origin()] < 2 {
+			t.Errorf("frozen %v: %d entries", frozen, store.next[w.Origin()])
+		}
 	}
 }

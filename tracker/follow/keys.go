@@ -44,14 +44,12 @@ func (r *keyRing) addLog(pol *policy.Policy, origin string) {
 	}
 }
 
-// learn adds the keys of people, of logs and of those that a key-add brings. Keys of
-// caches and of SSHSIG leaves are in each leaf that needs them.
+// learn adds the keys that people statements bring, whether or not they verify, as the
+// database does. Keys of caches and of SSHSIG leaves are in each leaf that needs them.
 func (r *keyRing) learn(s *statement.Statement) {
 	switch b := s.Body.(type) {
 	case *statement.Operator:
 		r.add(b.Identity)
-	case *statement.Genesis:
-		r.add(b.LogKey)
 	case *statement.KeyAdd:
 		r.add(b.Key)
 	}

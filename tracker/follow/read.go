@@ -21,7 +21,7 @@ type entry struct {
 	leaf     []byte
 	st       *statement.Statement // nil if it is none
 	verified bool                 // its signature; false without err: its key, or a list that it covers, is not known
-	err      error                // why it is left out
+	err      error                // why it counts for nothing
 }
 
 // A part is the entries of one group, or those of it that are there.

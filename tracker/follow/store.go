@@ -20,7 +20,7 @@ type Store interface {
 	Logs(ctx context.Context) ([]store.LogView, error)
 	// Keys calls f with the public keys that are known.
 	Keys(f func(statement.PublicKey))
-	// Add adds the next entries of a log, all or none. One without a statement is left out.
+	// Add adds the next entries of a log, all or none.
 	Add(ctx context.Context, origin string, entries []store.Entry) error
 	// Note notes how a log is, and the root of its newest checkpoint.
 	Note(ctx context.Context, v store.LogView, root [32]byte) error
@@ -109,7 +109,8 @@ type batch struct {
 	kept, left, unverified uint64
 }
 
-// add adds a part, and says what of it is left out.
+// add adds a part, and says what of it counts for nothing. What does not verify is given to
+// the database all the same: it must not matter whether its key was known by now.
 func (b *batch) add(p *part) {
 	for i := range p.entries {
 		e := &p.entries[i]
@@ -117,8 +118,7 @@ func (b *batch) add(p *part) {
 		switch {
 		case e.err != nil:
 			b.left++
-			b.l.log.Warn("an entry is left out", "index", e.index, "error", e.err)
-			out.Statement = nil
+			b.l.log.Warn("an entry counts for nothing", "index", e.index, "error", e.err)
 		case !e.verified:
 			b.unverified++
 		}
