@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,13 +49,13 @@ func (a *app) rebuild(ctx context.Context, t *tracker) error {
 	begin := time.Now()
 	stop := a.progress(t)
 	err := t.follower.Replay(ctx)
-	if err == nil {
-		err = t.evaluations.Add(ctx)
-	}
+	replayed := time.Since(begin)
+	err = errors.Join(err, t.evaluations.Add(ctx))
 	stop()
 	if err != nil {
 		return fail(status(err), "", err)
 	}
+	evaluated := time.Since(begin) - replayed
 	sum := sha256.New()
 	if err := t.db.Dump(ctx, sum); err != nil {
 		return fail(exitFailed, "", fmt.Errorf("reading the database: %w", err))
@@ -64,7 +65,8 @@ func (a *app) rebuild(ctx context.Context, t *tracker) error {
 		entries += s.Replayed
 	}
 	added, _ := t.evaluations.Status()
-	fmt.Fprintf(a.Stderr, "firn-tracker: %d entries of %d logs and %d evaluations in %v\n", entries, len(t.logs), added, time.Since(begin).Round(time.Millisecond))
+	fmt.Fprintf(a.Stderr, "firn-tracker: %d entries of %d logs in %v, %d evaluations in %v\n",
+		entries, len(t.logs), replayed.Round(time.Millisecond), added, evaluated.Round(time.Millisecond))
 	fmt.Fprintf(a.Stdout, "sha256:%x\n", sum.Sum(nil))
 	return nil
 }

@@ -24,7 +24,7 @@ var arrows = map[string][]string{
 	"log":        {"internal"},
 	"internal":   {},
 	// Beside the arrows: what measures and what shows the programs.
-	"bench":  {"ingest", "verify", "federation", "witness", "log", "internal"},
+	"bench":  {"ingest", "verify", "tracker", "federation", "witness", "log", "internal"},
 	"deploy": {"log", "internal"},
 }
 
