@@ -69,9 +69,16 @@ func (a *app) serve(ctx context.Context, f *flags, s *settings) error {
 		return errors.Join(err, ln.Close())
 	}
 	logger.Info("serving", "address", ln.Addr().String(), "folder", s.dir, "what", s.summary())
+	ctx, gone := context.WithCancelCause(ctx)
+	defer gone(nil)
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := t.watchFile(work); err != nil {
+			gone(err)
+		}
+	})
 	wg.Go(func() { t.follower.Run(work) })
 	wg.Go(func() { t.evaluations.Run(work, s.Poll.Duration) })
 	if s.Publish.Every.Duration > 0 {
@@ -83,6 +90,9 @@ func (a *app) serve(ctx context.Context, f *flags, s *settings) error {
 	hooks, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
 	defer done()
 	t.hooks.Wait(hooks)
+	if why := context.Cause(ctx); errors.Is(why, errGone) {
+		err = errors.Join(why, err)
+	}
 	if err = errors.Join(err, t.Close()); err != nil {
 		return fail(exitFailed, "", err)
 	}
