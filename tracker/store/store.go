@@ -2,18 +2,19 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
-	"io"
-	"iter"
+	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
 
 	"github.com/firn-log/firn/log/statement"
 	"github.com/firn-log/firn/tracker/eval"
 	"github.com/firn-log/firn/verify"
 )
 
-// Options configure a database. They are part of what it is a function of:
-// opening a database with others than it was filled with is ErrConfiguration.
+// Options configure a database. They are part of what it is a function of.
 type Options struct {
 	// Policy decides which operators count and when outputs agree. Nil: every
 	// registered operator counts, and two that built the same agree.
@@ -26,75 +27,242 @@ type Options struct {
 
 // ErrConfiguration says that a database was filled under another configuration;
 // Reset and a replay bring it up to date.
-var ErrConfiguration = errors.New("the database was filled under another configuration")
+var ErrConfiguration = errors.New("the database was filled under another policy, or with other outputs random by construction: rebuild it")
 
 // A DB is an open database. All its methods may be called concurrently; Write
 // lets one writer in at a time.
-type DB struct{}
+type DB struct {
+	opts    Options
+	log     *slog.Logger
+	dialect dialect
+	w, r    *sql.DB
+	done    func() error
+
+	mu    sync.Mutex // of the writer: all that follows
+	conn  *sql.Conn  // nil after it failed
+	stmts map[string]*sql.Stmt
+	state *state // nil if it is to be read anew
+
+	regMu sync.RWMutex // of state.reg, which readers ask too; the writer changes it under both
+	reg   *verify.Register
+
+	readMu sync.Mutex
+	reads  map[string]*sql.Stmt
+
+	seen func(query string) // for tests: every query, with $1 and so on
+}
 
 // Open opens, and if need be creates, a database: a file of SQLite, or
-// PostgreSQL if dsn begins with postgres://. It holds a lock until Close, so that
-// there is one writer.
+// PostgreSQL if dsn begins with postgres:// or postgresql://. It holds a lock until Close, so that
+// there is one writer. With ErrConfiguration the database is open, and Reset
+// and Close are what it is good for.
 func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
-	return nil, errors.ErrUnsupported
+	db := &DB{opts: o, log: o.Log, dialect: sqlite{}, reads: make(map[string]*sql.Stmt)}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+		db.dialect = postgres{}
+	}
+	var err error
+	if db.w, db.r, db.done, err = db.dialect.open(ctx, dsn); err != nil {
+		return nil, fmt.Errorf("opening the database: %w", err)
+	}
+	if err := db.start(ctx); err != nil && !errors.Is(err, ErrConfiguration) {
+		db.Close()
+		return nil, err
+	} else {
+		return db, err
+	}
+}
+
+// start makes the tables, checks the configuration and reads the writer's state.
+func (db *DB) start(ctx context.Context) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if err := db.connect(ctx); err != nil {
+		return err
+	}
+	if err := db.transaction(ctx, func() error { return migrate(ctx, db.conn, db.dialect) }); err != nil {
+		return fmt.Errorf("making the tables: %w", err)
+	}
+	want := db.opts.digest()
+	var have string
+	err := db.conn.QueryRowContext(ctx, "SELECT value FROM config WHERE name = 'digest'").Scan(&have)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return db.transaction(ctx, func() error { return db.configure(ctx) })
+	case err != nil:
+		return fmt.Errorf("reading the configuration of the database: %w", err)
+	case have != want:
+		return ErrConfiguration
+	}
+	return db.load(ctx)
+}
+
+// configure fills in what an empty database holds, and reads it back.
+func (db *DB) configure(ctx context.Context) error {
+	for name, value := range map[string]string{"digest": db.opts.digest(), "policy": db.opts.PolicyName} {
+		if _, err := db.conn.ExecContext(ctx, "INSERT INTO config (name, value) VALUES ($1, $2)", name, value); err != nil {
+			return err
+		}
+	}
+	if err := db.load(ctx); err != nil {
+		return err
+	}
+	tx := db.newTx()
+	if err := tx.addVoters(ctx); err != nil {
+		return err
+	}
+	return tx.flush(ctx)
+}
+
+// connect gets the writer's connection and its lock.
+func (db *DB) connect(ctx context.Context) error {
+	if db.conn != nil {
+		return nil
+	}
+	c, err := db.w.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("connecting to the database: %w", err)
+	}
+	if err := db.dialect.lock(ctx, c); err != nil {
+		c.Close()
+		return err
+	}
+	db.conn, db.stmts, db.state = c, make(map[string]*sql.Stmt), nil
+	return nil
+}
+
+// disconnect forgets the writer's connection, so that the next Write makes another.
+func (db *DB) disconnect() {
+	for _, s := range db.stmts {
+		s.Close()
+	}
+	if db.conn != nil {
+		db.conn.Close()
+	}
+	db.conn, db.stmts, db.state = nil, nil, nil
+}
+
+// transaction runs f between BEGIN and COMMIT.
+func (db *DB) transaction(ctx context.Context, f func() error) error {
+	if _, err := db.conn.ExecContext(ctx, db.dialect.begin()); err != nil {
+		db.disconnect()
+		return err
+	}
+	err := f()
+	end := context.WithoutCancel(ctx)
+	if err == nil {
+		_, err = db.conn.ExecContext(end, "COMMIT")
+	}
+	if err == nil {
+		return nil
+	}
+	db.state = nil
+	if _, failed := db.conn.ExecContext(end, "ROLLBACK"); failed != nil {
+		db.disconnect()
+	}
+	return err
 }
 
 // Close lets go of the database.
-func (db *DB) Close() error { return errors.ErrUnsupported }
+func (db *DB) Close() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.disconnect()
+	db.readMu.Lock()
+	defer db.readMu.Unlock()
+	for _, s := range db.reads {
+		s.Close()
+	}
+	db.reads = make(map[string]*sql.Stmt)
+	return db.done()
+}
 
 // Reset drops everything that the database holds and takes over the configuration.
-func (db *DB) Reset(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Dump writes everything by natural keys, each table in one order: two databases
-// that hold the same write the same bytes (spec/tracker.md#database).
-func (db *DB) Dump(ctx context.Context, w io.Writer) error { return errors.ErrUnsupported }
+func (db *DB) Reset(ctx context.Context) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if err := db.connect(ctx); err != nil {
+		return err
+	}
+	for _, s := range db.stmts {
+		s.Close()
+	}
+	db.stmts = make(map[string]*sql.Stmt)
+	err := db.transaction(ctx, func() error {
+		for _, name := range append(tables(), "migration") {
+			if _, err := db.conn.ExecContext(ctx, "DROP TABLE IF EXISTS "+name); err != nil {
+				return err
+			}
+		}
+		if err := migrate(ctx, db.conn, db.dialect); err != nil {
+			return err
+		}
+		return db.configure(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("emptying the database: %w", err)
+	}
+	return nil
+}
 
 // Write runs f in one transaction. If f fails, nothing of it is kept.
-func (db *DB) Write(ctx context.Context, f func(*Tx) error) error { return errors.ErrUnsupported }
+func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if err := db.connect(ctx); err != nil {
+		return err
+	}
+	if db.state == nil {
+		if err := db.load(ctx); err != nil {
+			db.disconnect()
+			return err
+		}
+	}
+	return db.transaction(ctx, func() error {
+		tx := db.newTx()
+		if err := f(tx); err != nil {
+			return err
+		}
+		return tx.flush(ctx)
+	})
+}
 
 // Progress returns the index of the first entry of a log that is not in the
 // database, and the root that the last SetCheckpoint gave; 0 and zero if there is none.
 func (db *DB) Progress(ctx context.Context, origin string) (next uint64, root [32]byte, err error) {
-	return 0, root, errors.ErrUnsupported
+	var b []byte
+	err = db.view(ctx, func(q *view) error {
+		_, err := q.one("SELECT next, root FROM log WHERE origin = $1", []any{origin}, &next, &b)
+		return err
+	})
+	copy(root[:], b)
+	return next, root, err
 }
 
 // Evaluated returns the newest evaluation of a channel and tier that the database
 // holds, 0 if there is none.
 func (db *DB) Evaluated(ctx context.Context, channel string, tier eval.Tier) (seq int64, err error) {
-	return 0, errors.ErrUnsupported
+	column := "meta_seq"
+	if tier == eval.Drvs {
+		column = "drv_seq"
+	}
+	err = db.view(ctx, func(q *view) error {
+		_, err := q.one("SELECT "+column+" FROM channel WHERE name = $1", []any{channel}, &seq)
+		return err
+	})
+	return seq, err
 }
 
-// Keys calls f with every public key that people statements have proven so far,
-// also those of operators that do not count. With them a follower verifies claims.
-func (db *DB) Keys(f func(statement.PublicKey)) {}
-
-// An Entry is one entry of a log whose inclusion is verified.
-type Entry struct {
-	Index     uint64
-	Leaf      []byte
-	Statement *statement.Statement // nil if Leaf does not parse
-	// Verified says that the signature was verified. If not, the database verifies it as soon
-	// as it knows the key, which may come later.
-	Verified bool
-}
-
-// A Tx is a write transaction. It is for one goroutine.
-type Tx struct{}
-
-// AddEntries adds entries of a log, which follow what is there without a gap:
-// anything else is an error. Leaves are kept; do not change them.
-func (tx *Tx) AddEntries(ctx context.Context, origin string, entries []Entry) error {
-	return errors.ErrUnsupported
-}
-
-// SetCheckpoint replaces what is known of the health of a log. root is that of
-// the newest verified checkpoint.
-func (tx *Tx) SetCheckpoint(ctx context.Context, v LogView, root [32]byte) error {
-	return errors.ErrUnsupported
-}
-
-// AddEvaluation adds an evaluation, newer than those of its channel and tier, whose attributes are
-// sorted by name. An error of attrs is returned as it is.
-func (tx *Tx) AddEvaluation(ctx context.Context, h eval.Header, attrs iter.Seq2[eval.Attribute, error]) error {
-	return errors.ErrUnsupported
+// Keys returns every public key that people statements have shown so far, also
+// of operators that do not count. With them a follower verifies claims.
+func (db *DB) Keys() map[statement.KeyID]statement.PublicKey {
+	db.regMu.RLock()
+	defer db.regMu.RUnlock()
+	if db.reg == nil {
+		return nil
+	}
+	return db.reg.Keys()
 }

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// What can be seen of a change.
+const (
+	seenNothing = iota
+	seenChange
+	seenWorse
+)
+
+// seenOf says what there is to show: another version, existence, or state.
+func seenOf(fromVersion, toVersion string, from, to State, existed, exists bool) int64 {
+	switch {
+	case from > 0 && to > from:
+		return seenWorse
+	case fromVersion != toVersion || from != to || existed != exists:
+		return seenChange
+	}
+	return seenNothing
+}
+
+// seenSQL is seenOf in SQL, when the state of one side changes: $1 is the new one. Whether
+// something existed is in moved: 1 the derivation is another, 2 so is existence.
+const (
+	restateTo   = "UPDATE change SET to_state = $1, seen = CASE WHEN from_state > 0 AND $1 > from_state THEN 2 WHEN from_version <> to_version OR from_state <> $1 OR moved >= 2 THEN 1 ELSE 0 END WHERE channel = $2 AND seq = $3 AND name = $4 AND moved IN (1, 3)"
+	restateFrom = "UPDATE change SET from_state = $1, seen = CASE WHEN $1 > 0 AND to_state > $1 THEN 2 WHEN from_version <> to_version OR to_state <> $1 OR moved >= 2 THEN 1 ELSE 0 END WHERE channel = $2 AND seq = $3 AND name = $4 AND moved IN (1, 3)"
+)
+
+// restate brings up to date the changes at both ends of a fact whose derivation's state is another.
+func (tx *Tx) restate(ctx context.Context, f fact, s State) error {
+	var name string
+	if _, err := tx.one(ctx, "SELECT name FROM attr WHERE id = $1", []any{f.attr}, &name); err != nil {
+		return err
+	}
+	if err := tx.exec(ctx, restateTo, int64(s), f.channel, f.from, name); err != nil || f.to == 0 {
+		return err
+	}
+	return tx.exec(ctx, restateFrom, int64(s), f.channel, f.to, name)
+}
+
+var changeTable = newTable("change", "channel seq name attr moved from_version to_version from_state to_state seen",
+	upsert("channel, seq, name", "moved from_version to_version from_state to_state seen"))
+
+// changes writes what the evaluation changed about attributes: a function of the facts of both tiers around
+// it, so that it does not matter which tier came first. The first evaluation of a tier changes nothing.
+func (e *evaluating) changes(ctx context.Context, moves []rowMove) error {
+	c := e.ch
+	if e.h.Seq <= c.first[e.tier] && (c.first[1-e.tier] == 0 || e.h.Seq <= c.first[1-e.tier]) {
+		return nil
+	}
+	rows := changeTable.rows()
+	for i := range moves {
+		if err := e.change(ctx, &moves[i].is, &rows); err != nil {
+			return err
+		}
+	}
+	return rows.write(ctx, e.tx)
+}
+
+// sides are what an attribute was before an evaluation, and after it.
+type sides struct {
+	versions [2]string
+	states   [2]State
+	there    [2]bool
+}
+
+func (e *evaluating) change(ctx context.Context, a *attrRow, rows *rows) error {
+	seq, c := e.h.Seq, e.ch
+	var metas, drvs sides
+	metaMoved, err := e.around(ctx, "SELECT f.from_seq, f.to_seq, m.version, 0 FROM meta_fact f JOIN meta m ON m.id = f.meta WHERE f.attr = $1 AND f.channel = $2 AND f.from_seq <= $3 ORDER BY f.from_seq DESC LIMIT 2", a.attr, &metas)
+	if err != nil {
+		return err
+	}
+	drvMoved, err := e.around(ctx, "SELECT f.from_seq, f.to_seq, '', COALESCE(d.state, 0) FROM drv_fact f LEFT JOIN drv d ON d.id = f.drv WHERE f.attr = $1 AND f.channel = $2 AND f.from_seq <= $3 ORDER BY f.from_seq DESC LIMIT 2", a.attr, &drvs)
+	if err != nil {
+		return err
+	}
+	metaMoved = metaMoved && seq > c.first[meta]
+	drvMoved = drvMoved && seq > c.first[1]
+	// What a tier does not change is not stored: it may still be behind.
+	if !metaMoved {
+		metas = sides{}
+	}
+	if !drvMoved {
+		drvs = sides{}
+	}
+	existence := metas.there[0] != metas.there[1] || drvs.there[0] != drvs.there[1]
+	moved := bit(drvMoved) + 2*bit(existence)
+	if moved == 0 && metas.versions[0] == metas.versions[1] {
+		return nil
+	}
+	seen := seenOf(metas.versions[0], metas.versions[1], drvs.states[0], drvs.states[1], false, existence)
+	rows.add(c.id, seq, a.name, a.attr, moved, metas.versions[0], metas.versions[1], int64(drvs.states[0]), int64(drvs.states[1]), seen)
+	return nil
+}
+
+// around reads the facts before and after the evaluation, and reports whether a fact begins or ends there.
+func (e *evaluating) around(ctx context.Context, query string, attr int64, s *sides) (moved bool, err error) {
+	seq := e.h.Seq
+	err = e.tx.each(ctx, query, []any{attr, e.ch.id, seq}, func(r *sql.Rows) error {
+		var from, to int64
+		var version string
+		var state State
+		if err := r.Scan(&from, &to, &version, &state); err != nil {
+			return err
+		}
+		moved = moved || from == seq || to == seq
+		for i, in := range []bool{from < seq && (to == 0 || to >= seq), from <= seq && (to == 0 || to > seq)} {
+			if in {
+				s.versions[i], s.states[i], s.there[i] = version, state, true
+			}
+		}
+		return nil
+	})
+	return moved, err
+}

@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"maps"
+	"slices"
+
+	"github.com/firn-log/firn/log/statement"
+)
+
+var (
+	closureTable = newTable("closure", "id name op count known agree differ missing copying fod_agree fod_differ fod_missing", "")
+	memberTable  = newTable("closure_output", "closure state out", "")
+)
+
+// addClosure adds a closure that counts, and what its members come to.
+func (tx *Tx) addClosure(ctx context.Context, id, op int64, b *statement.Closure, outs map[outKey]int64) error {
+	if err := tx.flush(ctx); err != nil { // so that the members' states are those of all claims
+		return err
+	}
+	members := make([]int64, 0, len(b.Paths))
+	for _, p := range b.Paths {
+		members = append(members, outs[outKey{path: p.Base()}])
+	}
+	loaded, err := tx.loadOutputs(ctx, members)
+	if err != nil {
+		return err
+	}
+	var c counts
+	rows := memberTable.rows()
+	for _, out := range members {
+		o := loaded[out]
+		c.output(o.state, o.fod, 1)
+		rows.add(id, int64(o.state), out)
+	}
+	r := closureTable.rows()
+	r.add(append([]any{id, b.Name, op, int64(b.Count), int64(len(b.Paths))}, c.values(7)...)...)
+	if err := r.write(ctx, tx); err != nil {
+		return err
+	}
+	tx.wordsOf(kindClosure, id, 1, b.Name)
+	return rows.write(ctx, tx)
+}
+
+func (tx *Tx) dropClosure(ctx context.Context, id int64) error {
+	if err := tx.flush(ctx); err != nil {
+		return err
+	}
+	var name string
+	if _, err := tx.one(ctx, "SELECT name FROM closure WHERE id = $1", []any{id}, &name); err != nil {
+		return err
+	}
+	tx.wordsOf(kindClosure, id, -1, name)
+	if err := tx.exec(ctx, "DELETE FROM closure_output WHERE closure = $1", id); err != nil {
+		return err
+	}
+	return tx.exec(ctx, "DELETE FROM closure WHERE id = $1", id)
+}
+
+// moveMembers brings closures up to date whose members' states are others.
+func (tx *Tx) moveMembers(ctx context.Context, moved []movedOutput) error {
+	by := make(map[int64]*movedOutput, len(moved))
+	ids := make([]int64, 0, len(moved))
+	for i := range moved {
+		by[moved[i].is.id] = &moved[i]
+		ids = append(ids, moved[i].is.id)
+	}
+	type member struct{ closure, out int64 }
+	var members []member
+	err := eachIn(ctx, tx, "SELECT closure, out FROM closure_output WHERE out IN ?", nil, ids, func(r *sql.Rows) error {
+		var m member
+		err := r.Scan(&m.closure, &m.out)
+		members = append(members, m)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rows := memberTable.rows()
+	for _, m := range members {
+		o := by[m.out]
+		d := tx.closures[m.closure]
+		if d == nil {
+			d = new(counts)
+			tx.closures[m.closure] = d
+		}
+		d.output(o.was.state, o.was.fod, -1)
+		d.output(o.is.state, o.is.fod, 1)
+		if o.was.state == o.is.state {
+			continue
+		}
+		if err := tx.exec(ctx, "DELETE FROM closure_output WHERE closure = $1 AND state = $2 AND out = $3", m.closure, int64(o.was.state), m.out); err != nil {
+			return err
+		}
+		rows.add(m.closure, int64(o.is.state), m.out)
+	}
+	return rows.write(ctx, tx)
+}
+
+// flushClosures writes by how much the sums of closures changed.
+func (tx *Tx) flushClosures(ctx context.Context) error {
+	q := "UPDATE closure SET agree = agree + $1, differ = differ + $2, missing = missing + $3, copying = copying + $4, fod_agree = fod_agree + $5, fod_differ = fod_differ + $6, fod_missing = fod_missing + $7 WHERE id = $8"
+	for _, id := range slices.Sorted(maps.Keys(tx.closures)) {
+		if err := tx.exec(ctx, q, append(tx.closures[id].values(7), id)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}

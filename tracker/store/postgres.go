@@ -1,0 +1,97 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// advisory is the number of the lock that the writer holds: "firntrkr".
+const advisory = 0x6669726e74726b72
+
+// postgres is PostgreSQL through database/sql.
+type postgres struct{}
+
+func (postgres) open(ctx context.Context, dsn string) (w, r *sql.DB, done func() error, err error) {
+	conf, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, nil, nil, fmt.Errorf("the address of the database: %w", err)
+	}
+	if conf.RuntimeParams["application_name"] == "" {
+		conf.RuntimeParams["application_name"] = "firn-tracker"
+	}
+	w, r = stdlib.OpenDB(*conf), stdlib.OpenDB(*conf)
+	w.SetMaxOpenConns(1)
+	r.SetMaxOpenConns(2 * readers)
+	r.SetMaxIdleConns(readers)
+	done = func() error {
+		r.Close()
+		return w.Close()
+	}
+	if err := w.PingContext(ctx); err != nil {
+		done()
+		return nil, nil, nil, err
+	}
+	return w, r, done, nil
+}
+
+// lock takes the lock of the writer's session, which ends with its connection.
+func (postgres) lock(ctx context.Context, c *sql.Conn) error {
+	var got bool
+	if err := c.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1)", int64(advisory)).Scan(&got); err != nil || got {
+		return err
+	}
+	var who string
+	err := c.QueryRowContext(ctx, `SELECT COALESCE(MIN(a.application_name || ' (process ' || a.pid || ', since ' || to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ') || ')'), 'somebody')
+		FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+		WHERE l.locktype = 'advisory' AND l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&who)
+	if err != nil {
+		who = "somebody"
+	}
+	return fmt.Errorf("another tracker writes to this database: %s; stop it, or give this one a database of its own", who)
+}
+
+func (postgres) macros() *strings.Replacer {
+	return strings.NewReplacer("{id}", "BIGINT PRIMARY KEY", "{int}", "BIGINT", "{text}", `TEXT COLLATE "C"`, "{blob}", "BYTEA", "{clustered}", "")
+}
+
+func (postgres) begin() string { return "BEGIN" }
+
+func (postgres) placeholders(rows, cols int) string {
+	var b strings.Builder
+	for n := range rows * cols {
+		switch {
+		case n%cols > 0:
+			b.WriteByte(',')
+		case n > 0:
+			b.WriteString("),(")
+		default:
+			b.WriteByte('(')
+		}
+		b.WriteByte('$')
+		b.WriteString(strconv.Itoa(n + 1))
+	}
+	b.WriteByte(')')
+	return b.String()
+}
+
+// bulk is COPY, which is worth its overhead for many rows.
+func (postgres) bulk(ctx context.Context, c *sql.Conn, table string, columns []string, args []any) (bool, error) {
+	n := len(columns)
+	if len(args) < 50*n {
+		return false, nil
+	}
+	rows := pgx.CopyFromSlice(len(args)/n, func(i int) ([]any, error) { return args[i*n : (i+1)*n], nil })
+	err := c.Raw(func(driver any) error {
+		_, err := driver.(*stdlib.Conn).Conn().CopyFrom(ctx, pgx.Identifier{table}, columns, rows)
+		return err
+	})
+	return true, err
+}
+
+func (postgres) explain() string { return "EXPLAIN " }

@@ -1,0 +1,89 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+)
+
+// view is a picture of the database at one time, for one page.
+type view struct {
+	ctx context.Context
+	db  *DB
+	tx  *sql.Tx
+}
+
+// view runs f on a picture of the database. An error of the database says that it was reading.
+func (db *DB) view(ctx context.Context, f func(*view) error) error {
+	opts := &sql.TxOptions{ReadOnly: true}
+	if _, pg := db.dialect.(postgres); pg {
+		opts.Isolation = sql.LevelRepeatableRead
+	}
+	tx, err := db.r.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("reading from the database: %w", err)
+	}
+	defer tx.Rollback()
+	if err := f(&view{ctx: ctx, db: db, tx: tx}); err != nil {
+		if errors.Is(err, ErrNotFound) {
+			return err
+		}
+		return fmt.Errorf("reading from the database: %w", err)
+	}
+	return nil
+}
+
+// prepared returns a statement that is prepared once for the pool.
+func (q *view) prepared(query string) (*sql.Stmt, error) {
+	if q.db.seen != nil {
+		q.db.seen(query)
+	}
+	q.db.readMu.Lock()
+	defer q.db.readMu.Unlock()
+	s := q.db.reads[query]
+	if s == nil {
+		var err error
+		if s, err = q.db.r.PrepareContext(q.ctx, query); err != nil {
+			return nil, err
+		}
+		q.db.reads[query] = s
+	}
+	return q.tx.StmtContext(q.ctx, s), nil
+}
+
+// one reads the only row of a query and reports whether there is one.
+func (q *view) one(query string, args []any, dest ...any) (bool, error) {
+	s, err := q.prepared(query)
+	if err != nil {
+		return false, err
+	}
+	err = s.QueryRowContext(q.ctx, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// each calls f for every row.
+func (q *view) each(query string, args []any, f func(*sql.Rows) error) error {
+	s, err := q.prepared(query)
+	if err != nil {
+		return err
+	}
+	rows, err := s.QueryContext(q.ctx, args...)
+	if err != nil {
+		return err
+	}
+	return drain(rows, f)
+}
+
+func drain(rows *sql.Rows, f func(*sql.Rows) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
