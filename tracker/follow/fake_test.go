@@ -52,8 +52,8 @@ func (f *fake) Logs(context.Context) ([]store.LogView, error) {
 	return slices.Collect(maps.Values(f.noted)), err
 }
 
-func (f *fake) Keys(add func(statement.PublicKey)) {
-	var r keyRing
+func (f *fake) Keys() map[statement.KeyID]statement.PublicKey {
+	r := keyRing{keys: make(map[statement.KeyID]statement.PublicKey)}
 	for _, all := range f.entries {
 		for _, e := range all {
 			if e.Statement != nil {
@@ -61,9 +61,7 @@ func (f *fake) Keys(add func(statement.PublicKey)) {
 			}
 		}
 	}
-	for _, k := range r.keys {
-		add(k)
-	}
+	return r.keys
 }
 
 func (f *fake) Add(_ context.Context, origin string, entries []store.Entry) error {

@@ -125,7 +125,9 @@ func (l *follower) recall(ctx context.Context) ([32]byte, error) {
 		view = all[i]
 	}
 	l.noted.recall(view, root)
-	st.Keys(l.f.keys.add)
+	for _, k := range st.Keys() {
+		l.f.keys.add(k)
+	}
 	l.recalled = true
 	return root, nil
 }

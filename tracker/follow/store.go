@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/firn-log/firn/log"
@@ -18,8 +19,8 @@ type Store interface {
 	Progress(ctx context.Context, origin string) (next uint64, root [32]byte, err error)
 	// Logs returns what is noted of the logs.
 	Logs(ctx context.Context) ([]store.LogView, error)
-	// Keys calls f with the public keys that are known.
-	Keys(f func(statement.PublicKey))
+	// Keys returns the public keys that are known.
+	Keys() map[statement.KeyID]statement.PublicKey
 	// Add adds the next entries of a log, all or none.
 	Add(ctx context.Context, origin string, entries []store.Entry) error
 	// Note notes how a log is, and the root of its newest checkpoint.
@@ -32,6 +33,15 @@ type Database struct{ *store.DB }
 // Add implements Store.
 func (d Database) Add(ctx context.Context, origin string, entries []store.Entry) error {
 	return d.Write(ctx, func(tx *store.Tx) error { return tx.AddEntries(ctx, origin, entries) })
+}
+
+// Logs implements Store.
+func (d Database) Logs(ctx context.Context) ([]store.LogView, error) {
+	all, err := d.DB.Logs(ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil
+	}
+	return all, err
 }
 
 // Note implements Store.
