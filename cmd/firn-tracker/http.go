@@ -28,7 +28,7 @@ func (t *tracker) handler() http.Handler {
 
 // healthz is 200 while the database answers.
 func (t *tracker) healthz(w http.ResponseWriter, r *http.Request) {
-	if _, err := t.db.Logs(r.Context()); err != nil {
+	if _, _, err := t.db.Progress(r.Context(), t.logs[0].Origin); err != nil {
 		t.log.Error("the database does not answer", "error", err)
 		http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
 		return

@@ -66,6 +66,9 @@ func (a *app) settings(f *flags, args []string) (*settings, error) {
 		if f.policy != "" {
 			return nil, fail(exitUsage, "", errors.New("--policy says which logs are followed; give it or --log, not both"))
 		}
+		if f.logPolicy == "" {
+			return nil, fail(exitUsage, "FILE holds the lines\n  log VKEY URL\n  quorum none\nwhere VKEY is what the log's operator publishes", errors.New("--log needs --log-policy FILE, which says whose checkpoints are believed"))
+		}
 		c.Policy, c.Logs = "", []logConfig{{URL: f.log, Policy: f.logPolicy}}
 	}
 	if err := c.check(); err != nil {
@@ -150,7 +153,7 @@ func (s *settings) readLogs() error {
 	for _, l := range s.Logs {
 		b, err := os.ReadFile(l.Policy)
 		if err != nil {
-			return fail(exitUsage, "--log needs --log-policy, a C2SP tlog-policy file", fmt.Errorf("reading the log's policy: %w", err))
+			return fail(exitUsage, "", fmt.Errorf("reading the log's policy: %w", err))
 		}
 		pol, err := policy.Parse(b)
 		if err != nil {
