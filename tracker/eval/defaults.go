@@ -13,7 +13,7 @@ import (
 
 func (o *Options) setDefaults() {
 	if o.Workers <= 0 {
-		o.Workers = max(1, runtime.NumCPU())
+		o.Workers = runtime.NumCPU()
 	}
 	if o.Memory <= 0 {
 		o.Memory = defaultMemory

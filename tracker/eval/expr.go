@@ -18,6 +18,8 @@ type item struct {
 	Path []string `json:"path"`
 	// Open asks for the names in it, whatever it says about itself.
 	Open bool `json:"open"`
+	// Superset is a file that lists attribute paths, to be asked in place of an attribute.
+	Superset string `json:"superset"`
 }
 
 func (i item) attr() string { return strings.Join(i.Path, ".") }

@@ -100,6 +100,9 @@ func (p *process) read(r io.Reader) {
 	for {
 		line, err := readLine(in, []byte("trace: "+p.word+" "))
 		if ours, ok := bytes.CutPrefix(line, []byte("trace: "+p.word+" ")); ok {
+			if bytes.HasPrefix(ours, []byte("B ")) {
+				p.other.reset() // what came before is about another attribute
+			}
 			select {
 			case p.lines <- bytes.Clone(ours):
 			case <-p.quit:
@@ -197,7 +200,6 @@ func (p *process) hear(line []byte, e *end, loaded *bool, got func(answer)) bool
 			return false
 		}
 		e.at = i
-		p.other.reset()
 	case "R":
 		n, text, _ := bytes.Cut(rest, []byte(" "))
 		i, err := strconv.Atoi(string(n))

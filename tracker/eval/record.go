@@ -11,11 +11,12 @@ import (
 
 // told is one answer of stream.nix.
 type told struct {
-	Pkg    *toldPkg `json:"pkg"`
-	Set    []string `json:"set"`    // names in a set that is to be looked into
-	Gone   bool     `json:"gone"`   // there is no such attribute
-	Other  bool     `json:"other"`  // it is nothing that is evaluated
-	Throws bool     `json:"throws"` // it failed in a way that can be caught, without words
+	Pkg    *toldPkg   `json:"pkg"`
+	Set    []string   `json:"set"`    // names in a set that is to be looked into
+	Paths  [][]string `json:"paths"`  // of a superset
+	Gone   bool       `json:"gone"`   // there is no such attribute
+	Other  bool       `json:"other"`  // it is nothing that is evaluated
+	Throws bool       `json:"throws"` // it failed in a way that can be caught, without words
 }
 
 type toldPkg struct {

@@ -30,7 +30,7 @@ type Options struct {
 	Aliases bool
 	// Nix is the command nix-instantiate; nil is that word.
 	Nix []string
-	// Workers is how many processes run at once; 0 is one for each two processors, at least one.
+	// Workers is how many processes run at once; 0 is one for each processor.
 	Workers int
 	// Memory bounds the memory of all processes together, bytes; 0 is 2 GiB. A process that
 	// goes beyond its share is ended within about 20 ms and resumed.
@@ -83,11 +83,14 @@ type Result struct {
 // is that the tree cannot be loaded at all, or one of the machine or ctx. No process is
 // left when it returns.
 func Evaluate(ctx context.Context, tier Tier, options Options) (*Result, error) {
-	o, done, err := options.prepare()
+	o, err := options.prepare()
 	if err != nil {
 		return nil, err
 	}
-	defer done()
+	if o.scratch, err = os.MkdirTemp("", "firn-eval-"); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(o.scratch)
 	e := newEngine(o, tier)
 	begin := time.Now()
 	first, err := e.beginning(ctx)
@@ -101,36 +104,32 @@ func Evaluate(ctx context.Context, tier Tier, options Options) (*Result, error) 
 	return e.result, nil
 }
 
-// prepare returns o with its defaults, and what undoes it.
-func (o Options) prepare() (*Options, func(), error) {
+// prepare returns o with its defaults, checked.
+func (o Options) prepare() (*Options, error) {
 	tree, err := filepath.Abs(o.Tree)
 	if err == nil {
 		tree, err = filepath.EvalSymlinks(tree)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(tree, "default.nix")); err != nil {
-		return nil, nil, fmt.Errorf("%s is no tree: %w", o.Tree, err)
-	}
-	if strings.ContainsAny(tree, "\n\r") {
-		return nil, nil, fmt.Errorf("the name of the folder %q has a line break", tree)
+		return nil, fmt.Errorf("%s is no tree: %w", o.Tree, err)
 	}
 	o.Tree = tree
 	if !tokenForm.MatchString(o.System) {
-		return nil, nil, fmt.Errorf("%q cannot be a system", o.System)
+		return nil, fmt.Errorf("%.80q cannot be a system", o.System)
 	}
 	for _, attr := range slices.Concat(o.Attrs, []string{o.Root}) {
 		if attr != "" && !ValidAttr(attr) {
-			return nil, nil, fmt.Errorf("%.80q is no attribute path", attr)
+			return nil, fmt.Errorf("%.80q is no attribute path", attr)
 		}
 	}
 	if len(o.Nix) == 0 {
 		o.Nix = []string{"nix-instantiate"}
 	}
 	o.setDefaults()
-	o.scratch, err = os.MkdirTemp("", "firn-eval-")
-	return &o, func() { os.RemoveAll(o.scratch) }, err
+	return &o, nil
 }
 
 // engine evaluates one tier of a tree.
@@ -160,7 +159,7 @@ func split(attr string) []string {
 func (e *engine) beginning(ctx context.Context) ([]item, error) {
 	var set []string
 	for loaded := false; !loaded; {
-		end, err := e.one(ctx, []item{{split(e.o.Root), true}}, e.o.Memory, func(a answer) {
+		end, err := e.one(ctx, []item{{Path: split(e.o.Root), Open: true}}, e.o.Memory, func(a answer) {
 			if t, err := parseAnswer(a.text); err == nil {
 				set = t.Set
 			}
@@ -176,6 +175,11 @@ func (e *engine) beginning(ctx context.Context) ([]item, error) {
 	if set == nil {
 		return nil, fmt.Errorf("the tree %s has no attribute set %q", e.o.Tree, e.o.Root)
 	}
+	if e.o.Attrs == nil && e.o.Root == "" {
+		if items, err := e.superset(ctx); items != nil || err != nil {
+			return items, err
+		}
+	}
 	if e.o.Attrs == nil {
 		return e.below(item{Path: split(e.o.Root)}, set), nil
 	}
@@ -184,6 +188,33 @@ func (e *engine) beginning(ctx context.Context) ([]item, error) {
 		items = append(items, item{Path: split(attr)})
 	}
 	return items, nil
+}
+
+// supersetFile is where a nixpkgs lists the attribute paths of everything that could be a
+// package, those included that recurseForDerivations does not lead to.
+const supersetFile = "pkgs/top-level/release-attrpaths-superset.nix"
+
+// superset returns the paths of that list. There is none if the tree has no such file, or it
+// does not evaluate.
+func (e *engine) superset(ctx context.Context) ([]item, error) {
+	if _, err := os.Stat(filepath.Join(e.o.Tree, filepath.FromSlash(supersetFile))); err != nil {
+		return nil, nil //nolint:nilerr // then it is looked for in the sets themselves
+	}
+	var items []item
+	_, err := e.one(ctx, []item{{Path: []string{}, Superset: supersetFile}}, e.o.Memory, func(a answer) {
+		t, err := parseAnswer(a.text)
+		if err != nil {
+			return
+		}
+		for _, path := range t.Paths {
+			if i := (item{Path: path}); len(path) > 0 && len(path) <= maxDepth && len(items) < MaxAttributes && ValidAttr(i.attr()) && len(split(i.attr())) == len(path) {
+				items = append(items, i)
+			} else {
+				e.result.Skipped++
+			}
+		}
+	})
+	return items, err
 }
 
 // without leaves out the setting that the evaluator complains about, if there is one: some

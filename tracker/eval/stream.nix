@@ -46,8 +46,10 @@ let
   take = n: l: if length l <= n then l else genList (elemAt l) n;
   list = v: if isList v then take 256 v else [ v ];
   present = builtins.filter (v: v != null);
-  strict = v: builtins.deepSeq v v;
-  or' = default: v: let r = tryEval (strict v); in if r.success then r.value else default;
+  # What throws is as if it were not there. Only texts and sets of texts are forced to the
+  # ground: behind others there can be half the tree.
+  try = default: v: let r = tryEval v; in if r.success then r.value else default;
+  or' = default: v: try default (builtins.deepSeq v v);
   # A member of a set, or null; also of what is no set.
   get = name: v: if isAttrs v then v.${name} or null else null;
   texts = f: v: or' [ ] (present (map (x: or' null (f x)) (if v == null then [ ] else list v)));
@@ -100,11 +102,8 @@ let
 
   metadata = pkg:
     let
-      m = or' { } (let m = pkg.meta or { }; in if isAttrs m then builtins.mapAttrs (_: v: { inherit v; }) m else { });
-      # Each member by itself: one that throws is as if it were not there.
-      meta = name: or' null (if m ? ${name} then tame m.${name}.v else null);
-      tame = v: seq v v;
-      raw = name: if m ? ${name} then (let r = tryEval m.${name}.v; in if r.success then r.value else null) else null;
+      m = try { } (let m = pkg.meta or { }; in if isAttrs m then m else { });
+      meta = name: try null (m.${name} or null);
       name = text pkg.name;
       parsed = builtins.parseDrvName (if name == null then "" else name);
       field = n: or' null (text (pkg.${n} or null));
@@ -117,16 +116,16 @@ let
       pname = if pname != null then pname else parsed.name;
       version = if version != null then version else if pname == null then parsed.version else null;
       position = or' null (position pkg { position = meta "position"; });
-      description = text (meta "description");
-      homepage = or' null (let h = raw "homepage"; in if isList h then (if h == [ ] then null else text (builtins.head h)) else text h);
-      maintainers = texts maintainer (raw "maintainers");
-      teams = texts team (raw "teams");
-      licences = texts licence (raw "license");
-      patches = texts patch (or' null (let p = pkg.patches or null; in if isList p then map (x: x) p else null));
-      identifiers = or' { } (identifiers (raw "identifiers"));
-      knownVulns = texts text (raw "knownVulnerabilities");
+      description = or' null (text (meta "description"));
+      homepage = or' null (let h = meta "homepage"; in if isList h then (if h == [ ] then null else text (builtins.head h)) else text h);
+      maintainers = texts maintainer (meta "maintainers");
+      teams = texts team (meta "teams");
+      licences = texts licence (meta "license");
+      patches = texts patch (try null (let p = pkg.patches or null; in if isList p then p else null));
+      identifiers = or' { } (identifiers (meta "identifiers"));
+      knownVulns = texts text (meta "knownVulnerabilities");
       broken = meta "broken" == true;
-      unfree = meta "unfree" == true || or' false (builtins.any unfree (list (raw "license")));
+      unfree = meta "unfree" == true || try false (builtins.any unfree (list (meta "license")));
       insecure = meta "insecure" == true;
     };
 
@@ -151,7 +150,9 @@ let
     { there = true; v = root; }
     path;
   names = v: { set = map unsafeDiscardStringContext (attrNames v); };
-  tell = item:
+  # A list of attribute paths, each a list of names.
+  superset = file: { paths = map (map unsafeDiscardStringContext) (import (tree + "/${file}") { }).paths; };
+  tell = item: if item.superset != "" then superset item.superset else
     let at = find item.path; v = at.v; in
     if !at.there then { gone = true; }
     else if !isAttrs v then { other = true; }
