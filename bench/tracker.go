@@ -33,7 +33,8 @@ var statements = flag.Int("statements", 50_000, "number of statements of the log
 
 const (
 	trackerOrigin    = "tracker.bench.example/00000000"
-	trackerOperators = 4 // who claim each output
+	trackerOperators = 4  // who claim each output
+	firstOutput      = 16 // before it, outputs refer to fewer others
 	trackerRSS       = 200 << 20
 	replayRate       = 6000  // statements a second, verifying
 	knownRate        = 10000 // that are known to verify
@@ -182,7 +183,7 @@ func (g *trackerLog) generate(ctx context.Context, n int) error {
 	for from := 0; from < n/trackerOperators; from += piece {
 		all := make([][][]byte, trackerOperators)
 		for i, o := range operators {
-			if all[i], err = o.buildLeaves(ctx, from, min(piece, n/trackerOperators-from)); err != nil {
+			if all[i], err = o.buildLeaves(ctx, firstOutput+from, min(piece, n/trackerOperators-from)); err != nil {
 				return err
 			}
 		}
@@ -289,6 +290,7 @@ func (g *trackerLog) evaluate(dir string, n int) error {
 			if a%2 == 0 {
 				i = (a + c*attrs) % outputs
 			}
+			i += firstOutput
 			info, modulo, err := pathInfo(i, 0)
 			if err != nil {
 				return err
