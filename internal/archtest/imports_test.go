@@ -53,7 +53,7 @@ var heavy = map[string][]string{
 
 // testHelpers are packages that only tests may import, and the demo's log that cheats,
 // which nobody can.
-var testHelpers = []string{"internal/testreq", "internal/dropfs", "internal/bincache/cachetest", "log/logtest", "deploy/demo/cheat"}
+var testHelpers = []string{"internal/testreq", "internal/dropfs", "internal/bincache/cachetest", "internal/pgtest", "log/logtest", "deploy/demo/cheat"}
 
 // importFault says why the non-test package pkg (from the project's root) may
 // not import imported, or "".

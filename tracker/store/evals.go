@@ -284,7 +284,7 @@ func (e *evaluating) row(rows map[string]*attrRow, name string) attrRow {
 	if r := rows[name]; r != nil {
 		return *r
 	}
-	return attrRow{channel: e.ch, name: name, rank: 9}
+	return attrRow{channel: e.ch, name: name, rank: rankOf(0), terms: termsOf(name)}
 }
 
 // attrIDs gives names that are new a row.

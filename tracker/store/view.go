@@ -121,10 +121,11 @@ type OutputView struct {
 	State        State
 	FOD          bool
 	Since        time.Time
-	Agreeing     int // size of the largest camp of counted operators
-	Against      int // counted operators outside it
-	Claims       []ClaimView
-	Reason       string // one sentence for people: why this state
+	Agreeing     int         // size of the largest camp of counted operators
+	Against      int         // counted operators outside it
+	Claims       []ClaimView // those that count first, at most 200
+	More         bool        // there are claims that are not listed
+	Reason       string      // one sentence for people: why this state
 }
 
 // VersionRow is one derivation that an attribute had.

@@ -27,6 +27,7 @@ CREATE TABLE copy (stmt {int} NOT NULL, log {int} NOT NULL, idx {int} NOT NULL, 
 -- People.
 CREATE TABLE operator (id {id}, ident {blob} NOT NULL UNIQUE, voter {text} NOT NULL, registered SMALLINT NOT NULL, name {text} NOT NULL, contact {text} NOT NULL, url {text} NOT NULL, home {text} NOT NULL, fork {text} NOT NULL,
   claims {int} NOT NULL, agreed {int} NOT NULL, differed {int} NOT NULL, alone {int} NOT NULL, copied {int} NOT NULL);
+CREATE INDEX operator_name ON operator (name, id);
 CREATE TABLE operator_key (op {int} NOT NULL, kid {blob} NOT NULL, role {text} NOT NULL, state {text} NOT NULL, cache {text} NOT NULL, PRIMARY KEY (op, kid)) {clustered};
 CREATE INDEX operator_key_kid ON operator_key (kid);
 

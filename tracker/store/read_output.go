@@ -1,0 +1,358 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/verify"
+)
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func narText(b []byte) string {
+	if len(b) != 32 || nix.Hash(b).IsZero() {
+		return ""
+	}
+	return nix.Hash(b).String()
+}
+
+// maxClaims is how many claims an output's page lists.
+const maxClaims = 200
+
+// Output returns an output by the base name of its path, and the attributes that it belongs to now.
+func (db *DB) Output(ctx context.Context, path string) (o *OutputView, attrs []AttributeRow, err error) {
+	o = &OutputView{}
+	err = db.view(ctx, func(q *view) error {
+		id, err := q.findOutput(path)
+		if err != nil {
+			return err
+		}
+		if err := q.output(id, o); err != nil {
+			return err
+		}
+		if _, err := q.one("SELECT name FROM drv_output WHERE out = $1 ORDER BY drv LIMIT 1", []any{id}, &o.Output); err != nil {
+			return err
+		}
+		rows, err := q.readRows("SELECT "+rowColumns+" FROM drv_output t JOIN attr_row r ON r.drv = t.drv AND r.drv > 0"+rowJoins+" WHERE t.out = $1 LIMIT 50", []any{id})
+		for _, r := range rows {
+			attrs = append(attrs, r.AttributeRow)
+		}
+		slices.SortFunc(attrs, func(a, b AttributeRow) int {
+			return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Attr, b.Attr))
+		})
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return o, attrs, nil
+}
+
+func (q *view) findOutput(path string) (id int64, err error) {
+	ok, err := q.one("SELECT id FROM output WHERE h = $1 AND path = $2", []any{hashPart60(path), path}, &id)
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	return id, err
+}
+
+// output fills in an output and its claims.
+func (q *view) output(id int64, o *OutputView) error {
+	var key outKey
+	var real, fod, since int64
+	f := flags{}
+	var random int64
+	if _, err := q.one("SELECT path, real, fod, random, system, state, since, agreeing, against FROM output WHERE id = $1", []any{id}, &key.path, &real, &fod, &random, &f.system, &o.State, &since, &o.Agreeing, &o.Against); err != nil {
+		return err
+	}
+	key.real = real == 1
+	if !key.real {
+		o.Path = key.path
+	}
+	f.fod, f.random = fod == 1, random == 1
+	o.FOD, o.Since = f.fod, unixTime(since)
+	read, err := q.claims(id)
+	if err != nil {
+		return err
+	}
+	if len(read) > maxClaims {
+		read, o.More = read[:maxClaims], true
+	}
+	diffs, err := q.diffs(id)
+	if err != nil {
+		return err
+	}
+	for i := range read {
+		r := &read[i]
+		for _, d := range diffs {
+			if slices.Equal(d.a, r.nar[:]) || slices.Equal(d.b, r.nar[:]) {
+				r.view.Diff = d.sid
+				break
+			}
+		}
+		o.Claims = append(o.Claims, r.view)
+	}
+	o.Reason = q.reason(o.State, read)
+	return nil
+}
+
+type readDiff struct {
+	sid  string
+	a, b []byte
+}
+
+func (q *view) diffs(out int64) (diffs []readDiff, err error) {
+	err = q.each("SELECT s.sid, d.a, d.b FROM diff d JOIN stmt s ON s.id = d.stmt WHERE d.out = $1 AND d.op > 0 LIMIT 100", []any{out}, func(r *sql.Rows) error {
+		var d readDiff
+		var sid []byte
+		err := r.Scan(&sid, &d.a, &d.b)
+		d.sid = hex.EncodeToString(sid)
+		diffs = append(diffs, d)
+		return err
+	})
+	slices.SortFunc(diffs, func(a, b readDiff) int { return cmp.Compare(a.sid, b.sid) })
+	return diffs, err
+}
+
+// readClaim is a claim as pages show it.
+type readClaim struct {
+	claim
+	sid  statement.ID
+	kid  statement.KeyID
+	leaf []byte
+	view ClaimView
+}
+
+// claims returns the claims about an output, those that count first; one more than maxClaims if there are more.
+func (q *view) claims(out int64) (all []readClaim, err error) {
+	query := "SELECT c.op, c.stmt, c.n, c.class, c.time, c.nar, c.rest, c.impl, c.path, s.sid, g.kid, s.leaf FROM claim c JOIN stmt s ON s.id = c.stmt JOIN signer g ON g.id = s.signer WHERE c.out = $1 ORDER BY c.op DESC, c.stmt DESC, c.n DESC LIMIT 201"
+	err = q.each(query, []any{out}, func(r *sql.Rows) error {
+		var c readClaim
+		var class int64
+		var nar, rest, sid, kid []byte
+		if err := r.Scan(&c.op, &c.stmt, &c.n, &class, &c.time, &nar, &rest, &c.impl, &c.path, &sid, &kid, &c.leaf); err != nil {
+			return err
+		}
+		c.class, c.nar, c.rest = verify.Class(class), nix.Hash(nar), [16]byte(rest)
+		c.sid, c.kid = statement.ID(sid), statement.KeyID(kid)
+		all = append(all, c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var stmts []int64
+	for i := range all {
+		stmts = append(stmts, all[i].stmt)
+	}
+	places, err := q.places(unique(stmts))
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		c := &all[i]
+		if c.view, err = q.claimView(c, places[c.stmt]); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b readClaim) int {
+		return cmp.Or(-cmp.Compare(bit(a.op > 0), bit(b.op > 0)), cmp.Compare(a.view.By.Name, b.view.By.Name), cmp.Compare(a.time, b.time), slices.Compare(a.sid[:], b.sid[:]))
+	})
+	return all, nil
+}
+
+// readPlace is a place and what is known of the signature there.
+type readPlace struct {
+	Place
+	sig int64
+}
+
+func (q *view) places(stmts []int64) (map[int64][]readPlace, error) {
+	places := make(map[int64][]readPlace)
+	err := q.eachIn("SELECT p.stmt, l.origin, p.idx, p.sig FROM place p JOIN log l ON l.id = p.log WHERE p.stmt IN ? ORDER BY p.stmt, l.origin, p.idx", nil, stmts, func(r *sql.Rows) error {
+		var id int64
+		var p readPlace
+		err := r.Scan(&id, &p.Origin, &p.Index, &p.sig)
+		places[id] = append(places[id], p)
+		return err
+	})
+	return places, err
+}
+
+func plain(places []readPlace) (out []Place) {
+	for _, p := range places {
+		out = append(out, p.Place)
+	}
+	return out
+}
+
+func (q *view) claimView(c *readClaim, places []readPlace) (ClaimView, error) {
+	v := ClaimView{NarHash: narText(c.nar[:]), References: -1, Finished: unixTime(c.time), Counts: c.op > 0, Statement: c.sid.String(), Places: plain(places)}
+	switch c.class {
+	case verify.Signed:
+		v.Class = "signed"
+	default:
+		v.Class = "built"
+	}
+	by, err := q.operatorOf(c.op, c.kid)
+	if err != nil {
+		return v, err
+	}
+	v.By = by
+	if !v.Counts {
+		v.Why = q.why(c.kid, c.sid, places)
+	}
+	s, err := statement.Parse(c.leaf)
+	if err != nil {
+		return v, nil // it was stored, so it did parse; what the claim itself says is shown
+	}
+	v.Kind = string(s.Kind)
+	describeClaim(&v, s.Body, c)
+	return v, nil
+}
+
+// describeClaim fills in what only the statement has.
+func describeClaim(v *ClaimView, b statement.Body, c *readClaim) {
+	switch b := b.(type) {
+	case *statement.Build:
+		v.How = string(b.How)
+		v.Builder = b.Builder.Implementation + " " + b.Builder.Version
+		n := int64(0)
+		for i := range b.Outputs {
+			for range 1 + bit(b.Outputs[i].CA != "") {
+				if n == c.n {
+					v.NarSize = int64(b.Outputs[i].NarSize)
+					v.References = referencesOf(b.Outputs[i].References, b.Outputs[i].RefsDigest)
+				}
+				n++
+			}
+		}
+	case *statement.CacheSig:
+		v.NarSize, v.References = int64(b.NarSize), referencesOf(b.References, b.RefsDigest)
+	case *statement.PathClaim:
+		v.NarSize, v.References = int64(b.NarSize), len(b.References)
+	case *statement.Realisation:
+		v.Builder = b.Builder.Implementation + " " + b.Builder.Version
+	}
+}
+
+func referencesOf(refs []nix.StorePath, digest *nix.Hash) int {
+	if digest != nil {
+		return -1
+	}
+	return len(refs)
+}
+
+// why says why a claim does not count.
+func (q *view) why(kid statement.KeyID, sid statement.ID, places []readPlace) string {
+	q.db.regMu.RLock()
+	defer q.db.regMu.RUnlock()
+	why := ""
+	for _, p := range places {
+		switch p.sig {
+		case sigBad:
+			why = cmp.Or(why, "its signature does not verify")
+		case sigUnknown:
+			why = cmp.Or(why, "its signature cannot be checked: no followed log shows its key, or what it signed")
+		default:
+			if w := q.db.reg.Why(kid, sid, p.Origin, p.Index); w != "" {
+				return w
+			}
+		}
+	}
+	return cmp.Or(why, "it is being recounted")
+}
+
+// operatorOf names who made a claim: the operator for whom it counts, or the one that the key belongs to.
+func (q *view) operatorOf(op int64, kid statement.KeyID) (OperatorRef, error) {
+	ref := OperatorRef{Key: kid.String()}
+	var ident []byte
+	var ok bool
+	var err error
+	if op > 0 {
+		ok, err = q.one("SELECT ident, name FROM operator WHERE id = $1", []any{op}, &ident, &ref.Name)
+	} else {
+		ok, err = q.one("SELECT o.ident, o.name FROM operator_key k JOIN operator o ON o.id = k.op WHERE k.kid = $1 ORDER BY o.ident LIMIT 1", []any{kid[:]}, &ident, &ref.Name)
+	}
+	if ok {
+		ref.ID = hex.EncodeToString(ident)
+	}
+	return ref, err
+}
+
+// reason says in one sentence why an output has its state.
+func (q *view) reason(s State, all []readClaim) string {
+	camps := make(map[fingerprint][]string)
+	var builders, signers []string
+	var order []fingerprint
+	for i := range all {
+		c := &all[i]
+		if c.op == 0 {
+			continue
+		}
+		name := cmp.Or(c.view.By.Name, c.view.By.ID)
+		if fp := c.fingerprint(); !slices.Contains(camps[fp], name) {
+			if camps[fp] == nil {
+				order = append(order, fp)
+			}
+			camps[fp] = append(camps[fp], name)
+		}
+		if c.class == verify.Signed {
+			signers = append(signers, name)
+		} else {
+			builders = append(builders, name)
+		}
+	}
+	builders, signers = uniqueText(builders), uniqueText(signers)
+	switch {
+	case s == Copying:
+		return "It is random by construction, and yet operators agree on it: somebody copied."
+	case s == Differ:
+		slices.SortStableFunc(order, func(a, b fingerprint) int { return cmp.Compare(len(camps[b]), len(camps[a])) })
+		var parts []string
+		for _, fp := range order {
+			parts = append(parts, namesText(camps[fp]))
+		}
+		return "Different contents: by " + strings.Join(parts, "; by ") + "."
+	case s == Agree:
+		return namesText(builders) + " built the same" + q.byPolicy() + "."
+	case len(builders)+len(signers) == 0:
+		return "Nobody who counts has built it."
+	case len(builders) == 0:
+		return "It is signed by " + namesText(signers) + ", and nobody who counts has built it."
+	case q.db.opts.Policy != nil:
+		return namesText(builders) + " built it, which is not enough" + q.byPolicy() + "."
+	}
+	return "Only " + namesText(builders) + " built it."
+}
+
+func (q *view) byPolicy() string {
+	if q.db.opts.Policy == nil {
+		return ""
+	}
+	return fmt.Sprintf(" for the policy %s", q.db.opts.PolicyName)
+}
+
+func uniqueText(s []string) []string {
+	slices.Sort(s)
+	return slices.Compact(s)
+}
+
+// namesText is "a, b and 3 others".
+func namesText(names []string) string {
+	switch {
+	case len(names) > 4:
+		return fmt.Sprintf("%s and %d others", strings.Join(names[:3], ", "), len(names)-3)
+	case len(names) > 1:
+		return strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
+	}
+	return strings.Join(names, "")
+}
