@@ -67,7 +67,7 @@ func benchTracker(ctx context.Context, dir, bin string, cal calibration) ([]row,
 	add := func(what string, r replayed, target float64) {
 		rows = append(rows, row{
 			what: what, value: fmt.Sprintf("%s/s, %d MiB", count(r.rate), r.rss>>20), target: fmt.Sprintf("≥ %s/s, < %d MiB", count(target), trackerRSS>>20),
-			fraction: fmt.Sprintf("%.2f × the signatures that all cores check", r.rate/limit), met: r.rate >= target && r.rss < trackerRSS,
+			fraction: fmt.Sprintf("%.2f × the signatures that all cores check; %d µs of one core each", r.rate/limit, r.cpu.Microseconds()), met: r.rate >= target && r.rss < trackerRSS,
 		})
 	}
 	first, err := t.run(ctx, one)
@@ -97,7 +97,7 @@ func benchTracker(ctx context.Context, dir, bin string, cal calibration) ([]row,
 	}
 	rows = append(rows, row{
 		what: what + "PostgreSQL, verifying", value: fmt.Sprintf("%s/s, %d MiB", count(beside.rate), beside.rss>>20),
-		fraction: fmt.Sprintf("%.2f × SQLite", beside.rate/first.rate),
+		fraction: fmt.Sprintf("%.2f × SQLite; %d µs of one core each, without PostgreSQL's own", beside.rate/first.rate, beside.cpu.Microseconds()),
 	})
 	if err := g.evaluate(filepath.Join(one, "evals"), *statements); err != nil {
 		return nil, err
@@ -119,7 +119,8 @@ type trackerRun struct{ bin, policy string }
 type replayed struct {
 	rate        float64 // entries a second
 	evaluations time.Duration
-	rss         int64 // bytes, at most
+	rss         int64         // bytes, at most
+	cpu         time.Duration // of one core, for each entry
 	dump        string
 }
 
@@ -140,7 +141,7 @@ func (t *trackerRun) run(ctx context.Context, dir string, args ...string) (repla
 	n, err1 := strconv.ParseFloat(m[1], 64)
 	took, err2 := time.ParseDuration(m[2])
 	evals, err3 := time.ParseDuration(m[3])
-	r := replayed{rate: n / took.Seconds(), evaluations: evals, dump: string(out)}
+	r := replayed{rate: n / took.Seconds(), evaluations: evals, dump: string(out), cpu: time.Duration(float64(childCPU(cmd)) / n)}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		r.rss = usage.Maxrss << 10
 	}
