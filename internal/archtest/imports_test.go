@@ -45,6 +45,8 @@ var heavy = map[string][]string{
 	"github.com/hanwen/go-fuse":           {"internal/dropfs"},
 	"github.com/veraison/go-cose":         {},
 	"github.com/google/go-cmp":            {},
+	"github.com/chromedp":                 {},
+	"golang.org/x/net":                    {},
 	"github.com/rogpeppe/go-internal":     {},
 	"filippo.io/torchwood":                {"internal/peers"},
 	"testing":                             testHelpers,

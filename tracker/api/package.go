@@ -9,7 +9,7 @@ type PackagePage struct {
 	Verdict     string       `json:"verdict"` // one sentence for people
 	State       State        `json:"state"`   // the worst of all channels
 	Policy      Policy       `json:"policy"`
-	Derivations []Derivation `json:"derivations"` // one for each that differs, newest evaluation first
+	Derivations []Derivation `json:"derivations"` // what it is in the channels, worst first
 	History     []Version    `json:"history"`     // newest first, at most 100
 }
 

@@ -53,9 +53,6 @@ func (f *feed) add(path, what string, at time.Time, title, summary string) {
 // addID adds an entry with an id of its own, from the root of the site, unless
 // the feed has it.
 func (f *feed) addID(id, path string, at time.Time, title, summary string) {
-	if f.Author == nil {
-		f.Author = &atomAuthor{Name: "firn tracker"}
-	}
 	if f.seen[id] || len(f.Entries) >= maxEntries {
 		return
 	}

@@ -375,7 +375,7 @@ func (f *fake) Output(_ context.Context, path string) (*store.OutputView, []stor
 
 func (f *fake) person(name string, team bool) *store.PersonView {
 	v := &store.PersonView{Login: name, Name: "Name of " + name, Team: team}
-	for _, c := range f.channels[:2] {
+	for _, c := range f.channels[:min(2, len(f.channels))] {
 		v.Channels = append(v.Channels, struct {
 			Channel string
 			Attrs   int64
@@ -468,6 +468,10 @@ func (f *fake) Search(_ context.Context, q string, limit int) ([]store.SearchHit
 	if v, ok := f.attrs[q]; ok {
 		add("attribute", q, v.Channels[0].Meta.Description, v.Channels[0].Row.State)
 	}
+	for _, m := range maintainers {
+		add("maintainer", m, "", 0)
+	}
+	add("team", "python", "", 0)
 	for _, n := range slices.Sorted(maps.Keys(f.attrs)) {
 		if n != q {
 			add("attribute", n, f.attrs[n].Channels[0].Meta.Description, f.attrs[n].Channels[0].Row.State)
@@ -476,10 +480,6 @@ func (f *fake) Search(_ context.Context, q string, limit int) ([]store.SearchHit
 	for _, c := range f.channels {
 		add("channel", c.Name, "", 0)
 	}
-	for _, m := range maintainers {
-		add("maintainer", m, "", 0)
-	}
-	add("team", "python", "", 0)
 	for _, o := range f.operators {
 		add("operator", o.ID, o.Name, 0)
 	}

@@ -146,6 +146,17 @@ func (s *server) logs(r *http.Request, _ query) (*page, error) {
 // freshCheckpoint is how old the newest checkpoint of a healthy log may be.
 const freshCheckpoint = 24 * time.Hour
 
+// late is how many did not cosign within a day.
+func (s *server) late(list []store.CosignerView) int {
+	n := 0
+	for _, c := range list {
+		if s.o.Now().Sub(c.Time) > freshCheckpoint {
+			n++
+		}
+	}
+	return n
+}
+
 // logOf says in one sentence how a log does.
 func (s *server) logOf(l store.LogView) api.Log {
 	out := api.Log{
@@ -165,7 +176,10 @@ func (s *server) logOf(l store.LogView) api.Log {
 	case s.o.Now().Sub(l.CheckpointTime) > freshCheckpoint:
 		out.Verdict = "The newest checkpoint that the witnesses cosigned is more than a day old."
 	default:
-		out.Healthy, out.Verdict = true, "This log is fresh, and its witnesses agree."
+		out.Healthy, out.Verdict = true, "This log is fresh: as many witnesses as are asked for cosigned it within a day."
+		if n := s.late(l.Witnesses); n > 0 {
+			out.Verdict += " Of its " + num(len(l.Witnesses)) + " witnesses, " + num(n) + verb(n, " is", " are") + " late."
+		}
 	}
 	if n := out.Behind(); n > 0 {
 		out.Verdict += " Not replayed yet: " + num(n) + "."

@@ -54,6 +54,10 @@ func stripFormat(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
+		// What is only dots is written so that nobody takes it for a folder.
+		if cut := strings.LastIndexByte(raw, '/') + 1; raw[cut:] == "." || raw[cut:] == ".." {
+			raw = raw[:cut] + strings.ReplaceAll(raw[cut:], ".", "%2E")
+		}
 		r = r.WithContext(context.WithValue(r.Context(), formatKey{}, f))
 		u := *r.URL
 		u.Path, u.RawPath = path, raw
@@ -245,7 +249,7 @@ func (s *server) base(r *http.Request) string {
 
 func (s *server) atom(r *http.Request, p *page) ([]byte, error) {
 	self := s.base(r) + s.urls.prefix + r.URL.EscapedPath()
-	f := &feed{base: s.base(r), seen: make(map[string]bool), Title: visible(p.title + " · " + s.o.Title), ID: self, Links: []atomLink{
+	f := &feed{base: s.base(r), seen: make(map[string]bool), Author: &atomAuthor{Name: visible(s.o.Title)}, Title: visible(p.title + " · " + s.o.Title), ID: self, Links: []atomLink{
 		{Rel: "self", Type: "application/atom+xml", Href: self + ".atom"}, {Rel: "alternate", Type: "text/html", Href: self},
 	}}
 	p.feed(f)

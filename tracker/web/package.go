@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/firn-log/firn/tracker/api"
@@ -54,6 +55,7 @@ func derivations(v *store.AttributeView) []api.Derivation {
 			Outputs: each(c.Outputs, outputOf), Meta: metaOf(c.Meta),
 		})
 	}
+	slices.SortStableFunc(out, func(a, b api.Derivation) int { return worst(b.State) - worst(a.State) })
 	for i := range out {
 		out[i].Verdict = derivationVerdict(v.Attr, out[i])
 	}
@@ -67,15 +69,8 @@ func packageVerdict(p api.PackagePage) string {
 		return show(p.Attr) + " is in no channel any more; below is what it was."
 	case len(p.Derivations) == 0:
 		return show(p.Attr) + " is in no channel that is evaluated here."
-	case len(p.Derivations) == 1:
-		return p.Derivations[0].Verdict
 	}
-	for _, d := range p.Derivations {
-		if d.State == p.State {
-			return d.Verdict
-		}
-	}
-	return ""
+	return p.Derivations[0].Verdict // the worst
 }
 
 // derivationVerdict is one sentence: what is so, where, and why.

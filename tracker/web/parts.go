@@ -133,8 +133,14 @@ func shortHash(s string) string {
 // groups are search hits by kind, in the order in which people look for them.
 func groups(hits []api.SearchHit) []hitGroup {
 	names := []struct{ kind, title string }{
-		{"attribute", "Packages"}, {"channel", "Channels"}, {"maintainer", "Maintainers"}, {"team", "Teams"}, {"operator", "Operators"},
-		{"path", "Store paths"}, {"closure", "Closures"}, {"statement", "Statements"},
+		{"attribute", "Packages"},
+		{"channel", "Channels"},
+		{"maintainer", "Maintainers"},
+		{"team", "Teams"},
+		{"operator", "Operators"},
+		{"path", "Store paths"},
+		{"closure", "Closures"},
+		{"statement", "Statements"},
 	}
 	var out []hitGroup
 	for _, n := range names {
@@ -166,9 +172,9 @@ func delta(now, before api.Counts) string {
 	d := 100 * (now.Share(api.Agree) - before.Share(api.Agree))
 	switch {
 	case d > -0.005 && d < 0.005:
-		return "unchanged"
+		return "unchanged since the evaluation before"
 	case d > 0:
-		return fmt.Sprintf("up %.2f points", d)
+		return fmt.Sprintf("%.2f percentage points more than the evaluation before", d)
 	}
-	return fmt.Sprintf("down %.2f points", -d)
+	return fmt.Sprintf("%.2f percentage points less than the evaluation before", -d)
 }
