@@ -26,8 +26,8 @@ func seenOf(fromVersion, toVersion string, from, to State, existed, exists bool)
 // seenSQL is seenOf in SQL, when the state of one side changes: $1 is the new one. Whether
 // something existed is in moved: 1 the derivation is another, 2 so is existence.
 const (
-	restateTo   = "UPDATE change SET to_state = $1, seen = CASE WHEN from_state > 0 AND $1 > from_state THEN 2 WHEN from_version <> to_version OR from_state <> $1 OR moved >= 2 THEN 1 ELSE 0 END WHERE channel = $2 AND seq = $3 AND name = $4 AND moved IN (1, 3)"
-	restateFrom = "UPDATE change SET from_state = $1, seen = CASE WHEN $1 > 0 AND to_state > $1 THEN 2 WHEN from_version <> to_version OR to_state <> $1 OR moved >= 2 THEN 1 ELSE 0 END WHERE channel = $2 AND seq = $3 AND name = $4 AND moved IN (1, 3)"
+	restateTo   = "UPDATE change SET to_state = CAST($1 AS INTEGER), seen = CASE WHEN from_state > 0 AND CAST($1 AS INTEGER) > from_state THEN 2 WHEN from_version <> to_version OR from_state <> CAST($1 AS INTEGER) OR moved >= 2 THEN 1 ELSE 0 END WHERE channel = $2 AND seq = $3 AND name = $4 AND moved IN (1, 3)"
+	restateFrom = "UPDATE change SET from_state = CAST($1 AS INTEGER), seen = CASE WHEN CAST($1 AS INTEGER) > 0 AND to_state > CAST($1 AS INTEGER) THEN 2 WHEN from_version <> to_version OR to_state <> CAST($1 AS INTEGER) OR moved >= 2 THEN 1 ELSE 0 END WHERE channel = $2 AND seq = $3 AND name = $4 AND moved IN (1, 3)"
 )
 
 // restate brings up to date the changes at both ends of a fact whose derivation's state is another.

@@ -132,7 +132,11 @@ func (s spec) body(t testing.TB) *statement.Build {
 		if s.ca {
 			ca := nix.ContentAddress{Method: nix.Recursive, Algo: "sha256", Hash: out.NarHash[:]}
 			out.CA = ca.String()
-			out.Path, err = nix.FixedOutputPath(b.StoreDir, s.name, ca, nix.Refs{})
+			name := s.name
+			if o != "out" {
+				name += "-" + o
+			}
+			out.Path, err = nix.FixedOutputPath(b.StoreDir, name, ca, nix.Refs{})
 		} else {
 			out.Path, err = nix.OutputPath(b.StoreDir, m, s.name, o)
 		}

@@ -87,8 +87,8 @@ func (e *evaluating) metas(ctx context.Context, attrs []eval.Attribute, rows map
 func (tx *Tx) metaIDs(ctx context.Context, names []string, news map[string]*metaText) error {
 	by := make(map[string]*metaText)
 	var hs []int64
-	for _, m := range news {
-		if m != nil && by[m.text] == nil {
+	for _, name := range names { // in their order: the first of equals gets the row
+		if m := news[name]; m != nil && by[m.text] == nil {
 			by[m.text] = m
 			d := sha256.Sum256([]byte(m.text))
 			hs = append(hs, first60(d[:]))

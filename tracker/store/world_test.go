@@ -1,0 +1,284 @@
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log/statement"
+	"github.com/firn-log/firn/tracker/eval"
+)
+
+// world is everything that a tracker reads: logs and evaluations.
+type world struct {
+	logs  map[string][]Entry
+	evals [][]evaluation // one list per channel and tier
+}
+
+// worldMaker makes a world at random, with everything in it that goes wrong.
+type worldMaker struct {
+	t      testing.TB
+	r      *rand.Rand
+	w      *world
+	people []*person
+	specs  []spec
+	said   []*statement.Statement
+}
+
+func makeWorld(t testing.TB, seed uint64) *world {
+	m := &worldMaker{t: t, r: rand.New(rand.NewPCG(seed, 7)), w: &world{logs: make(map[string][]Entry)}}
+	for i := range 12 {
+		s := spec{name: fmt.Sprintf("pkg%d-1.%d", i, i), finished: uint64(1_700_000_000 + m.r.IntN(1_000_000))}
+		if i%3 == 0 {
+			s.outputs = []string{"dev", "out"}
+		}
+		s.ca = i%5 == 4
+		m.specs = append(m.specs, s)
+	}
+	for i := range 4 {
+		m.people = append(m.people, newPerson(t, fmt.Sprintf("op%d", i)))
+	}
+	m.statements()
+	m.evaluations()
+	return m.w
+}
+
+// put enters a statement in one log or in both.
+func (m *worldMaker) put(s *statement.Statement) {
+	m.said = append(m.said, s)
+	in := []string{logA, logB}
+	if n := m.r.IntN(4); n > 0 {
+		in = in[n%2 : n%2+1]
+	}
+	for _, origin := range in {
+		n := uint64(len(m.w.logs[origin]))
+		e := entries(n, s)[0]
+		if m.r.IntN(10) == 0 { // what does not parse, and a log that repeats itself
+			m.w.logs[origin] = append(m.w.logs[origin], Entry{Index: n, Leaf: []byte("no statement")})
+			e.Index++
+		}
+		m.w.logs[origin] = append(m.w.logs[origin], e)
+	}
+}
+
+// statements shuffles first statements, key-adds and claims, so that each comes before or after the others.
+func (m *worldMaker) statements() {
+	var todo []func()
+	for i, p := range m.people {
+		if i == 3 { // nobody registers the last one
+			continue
+		}
+		todo = append(todo, func() { m.put(p.first) }, func() { m.put(p.add) })
+	}
+	for range 70 {
+		todo = append(todo, m.claim)
+	}
+	m.r.Shuffle(len(todo), func(i, j int) { todo[i], todo[j] = todo[j], todo[i] })
+	for i, f := range todo {
+		f()
+		if i > 20 && m.r.IntN(12) == 0 {
+			m.upset()
+		}
+	}
+	m.put(m.people[m.r.IntN(3)].closure(m.specs))
+}
+
+func (m *worldMaker) claim() {
+	p, s := m.people[m.r.IntN(4)], m.specs[m.r.IntN(len(m.specs))]
+	if s.what = "same"; m.r.IntN(5) == 0 {
+		s.what = fmt.Sprint("other", m.r.IntN(2))
+	}
+	s.finished += uint64(m.r.IntN(50)) * 86400
+	switch m.r.IntN(8) {
+	case 0:
+		m.put(cacheSig(m.t, fmt.Sprintf("cache%d", m.r.IntN(2)), s))
+	case 1:
+		m.put(forged(m.t, p.builds(s)))
+	case 2:
+		m.put(p.diff(s))
+	default:
+		m.put(p.builds(s))
+	}
+}
+
+// upset is something that changes what other statements count for.
+func (m *worldMaker) upset() {
+	p := m.people[m.r.IntN(3)]
+	switch m.r.IntN(6) {
+	case 0:
+		m.put(p.next(&statement.Retract{OperatorID: p.id, Statement: m.said[m.r.IntN(len(m.said))].ID(), Reason: "wrong"}))
+	case 1:
+		m.put(p.next(&statement.KeyRevoke{OperatorID: p.id, KeyID: p.build.PublicKey().ID(), Reason: statement.Rotated, Cuts: map[string]uint64{logA: uint64(m.r.IntN(60))}, Elsewhere: statement.Keep}))
+	case 2:
+		key := signer(m.t, fmt.Sprint("new key ", m.r.IntN(1000)))
+		m.put(p.addKey(key))
+		p.build = key
+	case 3: // a key of another operator
+		q := m.people[m.r.IntN(3)]
+		m.put(p.addKey(q.build))
+	case 4:
+		if m.r.IntN(3) == 0 { // a fork
+			prev := p.last
+			m.put(p.next(&statement.Retract{OperatorID: p.id, Statement: statement.ID{1}, Reason: "a"}))
+			m.put(p.sign(p.identity, &statement.Retract{OperatorID: p.id, Statement: statement.ID{2}, Reason: "b"}, &prev))
+		}
+	case 5: // an operator says something new of itself
+		id := p.id
+		m.put(p.next(&statement.Operator{Name: p.name + "x", Contact: "new", HomeLog: logB, Identity: p.identity.PublicKey(), OperatorID: &id}))
+	}
+}
+
+// forged is a statement with a signature that does not verify.
+func forged(t testing.TB, s *statement.Statement) *statement.Statement {
+	t.Helper()
+	leaf := slices.Clone(s.Leaf())
+	leaf[len(leaf)-40] ^= 1
+	f, err := statement.Parse(leaf)
+	if err != nil {
+		return s
+	}
+	return f
+}
+
+func cacheSig(t testing.TB, name string, s spec) *statement.Statement {
+	t.Helper()
+	seed := digest(name)
+	key := nix.SecretKey{Name: name, Key: ed25519.NewKeyFromSeed(seed[:])}
+	o := s.body(t).Outputs[0]
+	info := &nix.PathInfo{Path: o.Path, NarHash: o.NarHash, NarSize: o.NarSize}
+	st, err := statement.NewCacheSig(info, key.Public(), key.Sign(info.Fingerprint()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func (p *person) diff(s spec) *statement.Statement {
+	o := s.body(p.t).Outputs[0]
+	return p.sign(p.build, &statement.Diff{
+		StoreDir: nix.DefaultStoreDir, Path: o.Path, A: digest("nar same" + o.Name), B: digest("nar other0" + o.Name),
+		Files: []statement.DiffFile{{Name: []byte("bin/x"), What: nix.DiffContent}}, Total: 1, Tool: "test",
+	}, nil)
+}
+
+func (p *person) closure(specs []spec) *statement.Statement {
+	var paths []nix.StorePath
+	for _, s := range specs {
+		for _, o := range s.body(p.t).Outputs {
+			paths = append(paths, o.Path)
+		}
+	}
+	slices.SortFunc(paths, nix.StorePath.Compare)
+	return p.sign(p.build, &statement.Closure{Name: "iso", StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(paths), Count: uint64(len(paths)), Paths: paths}, nil)
+}
+
+// evaluations are two channels whose attributes come and go.
+func (m *worldMaker) evaluations() {
+	for _, channel := range []string{"stable", "unstable"} {
+		var metas, drvs []evaluation
+		have := make(map[string]int)
+		for seq := int64(1); seq <= 5; seq++ {
+			if channel == "stable" && seq == 3 {
+				continue // numbers may be left out
+			}
+			for i := range 8 {
+				name := fmt.Sprintf("attr%d", i)
+				switch m.r.IntN(4) {
+				case 0:
+					delete(have, name)
+				case 1, 2:
+					have[name] = m.r.IntN(len(m.specs))
+				}
+			}
+			me, dr := evaluation{h: header(channel, seq, eval.Meta, true)}, evaluation{h: header(channel, seq, eval.Drvs, true)}
+			for i := range 8 {
+				name := fmt.Sprintf("attr%d", i)
+				n, ok := have[name]
+				if !ok {
+					continue
+				}
+				me.attrs = append(me.attrs, m.meta(name, n))
+				dr.attrs = append(dr.attrs, m.drv(name, n))
+			}
+			metas = append(metas, me)
+			if seq != 2 || channel != "unstable" { // the slow tier leaves one out
+				drvs = append(drvs, dr)
+			}
+		}
+		m.w.evals = append(m.w.evals, metas, drvs)
+	}
+}
+
+func (m *worldMaker) meta(name string, n int) eval.Attribute {
+	a := eval.Attribute{Attr: name, Pname: fmt.Sprint("pkg", n), Version: fmt.Sprint("1.", n), Description: "text <b>"}
+	for i := range n % 3 {
+		a.Maintainers = append(a.Maintainers, eval.Maintainer{Login: fmt.Sprintf("who%d", (n+i)%4), Name: fmt.Sprint("Name ", m.r.IntN(5))})
+	}
+	if n%4 == 0 {
+		a.Teams = []string{"team"}
+	}
+	return a
+}
+
+func (m *worldMaker) drv(name string, n int) eval.Attribute {
+	if m.r.IntN(8) == 0 {
+		return eval.Attribute{Attr: name, Error: "it does not evaluate"}
+	}
+	s := m.specs[n]
+	return eval.Attribute{Attr: name, Drv: s.drv(), System: "x86_64-linux", FOD: n%6 == 5, Outputs: s.paths(m.t)}
+}
+
+// replay adds everything in one order and in large pieces.
+func (w *world) replay(t testing.TB, db *DB) {
+	t.Helper()
+	for _, origin := range []string{logA, logB} {
+		add(t, db, origin, w.logs[origin])
+	}
+	for _, list := range w.evals {
+		for _, e := range list {
+			evaluate(t, db, e)
+		}
+	}
+}
+
+// shuffled adds everything in another order, in pieces of any size, several in one transaction or one in several.
+func (w *world) shuffled(t testing.TB, db *DB, seed uint64) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 11))
+	logs := map[string][]Entry{logA: w.logs[logA], logB: w.logs[logB]}
+	evals := make([][]evaluation, len(w.evals))
+	copy(evals, w.evals)
+	step := func(tx *Tx) (more bool, err error) {
+		ctx := context.Background()
+		for range 50 {
+			switch n := r.IntN(2 + len(evals)); {
+			case n < 2:
+				origin := []string{logA, logB}[n]
+				if rest := logs[origin]; len(rest) > 0 {
+					k := min(len(rest), 1+r.IntN(20))
+					logs[origin] = rest[k:]
+					return true, tx.AddEntries(ctx, origin, rest[:k])
+				}
+			case len(evals[n-2]) > 0:
+				e := evals[n-2][0]
+				evals[n-2] = evals[n-2][1:]
+				return true, tx.AddEvaluation(ctx, e.h, e.seq())
+			}
+		}
+		return len(logs[logA])+len(logs[logB]) > 0 || slices.ContainsFunc(evals, func(l []evaluation) bool { return len(l) > 0 }), nil
+	}
+	for more := true; more; {
+		write(t, db, func(tx *Tx) (err error) {
+			for range 1 + r.IntN(3) {
+				if more, err = step(tx); err != nil || !more {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+}
