@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,7 +25,7 @@ import (
 
 // What a tracker asks for, rebuilders take that name its operator, and nobody else.
 func TestAPublishedQueueIsWorkForRebuilders(t *testing.T) {
-	testreq.Command(t, "nix", "nix-store")
+	nixStore := testreq.Command(t, "nix", "nix-store")
 	w := newWorld(t)
 	w.register("tracker")
 	w.register("alice")
@@ -32,6 +33,9 @@ func TestAPublishedQueueIsWorkForRebuilders(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tracker")
 	logsConfig(t, dir, "", w)
 	root := testreq.StoreRoot(t)
+	if out, err := exec.Command(nixStore, "--store", root, "--init").CombinedOutput(); err != nil {
+		t.Fatalf("nix-store --init: %v: %s", err, out)
+	}
 	attrs := map[string]eval.Attribute{}
 	for _, name := range []string{"firn", "serac", "neve"} {
 		drv, out := derivation(t, root, name)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/firn-log/firn/internal/pgtest"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/tracker/eval"
 )
@@ -158,5 +159,87 @@ func TestADatabaseThatIsRemoved(t *testing.T) {
 	}
 	if status, _ := r.get("/healthz"); status != http.StatusOK {
 		t.Errorf("status %d", status)
+	}
+}
+
+// A PostgreSQL that goes away in the middle of a replay is said so, and the replay goes on where it
+// was when it is back.
+func TestAPostgresThatGoesAway(t *testing.T) {
+	pg := pgtest.New(t)
+	w := newWorld(t)
+	w.register("alice")
+	w.builds("alice", 0, 5500)
+	w.Publish()
+	dir := filepath.Join(t.TempDir(), "tracker")
+	logsConfig(t, dir, fmt.Sprintf("database = %q\n", pg.Database(t)), w)
+	r := start(t, dir)
+	r.await("/metrics", func(_ int, body string) bool {
+		return strings.Contains(body, "firn_tracker_log_size{") && !strings.Contains(body, "firn_tracker_log_replayed{origin=\""+w.Origin()+"\"} 0\n")
+	})
+	pg.Stop()
+	if line := r.until("the database does not take what the log holds"); !strings.Contains(line, "tried again") {
+		t.Error(line)
+	}
+	if status, _ := r.get("/healthz"); status != http.StatusServiceUnavailable {
+		t.Errorf("status %d while the database is down", status)
+	}
+	if status, _ := r.get("/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("status %d while entries are missing", status)
+	}
+	if err := pg.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.awaitReady()
+	r.until("the log is followed again")
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	got := output(t, "dump", dir)
+	fresh := filepath.Join(t.TempDir(), "fresh")
+	logsConfig(t, fresh, "", w)
+	output(t, "rebuild", fresh)
+	if want := output(t, "dump", fresh); got != want {
+		t.Errorf("PostgreSQL that went away and SQLite that did not: %s", difference(got, want))
+	}
+}
+
+// Of two trackers on one PostgreSQL the second says who is the first.
+func TestOnePostgresHasOneTracker(t *testing.T) {
+	pg := pgtest.New(t)
+	w := newWorld(t)
+	w.register("alice")
+	w.Publish()
+	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
+	database := fmt.Sprintf("database = %q\n", pg.Database(t))
+	logsConfig(t, first, database, w)
+	logsConfig(t, second, database, w)
+	start(t, first)
+	out, err := command(t, "serve", "--listen", "127.0.0.1:0", second).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "another tracker writes to this database: firn-tracker (process ") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Another policy makes the database again, by itself.
+func TestAnotherPolicyMakesTheDatabaseAgain(t *testing.T) {
+	w := newWorld(t)
+	w.register("alice")
+	w.builds("alice", 0, 3)
+	w.Publish()
+	dir := filepath.Join(t.TempDir(), "tracker")
+	logsConfig(t, dir, "", w)
+	output(t, "rebuild", dir)
+	plain := output(t, "dump", dir)
+	logsConfig(t, dir, "random = [\"x*\"]\n", w)
+	r := start(t, dir)
+	r.awaitReady()
+	r.await("/metrics", func(_ int, body string) bool {
+		return strings.Contains(body, `firn_tracker_log_replayed{origin="`+w.Origin()+`"} 5`)
+	})
+	if err := r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if got := output(t, "dump", dir); got == plain || strings.Count(got, "\n") != strings.Count(plain, "\n") {
+		t.Errorf("it is as before: %s", difference(got, plain))
 	}
 }

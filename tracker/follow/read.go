@@ -3,7 +3,6 @@ package follow
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"runtime"
 	"time"
@@ -247,9 +246,4 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-// faulty says which entry is left out, and why.
-func (e *entry) faulty() error {
-	return fmt.Errorf("entry %d: %w", e.index, e.err)
 }

@@ -2,7 +2,6 @@ package follow
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/firn-log/firn/log"
@@ -33,15 +32,6 @@ type Database struct{ *store.DB }
 // Add implements Store.
 func (d Database) Add(ctx context.Context, origin string, entries []store.Entry) error {
 	return d.Write(ctx, func(tx *store.Tx) error { return tx.AddEntries(ctx, origin, entries) })
-}
-
-// Logs implements Store.
-func (d Database) Logs(ctx context.Context) ([]store.LogView, error) {
-	all, err := d.DB.Logs(ctx)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return nil, nil
-	}
-	return all, err
 }
 
 // Note implements Store.
