@@ -68,6 +68,7 @@ func newRootCmd(a *app) *cobra.Command {
 		newRebuilderCmd(a),
 		newDiffCmd(a),
 		newSubstituterCmd(a),
+		newReproCmd(a),
 	)
 	cmdline.Polish(root)
 	return root

@@ -15,12 +15,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"firn": main, "firn-fixture": verifyWorld})
+	testscript.Main(m, map[string]func(){"firn": main, "firn-fixture": verifyWorld, "repro-fixture": reproFixture})
 }
 
 // TestScripts runs testdata/script/*.txtar. Each has a log of its own at $LOG
 // with the origin $ORIGIN, its policy in $WORK/log.policy, and a HOME that is
-// empty; the vectors of the specification are in $VECTORS.
+// empty; the vectors of the specification are in $VECTORS. At $TRACKER is what is in $WORK/tracker.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) == 0 {
@@ -38,6 +38,9 @@ func TestScripts(t *testing.T) {
 					env.Setenv("HOME", home)
 					env.Setenv("LOG", l.URL())
 					env.Setenv("ORIGIN", l.Origin())
+					tracker := serveTracker(env.WorkDir)
+					env.Defer(tracker.Close)
+					env.Setenv("TRACKER", tracker.URL)
 					env.Setenv("VECTORS", filepath.Join(testreq.Root(), "spec", "vectors"))
 					if err := os.MkdirAll(home, 0o700); err != nil {
 						return err

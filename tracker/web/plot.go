@@ -11,7 +11,7 @@ import (
 // The plot's room, in its own units.
 const (
 	plotW, plotH             = 720, 250
-	plotLeft, plotRight      = 64, 12
+	plotLeft, plotRight      = 84, 12
 	plotTop, plotBottom      = 10, 44
 	plotInnerW, plotInnerH   = plotW - plotLeft - plotRight, plotH - plotTop - plotBottom
 	plotRows                 = 24 // rows of the table beside it
