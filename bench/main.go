@@ -28,7 +28,7 @@ func main() {
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
 	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
 	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
-	only := flag.String("only", "", "run only this part: submit, verify, system, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index, import or tracker; writes no file")
+	only := flag.String("only", "", "run only this part: submit, verify, system, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index, import, eval or tracker; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -78,6 +78,7 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"import", func() ([]row, error) { return benchImport(ctx, dir, bin, cal) }},
 		{"index", func() ([]row, error) { return benchIndex(ctx, dir, peer.torchtrie, keys) }},
 		{"rebuild", func() ([]row, error) { return benchRebuild(ctx, dir) }},
+		{"eval", func() ([]row, error) { return benchEval(ctx, dir) }},
 		{"tracker", func() ([]row, error) { return benchTracker(ctx, dir, bin, cal) }},
 		{"hooked", func() ([]row, error) { return benchHooked(ctx, dir, bin) }},
 	} {

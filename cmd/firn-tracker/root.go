@@ -39,7 +39,7 @@ func fail(code int, hint string, err error) error {
 }
 
 // commands make the commands of the program.
-var commands = []func(*app) *cobra.Command{newServeCmd, newRebuildCmd, newDumpCmd, newQueueCmd}
+var commands = []func(*app) *cobra.Command{newServeCmd, newRebuildCmd, newDumpCmd, newQueueCmd, evalCommand}
 
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{

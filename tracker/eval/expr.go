@@ -9,9 +9,9 @@ import (
 //go:embed stream.nix
 var streamNix string
 
-// settings are the members of config that a tree is called with, as far as it knows them. The
+// settings are the arguments that a tree is called with, and members of config, as far as it knows them. The
 // first is left out where aliases are wanted.
-var settings = []string{"allowAliases", "allowBroken", "allowUnfree", "allowUnsupportedSystem", "allowInsecurePredicate", "checkMeta", "inHydra"}
+var settings = []string{"allowAliases", "allowBroken", "allowUnfree", "allowUnsupportedSystem", "allowInsecurePredicate", "checkMeta", "inHydra", "system", "config", "overlays"}
 
 // item is an attribute path that is asked for.
 type item struct {

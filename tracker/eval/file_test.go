@@ -92,7 +92,7 @@ func TestReaderRefuses(t *testing.T) {
 		{"time elsewhere", edit(meta, `:21Z"`, `:21+01:00"`), "line 1: time is not in UTC"},
 		{"a full file with a base", edit(meta, `"full":true`, `"full":true,"base":"`+digest0+`"`), "line 1: a full file has no base"},
 		{"changes without a base", edit(meta, `"full":true`, `"full":false`), "line 1: base is not"},
-		{"an unknown member", edit(meta, `"attr":"a"`, `"attr":"a","more":1`), "line 2: not in the one form that files have, from byte 12 on"},
+		{"an unknown member", edit(meta, `"attr":"a"`, `"attr":"a","more":1`), "line 2: not in the one form that files have, from byte 14 on"},
 		{"a member twice", edit(meta, `"attr":"a"`, `"attr":"b","attr":"a"`), "line 2: not in the one form"},
 		{"space", edit(meta, `"attr":"a"`, `"attr": "a"`), "line 2: not in the one form"},
 		{"an empty member", edit(meta, `"attr":"a"`, `"attr":"a","error":""`), "line 2: not in the one form"},

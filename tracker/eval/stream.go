@@ -220,7 +220,9 @@ func (e *engine) superset(ctx context.Context) ([]item, error) {
 // without leaves out the setting that the evaluator complains about, if there is one: some
 // trees refuse what they do not know.
 func (e *engine) without(words string) bool {
-	i := slices.IndexFunc(e.o.settings, func(name string) bool { return strings.Contains(words, name) })
+	i := slices.IndexFunc(e.o.settings, func(name string) bool {
+		return strings.Contains(words, "'"+name+"'") || strings.Contains(words, "`"+name+"'")
+	})
 	if i < 0 {
 		return false
 	}

@@ -33,7 +33,7 @@ let
           inHydra = false;
         };
       };
-      args = builtins.intersectAttrs (declared // (if like then { system = true; config = true; } else { })) all;
+      args = builtins.intersectAttrs (names' settings) (builtins.intersectAttrs (declared // (if like then { system = true; config = true; } else { })) all);
       call = g: if isFunction g then g (builtins.intersectAttrs (functionArgs g) all) else g;
     in
     if isFunction f then call (f args) else f;

@@ -1,6 +1,7 @@
 package eval
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -192,7 +193,7 @@ func TestUpdateWithoutTheLastTree(t *testing.T) {
 	c := newChannel(t)
 	c.update(Meta, false)
 	c.replace("pkgs/tools/two/default.nix", `"2.0"`, `"2.1"`)
-	for _, spoil := range []func(string) error{
+	for i, spoil := range []func(string) error{
 		os.Remove,
 		func(p string) error { return os.WriteFile(p, []byte("no gzip"), 0o644) },
 	} {
@@ -204,7 +205,7 @@ func TestUpdateWithoutTheLastTree(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		c.is(Meta)
-		c.replace("pkgs/tools/two/default.nix", `"2.1"`, `"2.2"`)
+		c.replace("pkgs/tools/two/default.nix", fmt.Sprintf(`"2.%d"`, i+1), fmt.Sprintf(`"2.%d"`, i+2))
 	}
 	c.o.Aliases = true
 	if r := c.update(Meta, false); !r.Whole || !strings.Contains(r.Why, "is not what it was") {
