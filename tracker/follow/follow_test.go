@@ -418,3 +418,29 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
+
+// What was read before something failed is not read again.
+func TestWhatCameBeforeAFailureIsKept(t *testing.T) {
+	w := newWorld(t)
+	w.register()
+	w.claims("alice", 0, 600)
+	w.Publish()
+	w.Lie(func(l *logtest.Lies) {
+		l.Edit = func(path string, status int, b []byte) (int, []byte) {
+			if path == "tile/entries/001" {
+				return 503, nil
+			}
+			return status, b
+		}
+	})
+	store := newFake()
+	f := follow(t, t.TempDir(), store, w.log())
+	if err := f.Replay(t.Context()); kindOf(err) != "unreachable" || store.next[w.Origin()] != 256 {
+		t.Errorf("%d entries, then %v", store.next[w.Origin()], err)
+	}
+	w.Lie(func(l *logtest.Lies) { l.Edit = nil })
+	replay(t, f)
+	if s := f.Status()[0]; s.Entries != 602 || s.Replayed != 602 {
+		t.Errorf("%+v", s)
+	}
+}
