@@ -29,6 +29,9 @@ func TestTheDatabaseIsAFunctionOfWhatItIsGiven(t *testing.T) {
 		for seed := range seeds {
 			w := makeWorld(t, seed)
 			o := Options{Random: []string{"attr7"}}
+			if seed%2 == 1 {
+				o.Policy, o.PolicyName = testPolicy(t), "test"
+			}
 			once := fresh(o)
 			w.replay(t, once)
 			first := dump(t, once)

@@ -156,30 +156,45 @@ func (q *view) searchWords(text string) ([]hit, error) {
 // kindRank is the order of hits that are as good as each other.
 var kindRank = map[int]int{kindChannel: 1, kindAttr: 2, kindMaintainer: 3, kindTeam: 4, kindOperator: 5, kindClosure: 6}
 
-// allWords notes what has every word of a text.
+// maxChecked is how many candidates of several words are looked at.
+const maxChecked = 200
+
+// allWords notes what has every word of a text: of what the rarest word finds, that which the others begin
+// a word of, too.
 func (q *view) allWords(words []string, text string, note func(hit)) error {
-	counts := make(map[[2]int64]int)
-	n := 0
+	var rarest []hit
 	for _, w := range words {
 		if w == text {
 			continue
 		}
-		n++
 		found, err := q.prefix(w)
 		if err != nil {
 			return err
 		}
-		seen := make(map[[2]int64]bool)
-		for _, h := range found {
-			if k := [2]int64{int64(h.kind), h.ref}; !seen[k] {
-				seen[k] = true
-				counts[k]++
-			}
+		if rarest == nil || len(found) < len(rarest) {
+			rarest = found
+		}
+		if len(found) == 0 {
+			return nil
 		}
 	}
-	for k, c := range counts {
-		if c == n {
-			note(hit{kind: int(k[0]), ref: k[1], rank: 2})
+	seen := make(map[[2]int64]bool)
+	for _, h := range rarest {
+		k := [2]int64{int64(h.kind), h.ref}
+		if seen[k] || len(seen) == maxChecked {
+			continue
+		}
+		seen[k] = true
+		s, err := q.show(h)
+		if err != nil {
+			return err
+		}
+		terms := termsOf(s.Key, s.Text)
+		has := func(w string) bool {
+			return w == text || slices.ContainsFunc(terms, func(t string) bool { return strings.HasPrefix(t, w) })
+		}
+		if !slices.ContainsFunc(words, func(w string) bool { return !has(w) }) {
+			note(hit{kind: h.kind, ref: h.ref, rank: 2})
 		}
 	}
 	return nil

@@ -80,7 +80,7 @@ func (m *worldMaker) statements() {
 	m.r.Shuffle(len(todo), func(i, j int) { todo[i], todo[j] = todo[j], todo[i] })
 	for i, f := range todo {
 		f()
-		if i > 20 && m.r.IntN(12) == 0 {
+		if i > 20 && m.r.IntN(6) == 0 {
 			m.upset()
 		}
 	}
@@ -110,7 +110,12 @@ func (m *worldMaker) upset() {
 	p := m.people[m.r.IntN(3)]
 	switch m.r.IntN(6) {
 	case 0:
-		m.put(p.next(&statement.Retract{OperatorID: p.id, Statement: m.said[m.r.IntN(len(m.said))].ID(), Reason: "wrong"}))
+		key := p.build.PublicKey().ID()
+		i := slices.IndexFunc(m.said, func(s *statement.Statement) bool { return s.Signer == key && m.r.IntN(3) == 0 })
+		if i < 0 {
+			i = m.r.IntN(len(m.said))
+		}
+		m.put(p.next(&statement.Retract{OperatorID: p.id, Statement: m.said[i].ID(), Reason: "wrong"}))
 	case 1:
 		m.put(p.next(&statement.KeyRevoke{OperatorID: p.id, KeyID: p.build.PublicKey().ID(), Reason: statement.Rotated, Cuts: map[string]uint64{logA: uint64(m.r.IntN(60))}, Elsewhere: statement.Keep}))
 	case 2:
