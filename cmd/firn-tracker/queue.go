@@ -209,7 +209,7 @@ func (a *app) publish(ctx context.Context, t *tracker, drvs []nix.StorePath) (*l
 	if err != nil {
 		return nil, err
 	}
-	leaf, blobs, err := queueLeaf(ctx, signer, drvs, time.Now())
+	leaf, blobs, err := evalLeaf(ctx, signer, queueBody(drvs, time.Now()))
 	if err != nil {
 		return nil, fail(exitFailed, "", err)
 	}
@@ -245,22 +245,12 @@ func (t *tracker) publishLog() (*follow.Log, error) {
 	return nil, fail(exitUsage, "name the home log of the operator with --to, or as publish.log", errors.New("which log is asked is not known"))
 }
 
-// queueLeaf returns an eval statement that asks for derivations, and their list as a blob if it does
-// not fit.
-func queueLeaf(ctx context.Context, signer statement.Signer, drvs []nix.StorePath, now time.Time) (leaf []byte, blobs [][]byte, err error) {
-	body := &statement.Eval{
+// queueBody asks for derivations.
+func queueBody(drvs []nix.StorePath, now time.Time) *statement.Eval {
+	return &statement.Eval{
 		Name: queueName, StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(drvs), Count: uint64(len(drvs)),
 		Drvs: drvs, Inputs: []statement.EvalInput{}, Evaluated: uint64(now.Unix()),
 	}
-	s, err := statement.Sign(ctx, signer, body, "", nil)
-	if statement.CodeOf(err) == statement.CodeOversize || statement.CodeOf(err) == statement.CodeBadValue {
-		body.Drvs, blobs = nil, [][]byte{statement.PathsBlob(drvs)}
-		s, err = statement.Sign(ctx, signer, body, "", nil)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.Leaf(), blobs, nil
 }
 
 // publishAgain publishes the queue from time to time, if it has changed.

@@ -127,7 +127,7 @@ func TestALongQueueIsABlob(t *testing.T) {
 	}
 	slices.SortFunc(drvs, nix.StorePath.Compare)
 	signer := logtest.Signer(t, "tracker")
-	leaf, blobs, err := queueLeaf(t.Context(), signer, drvs, time.Unix(1_700_000_000, 0))
+	leaf, blobs, err := evalLeaf(t.Context(), signer, queueBody(drvs, time.Unix(1_700_000_000, 0)))
 	if err != nil || len(blobs) != 1 {
 		t.Fatalf("%d blobs, %v", len(blobs), err)
 	}
@@ -157,7 +157,7 @@ func TestALongQueueIsABlob(t *testing.T) {
 	if err != nil || !bytes.Equal(list, statement.PathsBlob(drvs)) || b.Count != 2000 {
 		t.Errorf("the list is not there: %v", err)
 	}
-	short, blobs, err := queueLeaf(t.Context(), signer, drvs[:100], time.Unix(1_700_000_000, 0))
+	short, blobs, err := evalLeaf(t.Context(), signer, queueBody(drvs[:100], time.Unix(1_700_000_000, 0)))
 	if err != nil || len(blobs) != 0 || len(short) > statement.MaxLeaf {
 		t.Errorf("100 derivations: %d bytes, %d blobs, %v", len(short), len(blobs), err)
 	}
