@@ -144,8 +144,10 @@ func TestMetadata(t *testing.T) {
 			Attr: "hello", Name: "hello-2.12", Pname: "hello", Version: "2.12", System: testSystem, Position: "pkgs/by-name/he/hello/package.nix:3",
 			Description: "A program that <greets> & “quotes”", Homepage: "https://hello.example/",
 			Maintainers: []Maintainer{
-				{"new-at-forge", "N. Ew", "new@example.org"}, {"old", "Olga Ld", "old@example.org"},
-				{"mail", "M. Ail", "mail@example.org"}, {"Un Known", "Un Known", "un@example.org"},
+				{"new-at-forge", "N. Ew", "new@example.org"},
+				{"old", "Olga Ld", "old@example.org"},
+				{"mail", "M. Ail", "mail@example.org"},
+				{"Un Known", "Un Known", "un@example.org"},
 			},
 			Teams: []string{"Greeters"}, Licences: []string{"GPL-3.0-or-later", "own", "BSD"},
 			Patches:     []string{"a.patch", "a.patch", "CVE-2020-1.patch"},

@@ -114,7 +114,7 @@ let
       inherit name;
       system = field "system";
       pname = if pname != null then pname else parsed.name;
-      version = if version != null then version else if pname == null then parsed.version else null;
+      version = if version != null then version else parsed.version;
       position = or' null (position pkg { position = meta "position"; });
       description = or' null (text (meta "description"));
       homepage = or' null (let h = meta "homepage"; in if isList h then (if h == [ ] then null else text (builtins.head h)) else text h);

@@ -174,8 +174,7 @@ func (u *update) plan(scope string) (attrs, say []string, err error) {
 		first := slices.IndexFunc(files, func(f string) bool { return !within(f, aside) })
 		switch {
 		case first < 0:
-			say, attrs = []string{}, []string{}
-			u.r.Whole = false
+			say, u.r.Whole = []string{}, false
 		case u.c.Tier == Drvs && !u.r.Whole:
 			// A derivation also changes with those that it is made of.
 			u.r.Whole, u.r.Why, say = true, files[first]+" changed", nil
