@@ -1,6 +1,6 @@
 // Package pgtest runs a private PostgreSQL for tests: a cluster of its own in a
-// folder that is removed at the end, without durability, reached through a Unix
-// socket in it. Nothing of a PostgreSQL that the machine runs is touched.
+// folder that is removed at the end, which survives a crash of the server but not of the machine,
+// reached through a Unix socket in it. Nothing of a PostgreSQL that the machine runs is touched.
 //
 // The server refuses to run as root, so root starts it as the user postgres or
 // nobody. Where PostgreSQL is missing the test is skipped, unless FIRN_TEST_REQUIRE
@@ -159,7 +159,7 @@ func (s *Server) init() error {
 // Start starts the server again after Stop.
 func (s *Server) Start() error {
 	cmd := s.command("postgres", "-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-c", "listen_addresses=",
-		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "max_connections=30",
+		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=30",
 		"-c", "shared_buffers=32MB", "-c", "autovacuum_naptime=10min", "-c", "max_wal_size=256MB", "-c", "jit=off")
 	cmd.Stdout, cmd.Stderr = &s.out, &s.out
 	if err := cmd.Start(); err != nil {

@@ -42,6 +42,7 @@ type DB struct {
 	conn  *sql.Conn  // nil after it failed
 	stmts map[string]*sql.Stmt
 	state *state // nil if it is to be read anew
+	other bool   // it was filled under another configuration
 
 	regMu sync.RWMutex // of state.reg, which readers ask too; the writer changes it under both
 	reg   *verify.Register
@@ -95,6 +96,7 @@ func (db *DB) start(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("reading the configuration of the database: %w", err)
 	case have != want:
+		db.other = true
 		return ErrConfiguration
 	}
 	return db.load(ctx)
@@ -205,6 +207,7 @@ func (db *DB) Reset(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("emptying the database: %w", err)
 	}
+	db.other = false
 	return nil
 }
 
@@ -212,6 +215,9 @@ func (db *DB) Reset(ctx context.Context) error {
 func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	if db.other {
+		return ErrConfiguration
+	}
 	if err := db.connect(ctx); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func (q *view) one(query string, args []any, dest ...any) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	err = s.QueryRowContext(q.ctx, args...).Scan(dest...)
+	err = s.QueryRowContext(q.ctx, storable(args)...).Scan(dest...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -71,7 +71,7 @@ func (q *view) each(query string, args []any, f func(*sql.Rows) error) error {
 	if err != nil {
 		return err
 	}
-	rows, err := s.QueryContext(q.ctx, args...)
+	rows, err := s.QueryContext(q.ctx, storable(args)...)
 	if err != nil {
 		return err
 	}
@@ -86,4 +86,14 @@ func drain(rows *sql.Rows, f func(*sql.Rows) error) error {
 		}
 	}
 	return rows.Err()
+}
+
+// storable makes texts that somebody asks for what the database may hold: PostgreSQL refuses others.
+func storable(args []any) []any {
+	for i, a := range args {
+		if text, ok := a.(string); ok {
+			args[i] = clean(text)
+		}
+	}
+	return args
 }
