@@ -3,6 +3,8 @@ package follow
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -441,6 +443,46 @@ func TestWhatCameBeforeAFailureIsKept(t *testing.T) {
 	w.Lie(func(l *logtest.Lies) { l.Edit = nil })
 	replay(t, f)
 	if s := f.Status()[0]; s.Entries != 602 || s.Replayed != 602 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// A log that takes a connection and says nothing holds nobody else up.
+func TestALogThatSaysNothingHoldsNobodyUp(t *testing.T) {
+	silent, w := newWorld(t), newWorld(t, logtest.Origin("other.example/00000000"))
+	ends := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-ends }))
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { close(ends) })
+	l := silent.log()
+	l.URL = server.URL
+	w.register()
+	w.Publish()
+	store := newFake()
+	added := make(chan string, 10)
+	store.fail = func(call string) (error, bool) {
+		added <- call
+		return nil, false
+	}
+	f := follow(t, t.TempDir(), store, l, w.log())
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { f.Run(ctx); close(done) }()
+	for call := range added {
+		if call == "add" {
+			break
+		}
+	}
+	cancel()
+	for {
+		select {
+		case <-added:
+			continue
+		case <-done:
+		}
+		break
+	}
+	if s := f.Status()[0]; s.Size != 0 || s.Replayed != 0 {
 		t.Errorf("%+v", s)
 	}
 }
