@@ -180,7 +180,7 @@ func (or *oracle) maintains(a eval.Attribute, who string) bool {
 }
 
 // Every state, sum, trend and change is what a slow computation from the logs and evaluations gives.
-func TestPagesShowWhatTheLogsAndEvaluationsCometo(t *testing.T) {
+func TestPagesShowWhatTheLogsAndEvaluationsComeTo(t *testing.T) {
 	for seed := range uint64(8) {
 		w := makeWorld(t, seed)
 		for _, o := range []Options{{Random: []string{"attr7"}}, {Policy: testPolicy(t), PolicyName: "test", Random: []string{"attr6"}}} {
