@@ -1,5 +1,5 @@
 // Package api has the JSON forms of the tracker's pages
-// (spec/tracker.md): what tracker/web writes and `firn repro`
+// (spec/tracker.md#pages-and-json): what tracker/web writes and `firn repro`
 // reads. It holds data only.
 //
 // Rules for changing it: a field may be added. A field that changes its meaning

@@ -8,11 +8,17 @@ import (
 	"github.com/firn-log/firn/tracker/store"
 )
 
-// Rows of one page of a listing.
-const (
-	attributeRows = 100
-	pathRows      = 100
-)
+// rows is how many rows a page of a listing has: what people read at once, and
+// more for programs and feeds.
+func rows(r *http.Request) int {
+	switch format(r) {
+	case ".json":
+		return 500
+	case ".atom":
+		return maxEntries
+	}
+	return 60
+}
 
 func (s *server) channel(r *http.Request, q query) (*page, error) {
 	ctx, name := r.Context(), r.PathValue("name")
@@ -28,11 +34,11 @@ func (s *server) channel(r *http.Request, q query) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the channel: %w", err)
 	}
-	rows, err := s.src.Attributes(ctx, store.Filter{Channel: name, State: state, Order: order}, q.page(attributeRows))
+	list, err := s.src.Attributes(ctx, store.Filter{Channel: name, State: state, Order: order}, q.page(rows(r)))
 	if err != nil {
 		return nil, fmt.Errorf("reading the attributes of a channel: %w", err)
 	}
-	out := api.ChannelPage{Schema: api.Schema, Channel: channelOf(*c), Attributes: each(rows.Rows, rowOf), Next: rows.Next}
+	out := api.ChannelPage{Schema: api.Schema, Channel: channelOf(*c), Attributes: each(list.Rows, rowOf), Next: list.Next}
 	p := &page{template: "channel", title: show(name), modified: c.Time}
 	if q["after"] == "" {
 		if out.Trend, err = s.trend(ctx, "channel", name, name); err != nil {
@@ -64,14 +70,14 @@ func (s *server) changes(r *http.Request, q query) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the channel: %w", err)
 	}
-	rows, err := s.src.Changes(ctx, name, seq, worse, q.page(attributeRows))
+	list, err := s.src.Changes(ctx, name, seq, worse, q.page(rows(r)))
 	if err != nil {
 		return nil, fmt.Errorf("reading changes: %w", err)
 	}
 	if seq == 0 {
 		seq = c.Seq
 	}
-	out := api.ChangesPage{Schema: api.Schema, Channel: name, Seq: seq, Worse: worse, Changes: each(rows.Rows, changeOf), Next: rows.Next}
+	out := api.ChangesPage{Schema: api.Schema, Channel: name, Seq: seq, Worse: worse, Changes: each(list.Rows, changeOf), Next: list.Next}
 	p := &page{template: "changes", title: fmt.Sprintf("Changes in %s, evaluation %d", show(name), seq), data: out, modified: c.Time}
 	p.feed = func(f *feed) { s.changeEntries(f, out.Changes) }
 	return p, nil
@@ -139,11 +145,11 @@ func (s *server) queue(r *http.Request, q query) (*page, error) {
 		return nil, fmt.Errorf("reading the queue of a channel: %w", store.ErrNotFound)
 	}
 	if known {
-		rows, err := s.src.Queue(ctx, out.Channel, q.page(pathRows))
+		list, err := s.src.Queue(ctx, out.Channel, q.page(rows(r)))
 		if err != nil {
 			return nil, fmt.Errorf("reading the queue: %w", err)
 		}
-		out.Paths, out.Next = each(rows.Rows, pathOf), rows.Next
+		out.Paths, out.Next = each(list.Rows, pathOf), list.Next
 	}
 	return &page{template: "queue", title: "What to rebuild next", data: out}, nil
 }

@@ -1,5 +1,5 @@
 // Package web serves what the tracker knows: pages for people, each also as
-// JSON, where it changes as Atom, and badges (spec/tracker.md).
+// JSON, where it changes as Atom, and badges (spec/tracker.md#pages-and-json).
 //
 // It reads through Source and writes nothing. A page is what its JSON says, in
 // HTML: both are made from one value of package tracker/api. Every text may come

@@ -55,7 +55,7 @@ const hostile = "<script>alert(1)</script>\u202egnp.exe\x00\x1b[31m\"'><b>"
 
 // hostileNames are what strangers would call an attribute.
 var hostileNames = []string{
-	"<script>alert(1)</script>", "evil\u202egnp.exe", "null\x00byte", "nodePackages.json", "x.html", "..", ".", "a/b/c", `python3Packages."foo.bar"`,
+	"<script>alert(1)</script>", "evil\u202egnp.exe", "null\x00byte", "/", "nodePackages.json", "x.html", "..", ".", "a/b/c", `python3Packages."foo.bar"`,
 	"?q=1&x#y", "100%", "%2e%2e", " space ", "line\nbreak", strings.Repeat("long", 2500), "日本語", "bad\xff\xfeutf8", "'; drop table", "a\u200bb", "{{.}}", "+plus",
 }
 

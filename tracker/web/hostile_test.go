@@ -203,7 +203,7 @@ func crawlFrom(t *testing.T, h http.Handler, limit int) map[string]string {
 }
 
 func TestEveryLinkLeadsSomewhere(t *testing.T) {
-	seen := crawlFrom(t, site(t, newFake()), 2500)
+	seen := crawlFrom(t, site(t, newFake()), 1200)
 	kinds := map[string]int{}
 	for _, kind := range seen {
 		kinds[kind]++

@@ -342,7 +342,7 @@ func FuzzPermalink(f *testing.F) {
 		}
 		mux := http.NewServeMux()
 		got, asked := "", false
-		mux.HandleFunc("GET /package/{attr}", func(_ http.ResponseWriter, r *http.Request) { got, asked = r.PathValue("attr"), true })
+		mux.HandleFunc("GET /package/{attr...}", func(_ http.ResponseWriter, r *http.Request) { got, asked = r.PathValue("attr"), true })
 		u, err := url.ParseRequestURI((urls{}).Package(name))
 		if err != nil {
 			t.Fatal(err)

@@ -38,11 +38,11 @@ func (s *server) person(r *http.Request, q query, kind string, v *store.PersonVi
 		return nil, err
 	}
 	f.Order = store.Worst
-	rows, err := s.src.Attributes(r.Context(), f, q.page(attributeRows))
+	list, err := s.src.Attributes(r.Context(), f, q.page(rows(r)))
 	if err != nil {
 		return nil, fmt.Errorf("reading the attributes of a %s: %w", kind, err)
 	}
-	out := api.PersonPage{Schema: api.Schema, Kind: kind, Login: v.Login, Name: v.Name, Channels: make([]api.Share, 0, len(v.Channels)), Next: rows.Next}
+	out := api.PersonPage{Schema: api.Schema, Kind: kind, Login: v.Login, Name: v.Name, Channels: make([]api.Share, 0, len(v.Channels)), Next: list.Next}
 	for i, c := range v.Channels {
 		share := api.Share{Channel: c.Channel, Attributes: c.Attrs, Counts: countsOf(c.Counts)}
 		if i < maxPlots && q["after"] == "" {
@@ -52,9 +52,9 @@ func (s *server) person(r *http.Request, q query, kind string, v *store.PersonVi
 		}
 		out.Channels = append(out.Channels, share)
 	}
-	out.Packages = byPackage(each(rows.Rows, rowOf))
+	out.Packages = byPackage(each(list.Rows, rowOf))
 	p := &page{template: "person", title: strings.ToUpper(kind[:1]) + kind[1:] + " " + show(v.Login), data: out}
-	for _, a := range rows.Rows {
+	for _, a := range list.Rows {
 		p.modified = later(p.modified, a.Since)
 	}
 	p.feed = func(f *feed) {
@@ -103,11 +103,11 @@ func (s *server) trend(ctx context.Context, kind, key, channel string) ([]api.Tr
 }
 
 func (s *server) operators(r *http.Request, q query) (*page, error) {
-	rows, err := s.src.Operators(r.Context(), q.page(pathRows))
+	list, err := s.src.Operators(r.Context(), q.page(rows(r)))
 	if err != nil {
 		return nil, fmt.Errorf("reading the operators: %w", err)
 	}
-	return &page{template: "operators", title: "Operators", data: api.OperatorsPage{Schema: api.Schema, Operators: each(rows.Rows, operatorOf), Next: rows.Next}}, nil
+	return &page{template: "operators", title: "Operators", data: api.OperatorsPage{Schema: api.Schema, Operators: each(list.Rows, operatorOf), Next: list.Next}}, nil
 }
 
 func (s *server) operator(r *http.Request, q query) (*page, error) {
@@ -126,13 +126,13 @@ func (s *server) operator(r *http.Request, q query) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading an operator: %w", err)
 	}
-	rows, err := s.src.OperatorOutputs(r.Context(), id, state, q.page(pathRows))
+	list, err := s.src.OperatorOutputs(r.Context(), id, state, q.page(rows(r)))
 	if err != nil {
 		return nil, fmt.Errorf("reading the outputs of an operator: %w", err)
 	}
 	out := api.OperatorPage{
 		Schema: api.Schema, Operator: operatorOf(*v), Keys: each(v.Keys, keyOf), Recent: each(v.Recent, statementOf),
-		State: stateOf(state), Outputs: each(rows.Rows, pathOf), Next: rows.Next,
+		State: stateOf(state), Outputs: each(list.Rows, pathOf), Next: list.Next,
 	}
 	out.Verdict = operatorVerdict(out.Operator)
 	p := &page{template: "operator", title: "Operator " + operatorName(api.Operator{ID: v.ID, Name: v.Name}), data: out}

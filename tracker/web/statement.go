@@ -79,11 +79,11 @@ func commands(p api.StatementPage, logs []store.LogView) []string {
 }
 
 func (s *server) closures(r *http.Request, q query) (*page, error) {
-	rows, err := s.src.Closures(r.Context(), q.page(pathRows))
+	list, err := s.src.Closures(r.Context(), q.page(rows(r)))
 	if err != nil {
 		return nil, fmt.Errorf("reading the closures: %w", err)
 	}
-	return &page{template: "closures", title: "Closures", data: api.ClosuresPage{Schema: api.Schema, Closures: each(rows.Rows, closureOf), Next: rows.Next}}, nil
+	return &page{template: "closures", title: "Closures", data: api.ClosuresPage{Schema: api.Schema, Closures: each(list.Rows, closureOf), Next: list.Next}}, nil
 }
 
 func (s *server) closure(r *http.Request, q query) (*page, error) {
@@ -99,11 +99,11 @@ func (s *server) closure(r *http.Request, q query) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a closure: %w", err)
 	}
-	rows, err := s.src.ClosurePaths(r.Context(), id, state, q.page(pathRows))
+	list, err := s.src.ClosurePaths(r.Context(), id, state, q.page(rows(r)))
 	if err != nil {
 		return nil, fmt.Errorf("reading the paths of a closure: %w", err)
 	}
-	out := api.ClosurePage{Schema: api.Schema, Closure: closureOf(*v), State: stateOf(state), Paths: each(rows.Rows, pathOf), Next: rows.Next}
+	out := api.ClosurePage{Schema: api.Schema, Closure: closureOf(*v), State: stateOf(state), Paths: each(list.Rows, pathOf), Next: list.Next}
 	out.Verdict = closureVerdict(out.Closure)
 	return &page{template: "closure", title: "Closure " + show(v.Name), data: out}, nil
 }

@@ -52,7 +52,7 @@ func New(src Source, o Options) http.Handler {
 	get("/search", s.search, "q")
 	get("/channel/{name}", s.channel, "state", "order", "after")
 	get("/channel/{name}/changes", s.changes, "seq", "worse", "after")
-	get("/package/{attr}", s.attribute)
+	get("/package/{attr...}", s.attribute)
 	get("/path/{path}", s.output)
 	get("/maintainer/{login}", s.maintainer, "state", "after")
 	get("/team/{login}", s.team, "state", "after")

@@ -37,6 +37,9 @@ func visible(s string) string {
 // hidden is whether r shows nothing itself: controls, format characters (bidi
 // overrides and isolates, zero width, tags) and separators of lines.
 func hidden(r rune) bool {
+	if r < 0x80 {
+		return r < ' ' || r == 0x7f
+	}
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Variation_Selector) || r == 0x034f || r == 0x115f || r == 0x1160 || r == 0x3164 || r == 0xffa0
 }
 
