@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -16,7 +17,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -128,24 +128,46 @@ var rebuilt = regexp.MustCompile(`(\d+) entries of \d+ logs? in (\S+), \d+ evalu
 
 func (t *trackerRun) run(ctx context.Context, dir string, args ...string) (replayed, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, "firn-tracker"), append([]string{"rebuild", "--log-policy", t.policy, dir}, args...)...)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	var stdout, said strings.Builder
+	cmd.Stdout = &stdout
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		return replayed{}, fmt.Errorf("%s: %w\n%s", cmd, err, stderr.String())
+		return replayed{}, err
 	}
-	m := rebuilt.FindStringSubmatch(stderr.String())
-	if m == nil {
-		return replayed{}, fmt.Errorf("firn-tracker rebuild said\n%s", stderr.String())
+	if err := cmd.Start(); err != nil {
+		return replayed{}, err
+	}
+	var m []string
+	var most int64
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		fmt.Fprintln(&said, lines.Text())
+		if found := rebuilt.FindStringSubmatch(lines.Text()); found != nil {
+			m, most = found, peak(cmd.Process.Pid) // before it dumps
+		}
+	}
+	if err := cmd.Wait(); err != nil || m == nil {
+		return replayed{}, fmt.Errorf("%s: %w\n%s", cmd, err, said.String())
 	}
 	n, err1 := strconv.ParseFloat(m[1], 64)
 	took, err2 := time.ParseDuration(m[2])
 	evals, err3 := time.ParseDuration(m[3])
-	r := replayed{rate: n / took.Seconds(), evaluations: evals, dump: string(out), cpu: time.Duration(float64(childCPU(cmd)) / n)}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.rss = usage.Maxrss << 10
-	}
+	r := replayed{rate: n / took.Seconds(), evaluations: evals, rss: most, dump: stdout.String(), cpu: time.Duration(float64(childCPU(cmd)) / n)}
 	return r, errors.Join(err1, err2, err3)
+}
+
+// peak is the most memory that a process has had so far, in bytes; 0 if it cannot be seen.
+func peak(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	var kib int64
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			fmt.Sscan(v, &kib)
+		}
+	}
+	return kib << 10
 }
 
 // trackerLog is a log of static tiles.

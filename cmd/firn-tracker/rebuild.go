@@ -56,10 +56,6 @@ func (a *app) rebuild(ctx context.Context, t *tracker) error {
 		return fail(status(err), "", err)
 	}
 	evaluated := time.Since(begin) - replayed
-	sum := sha256.New()
-	if err := t.db.Dump(ctx, sum); err != nil {
-		return fail(exitFailed, "", fmt.Errorf("reading the database: %w", err))
-	}
 	entries := uint64(0)
 	for _, s := range t.follower.Status() {
 		entries += s.Replayed
@@ -67,6 +63,10 @@ func (a *app) rebuild(ctx context.Context, t *tracker) error {
 	added, _ := t.evaluations.Status()
 	fmt.Fprintf(a.Stderr, "firn-tracker: %d entries of %d logs in %v, %d evaluations in %v\n",
 		entries, len(t.logs), replayed.Round(time.Millisecond), added, evaluated.Round(time.Millisecond))
+	sum := sha256.New()
+	if err := t.db.Dump(ctx, sum); err != nil {
+		return fail(exitFailed, "", fmt.Errorf("reading the database: %w", err))
+	}
 	fmt.Fprintf(a.Stdout, "sha256:%x\n", sum.Sum(nil))
 	return nil
 }

@@ -49,7 +49,7 @@ func (r *reader) parts(ctx context.Context, cp *log.Checkpoint, from uint64) ite
 	return func(yield func(*part, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		depth := 2 * runtime.GOMAXPROCS(0)
+		depth := runtime.GOMAXPROCS(0)
 		parsed, verified := make(chan chan *part, depth), make(chan chan *part, depth)
 		go r.fetch(ctx, cp, from, parsed)
 		go r.check(ctx, parsed, verified)

@@ -13,7 +13,7 @@ import (
 
 // Bounds of what is written at once.
 const (
-	batchEntries = 2048
+	batchEntries = 1024
 	batchBytes   = 4 << 20
 )
 
