@@ -47,6 +47,7 @@ type DB struct {
 	regMu sync.RWMutex // of state.reg, which readers ask too; the writer changes it under both
 	reg   *verify.Register
 
+	pages  sync.RWMutex // held for reading by every page, and by Reset: PostgreSQL drops no table that is read
 	readMu sync.Mutex
 	reads  map[string]*sql.Stmt
 
@@ -182,7 +183,8 @@ func (db *DB) Close() error {
 	return db.done()
 }
 
-// Reset drops everything that the database holds and takes over the configuration.
+// Reset drops everything that the database holds and takes over the configuration. It waits
+// for pages that are being read.
 func (db *DB) Reset(ctx context.Context) error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -193,6 +195,8 @@ func (db *DB) Reset(ctx context.Context) error {
 		s.Close()
 	}
 	db.stmts = make(map[string]*sql.Stmt)
+	db.pages.Lock()
+	defer db.pages.Unlock()
 	err := db.transaction(ctx, func() error {
 		for _, name := range append(tables(), "migration") {
 			if _, err := db.conn.ExecContext(ctx, "DROP TABLE IF EXISTS "+name); err != nil {

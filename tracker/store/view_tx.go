@@ -16,6 +16,8 @@ type view struct {
 
 // view runs f on a picture of the database. An error of the database says that it was reading.
 func (db *DB) view(ctx context.Context, f func(*view) error) error {
+	db.pages.RLock()
+	defer db.pages.RUnlock()
 	opts := &sql.TxOptions{ReadOnly: true}
 	if _, pg := db.dialect.(postgres); pg {
 		opts.Isolation = sql.LevelRepeatableRead
