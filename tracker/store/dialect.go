@@ -16,6 +16,8 @@ type dialect interface {
 	lock(ctx context.Context, c *sql.Conn) error
 	macros() *strings.Replacer
 	begin() string
+	// insert begins a statement that inserts rows that are not there yet; if one is, the transaction fails.
+	insert() string
 	// placeholders returns the list of a statement that inserts rows of cols columns.
 	placeholders(rows, cols int) string
 	// bulk inserts rows that are not there yet, fast, and reports whether it did; if not, insert them plainly.

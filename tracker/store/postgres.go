@@ -62,6 +62,8 @@ func (postgres) macros() *strings.Replacer {
 
 func (postgres) begin() string { return "BEGIN" }
 
+func (postgres) insert() string { return "INSERT INTO " }
+
 func (postgres) placeholders(rows, cols int) string {
 	var b strings.Builder
 	for n := range rows * cols {

@@ -65,6 +65,9 @@ func (sqlite) macros() *strings.Replacer {
 
 func (sqlite) begin() string { return "BEGIN IMMEDIATE" }
 
+// insert saves a journal of each statement, which nobody needs: no transaction goes on after an error.
+func (sqlite) insert() string { return "INSERT OR FAIL INTO " }
+
 func (sqlite) placeholders(rows, cols int) string {
 	one := "(" + strings.Repeat("?,", cols-1) + "?)"
 	return strings.Repeat(one+",", rows-1) + one

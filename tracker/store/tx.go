@@ -204,9 +204,13 @@ func (r *rows) write(ctx context.Context, tx *Tx) error {
 			return err
 		}
 	}
+	verb := "INSERT INTO "
+	if r.table.conflict == "" {
+		verb = tx.db.dialect.insert()
+	}
 	for _, size := range insertSizes {
 		for len(args) >= size*n {
-			q := "INSERT INTO " + r.table.name + " (" + strings.Join(r.table.columns, ", ") + ") VALUES " + tx.db.dialect.placeholders(size, n) + r.table.conflict
+			q := verb + r.table.name + " (" + strings.Join(r.table.columns, ", ") + ") VALUES " + tx.db.dialect.placeholders(size, n) + r.table.conflict
 			if err := tx.exec(ctx, q, args[:size*n]...); err != nil {
 				return err
 			}
