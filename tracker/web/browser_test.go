@@ -149,7 +149,7 @@ func (b *browser) look(width, height int64, scheme string) {
 // details opens or closes all that can be.
 func (b *browser) details(open bool) {
 	b.t.Helper()
-	eval[int](b, fmt.Sprintf(`document.querySelectorAll("details").forEach((d) => { d.open = %v; }); 0`, open))
+	eval[int](b, fmt.Sprintf(`document.querySelectorAll("details").forEach((d) => { d.open = %v; }); document.documentElement.scrollHeight`, open))
 }
 
 const focused = `(() => { const e = document.activeElement, s = getComputedStyle(e);
@@ -164,6 +164,9 @@ type focusOn struct {
 func TestBrowserKeyboardOnly(t *testing.T) {
 	b := newBrowser(t)
 	b.open("/")
+	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](`document.activeElement.name === "q"`)); err != nil {
+		t.Fatalf("the search box does not take the first key: %v", err)
+	}
 	b.run(chromedp.KeyEvent("glibc"))
 	b.follow(kb.Enter)
 	if at := b.path(); at != "/package/glibc" {
@@ -207,7 +210,7 @@ func TestBrowserWithoutScripts(t *testing.T) {
 	b := newBrowser(t)
 	call(b, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
 	b.open("/")
-	b.run(chromedp.KeyEvent("bash"))
+	b.run(chromedp.Focus(chromedp.CSS("input[type=search]")), chromedp.KeyEvent("bash"))
 	b.follow(kb.Enter)
 	if at := b.path(); at != "/package/bash" {
 		t.Errorf("searching without scripts leads to %s", at)

@@ -81,7 +81,7 @@ func hostileSource(s string) *fake {
 var hostilePaths = func(s string) []string {
 	seg := segment(s)
 	return []string{
-		"/", "/search?q=a", "/channel/" + seg, "/channel/" + seg + "/changes", "/package/" + seg, "/path/" + seg, "/maintainer/" + seg, "/operators", "/operator/" + hexOf("x"),
+		"/", "/search?q=a", "/search?q=" + url.QueryEscape("no "+clip(s, 100)), "/channel/" + seg, "/channel/" + seg + "/changes", "/package/" + seg, "/path/" + seg, "/maintainer/" + seg, "/operators", "/operator/" + hexOf("x"),
 		"/closures", "/closure/" + hexOf("x"), "/statement/" + hexOf("x"), "/logs", "/queue", "/about", "/package/" + segment("not there "+s), "/queue?channel=" + url.QueryEscape(s),
 	}
 }

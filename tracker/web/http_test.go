@@ -280,6 +280,14 @@ func TestWords(t *testing.T) {
 			t.Errorf("shellWord(%q) = %s, want %s", in, got, want)
 		}
 	}
+	for in, want := range map[string]string{"https://a.example/x": "https://a.example/x", "http://a.example": "http://a.example", "javascript:alert(1)": "", "data:text/html,x": "", "//a.example": "", "https://you@a.example": "", "https:": "", "\x00": ""} {
+		if got := weblink(in); got != want {
+			t.Errorf("weblink(%q) = %q, want %q", in, got, want)
+		}
+	}
+	if got := visibleHTML("<p>a\u202eb</p>\n<p>\x1b</p>\n"); got != "<p>a\\u202eb</p>\n<p>\\u001b</p>\n" {
+		t.Errorf("visibleHTML: %q", got)
+	}
 	if got := num(1234567) + num(-1234) + num(999) + num(-999); got != "1,234,567-1,234999-999" {
 		t.Errorf("num: %s", got)
 	}

@@ -106,12 +106,23 @@ func derivationVerdict(attr string, d api.Derivation) string {
 	case api.Copying:
 		return what + in + " cannot come out the same twice, and yet two operators agree: one of them copied."
 	case api.Missing:
-		if builders == 0 {
-			return "Nobody has built " + what + in + " yet."
+		if builders = fewest(d.Outputs, builders); builders == 0 {
+			return "Nobody has built all of " + what + in + " yet."
 		}
-		return what + in + " is not reproduced yet: " + verb(builders, "1 operator has built it, and too few others.", num(builders)+" operators have built it, and too few others.")
+		return what + in + " is not reproduced yet: " + verb(builders, "only 1 operator has built it.", num(builders)+" operators have built it, which is too few.")
 	}
 	return "How " + what + in + " is built is not known yet; its derivation is evaluated behind its metadata."
+}
+
+// fewest is by how many the missing output was built that has the fewest, or
+// n if none is missing.
+func fewest(outputs []api.Output, n int) int {
+	for _, o := range outputs {
+		if o.State == api.Missing {
+			n = min(n, o.Agreeing+o.Against)
+		}
+	}
+	return n
 }
 
 func verb(n int, one, many string) string {
