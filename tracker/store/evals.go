@@ -44,7 +44,6 @@ type attrRow struct {
 	people   []int64 // sorted
 	terms    []string
 	known    bool // it is in the database
-	touched  bool
 	metaText *metaText
 }
 
@@ -71,12 +70,11 @@ func (tx *Tx) AddEvaluation(ctx context.Context, h eval.Header, attrs iter.Seq2[
 			return err
 		}
 		tidy(&a)
-		if last := e.last; len(chunk) > 0 {
+		last := e.last
+		if len(chunk) > 0 {
 			last = chunk[len(chunk)-1].Attr
-			if a.Attr <= last {
-				return fmt.Errorf("adding evaluation %d of %s: attribute %q comes after %q", h.Seq, h.Channel, a.Attr, last)
-			}
-		} else if a.Attr <= last {
+		}
+		if a.Attr <= last {
 			return fmt.Errorf("adding evaluation %d of %s: attribute %q comes after %q", h.Seq, h.Channel, a.Attr, last)
 		}
 		if chunk = append(chunk, a); len(chunk) == evalChunk {
@@ -104,6 +102,7 @@ func tidy(a *eval.Attribute) {
 		}
 		a.Outputs = outs
 	}
+	a.Maintainers, a.Teams = slices.Clone(a.Maintainers), slices.Clone(a.Teams)
 	for i := range a.Maintainers {
 		a.Maintainers[i].Login, a.Maintainers[i].Name = clean(a.Maintainers[i].Login), clean(a.Maintainers[i].Name)
 	}

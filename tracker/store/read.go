@@ -197,7 +197,7 @@ func (db *DB) Trend(ctx context.Context, kind, key, channel string) (points []Tr
 
 // trend goes back from what is now by the differences at each evaluation.
 func (q *view) trend(scope, channel int64) (points []TrendPoint, err error) {
-	err = q.each("SELECT seq, time, revision FROM evaluation WHERE channel = $1 AND tiers >= 2 ORDER BY seq DESC LIMIT 400", []any{channel}, func(r *sql.Rows) error {
+	err = q.each("SELECT seq, time, revision FROM evaluation WHERE channel = $1 AND tiers >= 2 ORDER BY seq DESC LIMIT $2", []any{channel, maxTrend}, func(r *sql.Rows) error {
 		var p TrendPoint
 		var at int64
 		err := r.Scan(&p.Seq, &at, &p.Revision)

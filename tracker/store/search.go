@@ -202,7 +202,7 @@ func (q *view) allWords(words []string, text string, note func(hit)) error {
 
 // prefix returns what has a word that begins with w, shortest words first.
 func (q *view) prefix(w string) (hits []hit, err error) {
-	err = q.each("SELECT term, kind, ref FROM word WHERE term >= $1 AND term < $2 AND n > 0 ORDER BY term, kind, ref LIMIT 600", []any{w, w + "\U0010FFFF"}, func(r *sql.Rows) error {
+	err = q.each("SELECT term, kind, ref FROM word WHERE term >= $1 AND term < $2 AND n > 0 ORDER BY term, kind, ref LIMIT $3", []any{w, w + "\U0010FFFF", maxCandidates}, func(r *sql.Rows) error {
 		var h hit
 		err := r.Scan(&h.term, &h.kind, &h.ref)
 		hits = append(hits, h)
