@@ -69,8 +69,6 @@ type reproAnswer struct {
 	Kind    string        `json:"kind"` // package, channel, maintainer or team
 	Page    any           `json:"page"` // *api.PackagePage, *api.ChannelPage or *api.PersonPage
 	Proofs  []reproOutput `json:"proofs,omitempty"`
-
-	evidence []string
 }
 
 // reproKinds are what a name may be, in the order in which it is tried.
