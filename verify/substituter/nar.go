@@ -52,8 +52,8 @@ func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, er
 	c := newChecker(info)
 	defer c.abandon()
 	size := chunk
-	if info.FileSize > 0 {
-		size = int(min(chunk, info.FileSize+1))
+	if info.FileSize > 0 && info.FileSize < chunk {
+		size = int(info.FileSize) + 1
 	}
 	last, next := make([]byte, 0, size), make([]byte, size)
 	for {

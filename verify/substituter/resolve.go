@@ -26,25 +26,31 @@ var errAbsent = errors.New("no upstream has it")
 
 // A flight is a decision on its way; many may wait for it.
 type flight struct {
+	r    *rules
 	done chan struct{} // closed when d and err are there
 	d    *decision
 	err  error
 }
 
 // decide returns the decision about a path that counts now, and makes it if there is none: then
-// its references are looked up ahead. Errors: errAbsent, or what kept it from being made.
+// its references are looked up ahead. If the policy changes meanwhile, it is made again. Errors:
+// errAbsent, or what kept it from being made.
 func (s *Substituter) decide(ctx context.Context, h hashPart) (*decision, error) {
-	if d := s.store.get(h); d != nil && s.fresh(s.rules.Load(), d) {
-		return d, nil
-	}
 	ahead := new(atomic.Int64)
 	ahead.Store(s.ahead)
-	f := s.fly(h, ahead)
-	select {
-	case <-f.done:
-		return f.d, f.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	for {
+		if d := s.store.get(h); d != nil && s.fresh(s.rules.Load(), d) {
+			return d, nil
+		}
+		f := s.fly(h, ahead)
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if f.r == s.rules.Load() {
+			return f.d, f.err
+		}
 	}
 }
 
@@ -52,10 +58,11 @@ func (s *Substituter) decide(ctx context.Context, h hashPart) (*decision, error)
 func (s *Substituter) fly(h hashPart, ahead *atomic.Int64) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.flights[h]; f != nil {
+	r := s.rules.Load()
+	if f := s.flights[h]; f != nil && f.r == r {
 		return f
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{r: r, done: make(chan struct{})}
 	if s.ctx.Err() != nil {
 		f.err = context.Cause(s.ctx)
 		close(f.done)
@@ -65,9 +72,11 @@ func (s *Substituter) fly(h hashPart, ahead *atomic.Int64) *flight {
 	s.done.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, patience)
 		defer cancel()
-		f.d, f.err = s.make(ctx, h, ahead)
+		f.d, f.err = s.make(ctx, r, h, ahead)
 		s.mu.Lock()
-		delete(s.flights, h)
+		if s.flights[h] == f { // and not one by another policy
+			delete(s.flights, h)
+		}
 		s.mu.Unlock()
 		close(f.done)
 	})
@@ -97,8 +106,7 @@ func (s *Substituter) lookAhead(info *nix.NarInfo, ahead *atomic.Int64) {
 
 // make asks the upstreams in their order until one has a path in a form that is taken. If none
 // has, the answer is about the first that has the path at all.
-func (s *Substituter) make(ctx context.Context, h hashPart, ahead *atomic.Int64) (*decision, error) {
-	r := s.rules.Load()
+func (s *Substituter) make(ctx context.Context, r *rules, h hashPart, ahead *atomic.Int64) (*decision, error) {
 	old := s.store.get(h)
 	if old != nil && (!old.action.Taken() || s.isBlamed(old.upstream, h) || r.upstream(old.upstream) == nil) {
 		old = nil // it may be another one by now
@@ -116,7 +124,8 @@ func (s *Substituter) make(ctx context.Context, h hashPart, ahead *atomic.Int64)
 		return err == nil && d.action.Taken(), err
 	}
 	if old != nil {
-		if taken, err := try(r.upstream(old.upstream), old.info, old.answers); taken || err != nil {
+		u := r.upstream(old.upstream) // whose keys may be others by now
+		if taken, err := try(u, u.take(old.info), old.answers); taken || err != nil {
 			return s.keep(first), err
 		}
 	}
