@@ -179,14 +179,16 @@ func (f *policyInitFlags) starterText() (string, error) {
 		if at < 0 {
 			return "", failf(exitUsage, "the key is what the cache publishes for trusted-public-keys", "--upstream is URL=NAME:BASE64, not %q", u)
 		}
-		name := fmt.Sprintf("cache%d", i+1)
-		fmt.Fprintf(&b, "operator %s key %s\n", name, u[at+1:])
+		if len(f.operators) == 0 { // otherwise nobody asks it
+			name := fmt.Sprintf("cache%d", i+1)
+			fmt.Fprintf(&b, "operator %s key %s\n", name, u[at+1:])
+			caches = append(caches, name)
+		}
 		upstreams += "upstream " + u[:at] + " key " + u[at+1:]
 		if f.public {
 			upstreams += " public"
 		}
 		upstreams += "\n"
-		caches = append(caches, name)
 	}
 	group := "believed"
 	if len(builders) > 0 {
