@@ -38,7 +38,7 @@ func (d *decision) says() string {
 	if d.action == verify.Rebuild {
 		verb = "is to be built here"
 	}
-	return fmt.Sprintf("firn: %s %s: %s, %s (rule %s)", d.path().Base(), verb, d.verdict, d.reason, d.rule)
+	return fmt.Sprintf("firn: %s %s: %s, %s (rule %s; firn policy explain says more)", d.path().Base(), verb, d.verdict, d.reason, d.rule)
 }
 
 // decisionVersion is the first byte of an encoded decision. Decisions are derived: those of
