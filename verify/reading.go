@@ -144,7 +144,7 @@ func (r *reading) open(ctx context.Context) error {
 	if r.mem.note != nil {
 		_, err := r.log.Accept(ctx, r.mem.note)
 		switch {
-		case err == nil || errors.Is(err, log.ErrStale) || isMissing(err):
+		case err == nil || isMissing(err) || errors.Is(err, context.DeadlineExceeded):
 			// The same, an older one of the same history, or nobody there:
 			// the checkpoint below decides.
 		case isFork(err):
@@ -249,6 +249,12 @@ func isAway(err error) bool {
 	var quorum *policy.QuorumError
 	return isMissing(err) || errors.As(err, &quorum) || errors.Is(err, context.DeadlineExceeded)
 }
+
+// awayError is an error that isAway and that matches log.ErrUnreachable, whatever it is.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error        { return e.error }
+func (e *awayError) Is(target error) bool { return target == log.ErrUnreachable }
 
 // fail decides what an error of the log means. It returns an error only if
 // verification cannot go on at all.

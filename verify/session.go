@@ -320,7 +320,7 @@ type askedLog struct {
 func (a *askedLog) note(err error) error {
 	if err != nil && isAway(err) && !errors.Is(err, context.Canceled) {
 		a.mu.Lock()
-		a.missing = err
+		a.missing = &awayError{err}
 		a.mu.Unlock()
 	}
 	return err

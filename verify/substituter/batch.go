@@ -25,6 +25,9 @@ type question struct {
 const (
 	// maxBatch bounds the questions that are judged together.
 	maxBatch = 4096
+	// logPatience is how long logs have to answer one batch, unless Options say otherwise: what they
+	// said before is still to be of use to whoever waits for a decision.
+	logPatience = time.Minute
 	// submitPatience is how long a log may take to prove what was submitted on a miss.
 	submitPatience = 10 * time.Second
 )
@@ -80,7 +83,7 @@ func (s *Substituter) judge() {
 }
 
 func (s *Substituter) judgeBatch(r *rules, batch []*question) error {
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, s.o.logPatience)
 	defer cancel()
 	rep, err := s.verify(ctx, r, batch)
 	if err != nil {

@@ -103,6 +103,9 @@ func (s *Substituter) refused(w http.ResponseWriter, h hashPart, d *decision, er
 	case errors.Is(err, context.Canceled):
 		w.WriteHeader(http.StatusServiceUnavailable) // nobody reads it
 	default:
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("it took longer than %v", patience)
+		}
 		s.tally.failed(err)
 		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s cannot be judged now: %v", h, err))
 	}

@@ -44,6 +44,8 @@ type Options struct {
 	Now func() time.Time
 	// OnEvidence is told of evidence against a log that is new; nil does nothing more.
 	OnEvidence func(evidence.Held)
+
+	logPatience time.Duration // 0 is the constant; for tests
 }
 
 // storeDir is the only store directory that is served: a signature for another one is of no use
@@ -92,6 +94,9 @@ func New(pol *verify.Policy, text []byte, o Options) (*Substituter, error) {
 	}
 	if o.Most <= 0 {
 		o.Most = 200_000
+	}
+	if o.logPatience == 0 {
+		o.logPatience = logPatience
 	}
 	if err := durable.MkdirAll(o.State, 0o700); err != nil {
 		return nil, err
