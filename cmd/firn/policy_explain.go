@@ -157,7 +157,7 @@ func addFacts(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, su
 		return nil // what is not known makes rules stricter
 	}
 	defer store.Source.Close()
-	return store.AddFacts(ctx, pol, subjects)
+	return store.AddFactsAhead(ctx, pol, subjects)
 }
 
 func cacheInfo(ctx context.Context, url string, path nix.StorePath) (*nix.PathInfo, error) {

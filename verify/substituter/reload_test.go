@@ -2,15 +2,21 @@ package substituter
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/nixdb"
 	"github.com/firn-log/firn/verify"
+	"github.com/firn-log/firn/verify/closure"
 )
 
 // A policy that comes while a path is being asked for decides about it: the request began before and
@@ -77,5 +83,67 @@ func TestFileSizesAtTheirBounds(t *testing.T) {
 		if good := size == 0 || size == uint64(len(nar)); good != (err == nil) {
 			t.Errorf("FileSize %d: %v", size, err)
 		}
+	}
+}
+
+// derivers is the database of a store with derivations and nothing else.
+type derivers struct {
+	nixdb.Source // what is not overridden panics
+	of           map[nix.StorePath][]nix.StorePath
+}
+
+func (d derivers) ValidDerivers(_ context.Context, p nix.StorePath) ([]nix.StorePath, error) {
+	return d.of[p], nil
+}
+
+// A cache that leaves the content address of a source out gains nothing by it: what its derivation
+// fixes counts, and Nix gets it.
+func TestFixedContentWithoutItsAddress(t *testing.T) {
+	const rules = "group two 2 a b c\nrule sources fod need nothing else allow\nrule default need two else refuse\n"
+	w := newWorld(t)
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "nix/store"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	db := derivers{of: make(map[nix.StorePath][]nix.StorePath)}
+	w.o.Store = &closure.Store{Source: db, Root: root}
+	fixed := func(method nix.Method, hash nix.Hash) (nix.StorePath, string) {
+		ca := nix.ContentAddress{Method: method, Algo: "sha256", Hash: hash[:]}
+		p, err := nix.FixedOutputPath(storeDir, "source", ca, nix.Refs{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := fmt.Sprintf(`Derive([("out","%s","%s","%s")],[],[],"x86_64-linux","/bin/sh",[],[("out","%[1]s")])`, p, ca.MethodAlgo(), hash.Hex())
+		d, err := nix.ParseDerivation(storeDir, "source", []byte(text))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(root, d.DrvPath().String()), []byte(text), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		db.of[p] = []nix.StorePath{d.DrvPath()}
+		return p, ca.String()
+	}
+	tree, file := info(t, "source", "text"), info(t, "source", "text")
+	var treeCA, fileCA string
+	tree.Path, treeCA = fixed(nix.Recursive, tree.NarHash)
+	file.Path, fileCA = fixed(nix.Flat, sha256.Sum256([]byte("text")))
+	poison := info(t, "source", "poison")
+	poison.Path = tree.Path
+	w.caches[0].has(poison, "poison", cacheKey)
+	w.caches[0].has(file, "text", cacheKey)
+	w.start(rules)
+	w.refused(poison.Path, http.StatusInternalServerError, "2 of 3 needed")
+	if got := w.served(file); got.CA != fileCA {
+		t.Errorf("a file is served with the address %q, so that Nix does not check it", got.CA)
+	}
+	w.caches[0].has(tree, "text", cacheKey)
+	w.s.store.drop(hashOf(t, tree.Path))
+	if got := w.served(tree); got.CA != treeCA {
+		t.Errorf("a tree is served with the address %q", got.CA)
+	}
+	w.later(w.s.rules.Load().pol.DecisionTTL)
+	if got := w.served(file); got.CA != fileCA {
+		t.Errorf("judged again, it is served with the address %q", got.CA)
 	}
 }
