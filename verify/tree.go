@@ -12,6 +12,9 @@ import (
 func (r *Report) ExplainTree(w io.Writer, p *PathReport) error {
 	t := &treeWriter{r: r, p: p, c: Case{Rule: p.Rule, About: p.Subject.Fingerprint(), Claims: p.Claims, Output: len(p.Subject.Realisations) > 0, Open: p.open}}
 	fmt.Fprintf(t, "%s\nis %s, so: %s. %s.\n", p.Subject.Info.Path, p.Verdict, p.Action, upper(p.Reason))
+	if p.Verdict == Inconclusive && p.Action == Rebuild {
+		fmt.Fprintln(t, "firn-substituter refuses it meanwhile: what is missing may come soon, and then nothing has to be built.")
+	}
 	t.rule()
 	t.stances = stancesOf(t.c, p.Rule.Need.Voters())
 	if p.Rule.Need == nil {
