@@ -1,6 +1,7 @@
 package bincache
 
 import (
+	"bufio"
 	"compress/bzip2"
 	"context"
 	"crypto/sha256"
@@ -8,12 +9,14 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/mikelolasagasti/xz"
+	filtered "github.com/mikelolasagasti/xz"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/xz"
 )
 
 // Bounds of the memory of a decoder, in bytes: what xz -9 and zstd --ultra ask for.
@@ -65,12 +68,9 @@ func Unpack(file io.ReadCloser, info *nix.NarInfo) (io.ReadCloser, error) {
 	case "none":
 		n.r = file
 	case "xz":
-		n.r, err = xz.NewReader(file, maxDictionary)
+		n.r, n.done, err = unpackXz(file)
 	case "zstd":
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
-			n.r, n.done = d, d.Close
-		}
+		n.r, n.done, err = unpackZstd(file)
 	case "bzip2":
 		n.r = bzip2.NewReader(file)
 	default:
@@ -81,6 +81,63 @@ func Unpack(file io.ReadCloser, info *nix.NarInfo) (io.ReadCloser, error) {
 		return nil, fmt.Errorf("the NAR of %s: %w", info.Path.Base(), err)
 	}
 	return n, nil
+}
+
+// Decoders are used again: their memory is up to a thousand times that of a small NAR.
+var (
+	xzReaders    = sync.Pool{New: func() any { return &xzReader{bufio.NewReaderSize(nil, 64<<10), xz.NewReader(maxDictionary)} }}
+	zstdDecoders = sync.Pool{New: func() any {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return err
+		}
+		return d
+	}}
+)
+
+// maxKept bounds the memory of an xz decoder that is kept, in bytes.
+const maxKept = 32 << 20
+
+type xzReader struct {
+	file *bufio.Reader
+	r    *xz.Reader
+}
+
+// unpackXz returns what unpacks a file: a decoder of our own, or one that is slower if it has the
+// filters for programs. done may be nil.
+func unpackXz(file io.Reader) (r io.Reader, done func(), err error) {
+	d := xzReaders.Get().(*xzReader)
+	d.file.Reset(file)
+	head, err := d.file.Peek(xz.PeekLen)
+	if err != nil && err != io.EOF {
+		return nil, nil, err
+	}
+	if !xz.Plain(head) {
+		r, err := filtered.NewReader(d.file, maxDictionary)
+		return r, nil, err
+	}
+	d.r.Reset(d.file)
+	return d.r, func() {
+		d.file.Reset(nil)
+		if d.r.Reset(nil); d.r.Window() <= maxKept {
+			xzReaders.Put(d)
+		}
+	}, nil
+}
+
+func unpackZstd(file io.Reader) (io.Reader, func(), error) {
+	d, ok := zstdDecoders.Get().(*zstd.Decoder)
+	if !ok {
+		return nil, nil, errors.New("there is no decoder of zstd")
+	}
+	if err := d.Reset(file); err != nil {
+		return nil, nil, err
+	}
+	return d, func() {
+		if d.Reset(nil) == nil {
+			zstdDecoders.Put(d)
+		}
+	}, nil
 }
 
 // bounded is an io.LimitReader that fails where that one would end.
@@ -146,9 +203,15 @@ func (n *narReader) Read(p []byte) (int, error) {
 func (n *narReader) Close() error {
 	if n.done != nil {
 		n.done()
+		n.done = nil
+	}
+	if n.err == nil {
+		n.err = errClosed
 	}
 	return n.file.Close()
 }
+
+var errClosed = errors.New("the NAR was closed")
 
 // A NAR that is read to its end comes at least at slowestNar bytes a second, after
 // narPatience.
