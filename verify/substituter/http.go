@@ -106,7 +106,7 @@ func (s *Substituter) refused(w http.ResponseWriter, h hashPart, d *decision, er
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("it took longer than %v", patience)
 		}
-		s.tally.failed(err)
+		s.tally.failed(fmt.Errorf("judging %s: %w", h, err))
 		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s cannot be judged now: %v", h, err))
 	}
 	return true

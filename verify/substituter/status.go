@@ -75,7 +75,12 @@ func (t *tally) doubted() string {
 
 func newTally() *tally { return &tally{} }
 
+// add lists an event; one that says the same as an older one takes its place. The caller holds mu.
 func (t *tally) add(e event) {
+	t.events = slices.DeleteFunc(t.events, func(old event) bool {
+		old.At = e.At
+		return old == e
+	})
 	t.events = append(t.events, e)
 	if len(t.events) > maxEvents {
 		t.events = slices.Delete(t.events, 0, len(t.events)-maxEvents)
