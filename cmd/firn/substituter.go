@@ -231,8 +231,5 @@ func waysAround(c nixConf) []string {
 	if c.of("accept-flake-config") == "true" {
 		out = append(out, "accept-flake-config: a flake that a trusted user builds may name other substituters and keys")
 	}
-	if strings.Contains(c.of("experimental-features"), "ca-derivations") {
-		out = append(out, "ca-derivations: realisations are not passed on, so content-addressed derivations are built here")
-	}
 	return out
 }

@@ -71,10 +71,10 @@ func TestSubstituterSetup(t *testing.T) {
 		}
 	}
 	// Ways around are named, and change no status.
-	write("nix.conf", lines+"trusted-users = root @wheel\nbuilders = ssh://far\naccept-flake-config = true\nexperimental-features = ca-derivations\ntrusted-substituters = https://x\n")
+	write("nix.conf", lines+"trusted-users = root @wheel\nbuilders = ssh://far\naccept-flake-config = true\ntrusted-substituters = https://x\n")
 	status, out, _ := setupOf(t, dir, srv.URL, "--json")
 	var rep substituterReport
-	if err := json.Unmarshal([]byte(out), &rep); err != nil || status != exitOK || rep.Exit != exitOK || len(rep.Beyond) != 9 || rep.Key != substituterKey {
+	if err := json.Unmarshal([]byte(out), &rep); err != nil || status != exitOK || rep.Exit != exitOK || len(rep.Beyond) != 8 || rep.Key != substituterKey {
 		t.Errorf("%d %v %s", status, err, out)
 	}
 	if len(rep.Files) != 1 || rep.Files[0] != filepath.Join(dir, "nix.conf") || rep.Todo != "" {

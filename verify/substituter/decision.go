@@ -24,6 +24,7 @@ type decision struct {
 	policy   policyID
 	at       time.Time
 	answers  []byte // for verify.Session
+	mapped   string // the realisation that it is about; "" for a path
 }
 
 // path is that of the decision.
@@ -38,7 +39,11 @@ func (d *decision) says() string {
 	if d.action == verify.Rebuild {
 		verb = "is to be built here"
 	}
-	return fmt.Sprintf("firn: %s %s: %s, %s (rule %s; firn policy explain says more)", d.path().Base(), verb, d.verdict, d.reason, d.rule)
+	what := d.path().Base()
+	if d.mapped != "" {
+		what += ", as what " + d.mapped + " gave,"
+	}
+	return fmt.Sprintf("firn: %s %s: %s, %s (rule %s; firn policy explain says more)", what, verb, d.verdict, d.reason, d.rule)
 }
 
 // decisionVersion is the first byte of an encoded decision. Decisions are derived: those of

@@ -28,6 +28,8 @@ func (s *Substituter) Handler(more ...Page) http.Handler {
 	}
 	mux.HandleFunc("GET /nix-cache-info", s.cacheInfo)
 	mux.HandleFunc("GET /nar/{file}", s.nar)
+	mux.HandleFunc("GET /realisations/{file}", s.realisation)
+	mux.HandleFunc("GET /build-trace-v2/{drv}/{file}", s.realisation)
 	mux.HandleFunc("GET /{$}", s.statusPage)
 	mux.HandleFunc("GET /status.json", s.statusJSON)
 	mux.HandleFunc("GET /{file}", s.narInfo)
@@ -81,7 +83,7 @@ func (s *Substituter) narInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d, err := s.decide(r.Context(), h)
-	if s.refused(w, h, d, err) {
+	if s.refused(w, h.String(), d, err) {
 		return
 	}
 	s.tally.served.Add(1)
@@ -90,7 +92,7 @@ func (s *Substituter) narInfo(w http.ResponseWriter, r *http.Request) {
 }
 
 // refused answers what is not served, and reports whether it did.
-func (s *Substituter) refused(w http.ResponseWriter, h hashPart, d *decision, err error) bool {
+func (s *Substituter) refused(w http.ResponseWriter, what string, d *decision, err error) bool {
 	switch {
 	case err == nil && d.action.Taken():
 		return false
@@ -99,15 +101,15 @@ func (s *Substituter) refused(w http.ResponseWriter, h hashPart, d *decision, er
 	case err == nil:
 		refuse(w, http.StatusInternalServerError, d.says())
 	case errors.Is(err, errAbsent):
-		refuse(w, http.StatusNotFound, "firn: no upstream of the policy has "+h.String())
+		refuse(w, http.StatusNotFound, "firn: no upstream of the policy has "+what)
 	case errors.Is(err, context.Canceled):
 		w.WriteHeader(http.StatusServiceUnavailable) // nobody reads it
 	default:
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("it took longer than %v", patience)
 		}
-		s.tally.failed(fmt.Errorf("judging %s: %w", h, err))
-		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s cannot be judged now: %v", h, err))
+		s.tally.failed(fmt.Errorf("judging %s: %w", what, err))
+		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s cannot be judged now: %v", what, err))
 	}
 	return true
 }
@@ -139,7 +141,7 @@ func (s *Substituter) nar(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d, err := s.decide(r.Context(), h)
-	if s.refused(w, h, d, err) {
+	if s.refused(w, h.String(), d, err) {
 		return
 	}
 	if narName(d.info) != file {

@@ -196,18 +196,25 @@ func TestStockNixObeys(t *testing.T) {
 
 // So do newer versions, each in a root of its own (deploy/nixes.sh).
 func TestOtherVersionsOfNixObey(t *testing.T) {
+	eachOtherNix(t, func(t *testing.T, root string) {
+		w := newWorld(t)
+		top := w.published(closurePaths)
+		w.start(nixRules)
+		user := newMachine(t, closurePaths)
+		user.other = root
+		user.obeys(w, top)
+	})
+}
+
+// eachOtherNix runs a test with each root that has a newer Nix.
+func eachOtherNix(t *testing.T, test func(t *testing.T, root string)) {
 	for part, env := range map[string]string{"nix226": "FIRN_NIX226", "nix234": "FIRN_NIX234"} {
 		t.Run(part, func(t *testing.T) {
 			root := os.Getenv(env)
 			if root == "" || os.Getuid() != 0 {
 				testreq.Missing(t, part, env+" names no root with that Nix, or this is not root")
 			}
-			w := newWorld(t)
-			top := w.published(closurePaths)
-			w.start(nixRules)
-			user := newMachine(t, closurePaths)
-			user.other = root
-			user.obeys(w, top)
+			test(t, root)
 		})
 	}
 }

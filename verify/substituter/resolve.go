@@ -131,7 +131,7 @@ func (s *Substituter) make(ctx context.Context, r *rules, h hashPart, ahead *ato
 	}
 	for _, u := range r.upstreams {
 		if s.isBlamed(u.URL, h) {
-			trouble = errors.Join(trouble, fmt.Errorf("%s had a wrong NAR of it, and is asked again %v after that", u.URL, blameFor))
+			trouble = errors.Join(trouble, fmt.Errorf("%s had a wrong NAR of it, and is asked again %s after that", u.URL, lasting(blameFor)))
 			continue
 		}
 		info, err := u.narInfo(ctx, h)
@@ -163,11 +163,16 @@ func (s *Substituter) keep(d *decision) *decision {
 	if err := s.store.put([]*decision{d}); err != nil {
 		s.o.Log.Error("a decision could not be kept", "path", d.path().Base(), "error", err)
 	}
+	s.told(d)
+	return d
+}
+
+// told counts a decision and says what becomes of what is not simply served.
+func (s *Substituter) told(d *decision) {
 	s.tally.decided(d)
 	if d.action != verify.Serve {
 		s.o.Log.Info("not simply served", "path", d.path().Base(), "action", d.action.String(), "verdict", d.verdict.String(), "why", d.reason, "rule", d.rule)
 	}
-	return d
 }
 
 func (r *rules) upstream(url string) *upstream {
@@ -187,12 +192,18 @@ func settle(p *verify.PathReport, q *question, now time.Time) *decision {
 	}
 	// What nobody vouches for comes from a cache at least that the policy knows.
 	switch {
-	case d.action.Taken() && p.Verdict != verify.Trusted && len(q.info.Sigs) == 0:
+	case d.action.Taken() && p.Verdict != verify.Trusted && !q.signed():
 		d.reason += "; the rule lets it in all the same, but only with a signature by a key that the policy lists for " + q.u.URL + ", and it has none"
 		d.action = verify.Refuse
 	case d.action == verify.Rebuild && p.Verdict == verify.Inconclusive:
 		// What is missing may be there in a minute; building everything meanwhile helps nobody.
 		d.action = verify.Refuse
+	}
+	if q.mapped != nil {
+		d.mapped = q.mapped.id.String()
+		if d.action == verify.Refuse && p.Verdict == verify.Untrusted {
+			d.action = verify.Rebuild // it is as good as none
+		}
 	}
 	return d
 }

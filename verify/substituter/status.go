@@ -19,6 +19,7 @@ import (
 type Counts struct {
 	Served    uint64            `json:"narinfos_served"`
 	Nars      uint64            `json:"nars_served"`
+	Realised  uint64            `json:"realisations_served"`
 	Decided   map[string]uint64 `json:"decided"` // by action
 	Judged    uint64            `json:"judged"`  // paths, with those that were judged again
 	Batches   uint64            `json:"batches"`
@@ -46,7 +47,7 @@ type event struct {
 
 // tally counts. It may be used concurrently.
 type tally struct {
-	served, nars atomic.Uint64
+	served, nars, realisations atomic.Uint64
 
 	mu       sync.Mutex // guards what follows
 	decision [verify.Refuse + 1]uint64
@@ -121,7 +122,7 @@ func (t *tally) failed(err error) {
 // Counts returns what was done since the start.
 func (s *Substituter) Counts() Counts {
 	t := s.tally
-	c := Counts{Served: t.served.Load(), Nars: t.nars.Load(), Decisions: s.store.count(), Decided: make(map[string]uint64)}
+	c := Counts{Served: t.served.Load(), Nars: t.nars.Load(), Realised: t.realisations.Load(), Decisions: s.store.count(), Decided: make(map[string]uint64)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.Judged, c.Batches, c.Submitted, c.Failures = t.paths, t.batches, t.posted, t.failures

@@ -70,7 +70,8 @@ type Substituter struct {
 
 	mu      sync.Mutex // guards what follows
 	flights map[hashPart]*flight
-	blamed  map[blame]time.Time // upstreams whose NAR of a path was wrong, and until when
+	blamed  map[blame]time.Time  // upstreams whose NAR of a path was wrong, and until when
+	mapped  map[string]*decision // about realisations
 }
 
 // rules are a policy in use.
@@ -108,6 +109,7 @@ func New(pol *verify.Policy, text []byte, o Options) (*Substituter, error) {
 	s := &Substituter{
 		o: o, lock: lock, batches: make(chan *question, 1024), tally: newTally(), nars: make(chan struct{}, maxNars), ahead: maxAhead,
 		fetches: make(chan struct{}, maxFetches), flights: make(map[hashPart]*flight), blamed: make(map[blame]time.Time),
+		mapped: make(map[string]*decision),
 	}
 	if s.store, err = openStore(o.State, storeDir, o.Most); err == nil {
 		err = s.SetPolicy(pol, text)

@@ -74,21 +74,37 @@ func (u *upstream) narInfo(ctx context.Context, h hashPart) (*nix.NarInfo, error
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case u.s.fetches <- struct{}{}:
-		defer func() { <-u.s.fetches }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	if err := u.s.enter(ctx); err != nil {
+		return nil, err
 	}
+	defer u.s.leave()
 	info, err := c.NarInfo(ctx, h.String())
-	var stop *bincache.StopError
-	if errors.As(err, &stop) {
-		u.mu.Lock()
-		u.client = nil
-		u.fail(err)
-		u.mu.Unlock()
-	}
+	u.stopped(err)
 	return info, err
+}
+
+// enter waits for a place among those who ask caches; leave frees it.
+func (s *Substituter) enter(ctx context.Context) error {
+	select {
+	case s.fetches <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Substituter) leave() { <-s.fetches }
+
+// stopped leaves the cache alone for a while if an error says that it cannot be asked any more.
+func (u *upstream) stopped(err error) {
+	var stop *bincache.StopError
+	if !errors.As(err, &stop) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.client = nil
+	u.fail(err)
 }
 
 // take is what is believed to be worth judging in a narinfo: the fields that signatures cover, the
