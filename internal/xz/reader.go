@@ -339,16 +339,19 @@ func (r *Reader) room(n int) {
 		return
 	}
 	most := d.dict + d.dict/2 + maxOut + slack
-	if want := max(d.pos+n+slack, min(2*len(d.window), most)); want <= most {
-		w := make([]byte, max(want, 128<<10))
+	want := max(d.pos+n+slack, min(2*len(d.window), most), 128<<10)
+	if d.pos+n+slack > most {
+		drop := (d.pos - d.dict) &^ (posMost - 1) // positions count modulo that
+		copy(d.window, d.window[drop:d.pos])
+		d.pos -= drop
+		r.read = d.pos
+		want = most
+	}
+	if d.pos+n+slack > len(d.window) {
+		w := make([]byte, want)
 		copy(w, d.window[:d.pos])
 		d.window = w
-		return
 	}
-	drop := (d.pos - d.dict) &^ (posMost - 1) // positions count modulo that
-	copy(d.window, d.window[drop:d.pos])
-	d.pos -= drop
-	r.read = d.pos
 }
 
 // blockEnd reads what follows the last chunk of a block: padding and its check.
