@@ -29,6 +29,8 @@ type Subject struct {
 	// are about: of what is claimed there, and nowhere else, only the path counts
 	// (spec/substituter.md#realisations).
 	Mapping bool
+	// Named is set beside Mapping if the path has the name that the derivation gives it.
+	Named bool
 	// Facts are what rules look at. Path is taken from Info.
 	Facts Facts
 
@@ -39,6 +41,7 @@ type Subject struct {
 func (s Subject) facts() Facts {
 	f := s.Facts
 	f.Path = s.Info.Path
+	f.PathUnknown, f.NameUnknown = s.Mapping, s.Mapping && !s.Named
 	if s.Mapping { // from which nothing follows
 		f.FOD, f.FODKnown = false, true
 	}

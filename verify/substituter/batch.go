@@ -121,7 +121,7 @@ func (s *Substituter) addFacts(ctx context.Context, r *rules, subjects []verify.
 
 func (q *question) subject() verify.Subject {
 	if q.mapped != nil {
-		return verify.Subject{Info: &q.info.PathInfo, Mapping: true, Realisations: q.mapped.keys}
+		return verify.Subject{Info: &q.info.PathInfo, Mapping: true, Named: outputName(q.mapped.id) != "", Realisations: q.mapped.keys}
 	}
 	return verify.Subject{Info: &q.info.PathInfo}
 }

@@ -3,6 +3,7 @@ package substituter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -105,6 +106,10 @@ func (s *Substituter) makeMapping(ctx context.Context, r *rules, id bincache.Rea
 			trouble = errors.Join(trouble, err)
 			continue
 		}
+		if name := outputName(id); name != "" && real.OutPath.Name() != name {
+			trouble = errors.Join(trouble, fmt.Errorf("%s says that %s is %s, which has not the name %s", u.URL, id, real.OutPath.Base(), name))
+			continue
+		}
 		q := &question{r: r, u: u, info: &nix.NarInfo{}, mapped: &mapped{id: id, keys: keys}, answer: make(chan error, 1)}
 		q.info.Path = real.OutPath
 		for _, k := range u.Keys {
@@ -127,6 +132,15 @@ func (s *Substituter) makeMapping(ctx context.Context, r *rules, id bincache.Rea
 		return nil, trouble
 	}
 	return nil, errAbsent
+}
+
+// outputName is the name that the path of an output has, "" if the derivation is not known: then
+// whoever says which path it is chooses the name, and no rule goes by it.
+func outputName(id bincache.RealisationID) string {
+	if id.Drv.IsZero() {
+		return ""
+	}
+	return nix.OutputName(strings.TrimSuffix(id.Drv.Name(), ".drv"), id.Output)
 }
 
 // realisation asks the cache which path an output is.

@@ -324,3 +324,31 @@ func (m *machineStore) Closure(_ context.Context, roots []nix.StorePath) ([]*nix
 func storeAt(_ testing.TB, root string) *closure.Store {
 	return &closure.Store{Source: &machineStore{}, Root: root}
 }
+
+// Who says which path an output is gains nothing by a path whose name has a milder rule.
+func TestTheNameOfARealisedPathChoosesNoRule(t *testing.T) {
+	const lines = "group two 2 a b c\nrule fonts name *fonts* need nothing else allow\nrule one path %s need nothing else allow\nrule default need two else refuse\n"
+	w := newWorld(t)
+	p, _, _ := caPath(t, "x-fonts", "evil")
+	q, _, _ := caPath(t, "ca", "evil")
+	w.caches[0].realises("ca", p, cacheKey)
+	w.caches[0].realises("other", q, cacheKey)
+	w.start(fmt.Sprintf(lines, q))
+	w.mapping("realisations/"+idOf("ca")+".doi", 404, "is to be built here: untrusted, 2 of 3 needed, 0 found (rule fonts or ")
+	w.mapping("realisations/"+idOf("other")+".doi", 404, "2 of 3 needed, 0 found")
+	// By its derivation the name is known, and must be that.
+	drv, err := storeDir.FromBase("00000000000000000000000000000000-ca.drv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, out := range []nix.StorePath{p, q} {
+		r := &nix.Realisation{Form: nix.ByDrvPath, DrvPath: drv, Output: "out", OutPath: out}
+		r.Sign(cacheKey)
+		w.caches[0].set("build-trace-v2/"+drv.Base()+"/out.doi", r.MarshalValue())
+		status, words := 500, "which has not the name ca"
+		if out == q {
+			status, words = 404, "2 of 3 needed, 0 found (rule one or default"
+		}
+		w.mapping("build-trace-v2/"+drv.Base()+"/out.doi", status, words)
+	}
+}
