@@ -236,7 +236,7 @@ func (d *lzma) chunk(size, n int) bool {
 			continue
 		}
 		length := d.symbol(&c, pos)
-		if !d.repeat(int(d.reps[0])+1, int(length), end) {
+		if uint64(d.reps[0]) >= uint64(d.pos) || !d.repeat(int(d.reps[0])+1, int(length), end) {
 			return false
 		}
 	}
@@ -326,10 +326,10 @@ func (d *lzma) putLiteral(c *coder) {
 	d.state = afterLiteral[d.state]
 }
 
-// repeat copies what was unpacked at a distance before. It reports whether there is that much, and
-// whether it ends before end.
+// repeat copies what was unpacked at a distance before, at most pos. It reports whether that is in the
+// dictionary, and whether it ends before end.
 func (d *lzma) repeat(distance, length, end int) bool {
-	if distance > d.pos || distance > d.dict || length > end-d.pos {
+	if distance > d.dict || length > end-d.pos {
 		return false
 	}
 	w, to, from := d.window, d.pos, d.pos-distance
@@ -344,4 +344,27 @@ func (d *lzma) repeat(distance, length, end int) bool {
 		binary.LittleEndian.PutUint64(w[to:], binary.LittleEndian.Uint64(w[from:]))
 	}
 	return true
+}
+
+// room makes room for n bytes: a window grows with what is unpacked, up to half as much again as
+// the dictionary and a chunk; then what is behind the dictionary goes. All of it was read.
+func (r *Reader) room(n int) {
+	d := &r.d
+	if d.pos+n+slack <= len(d.window) {
+		return
+	}
+	most := d.dict + d.dict/2 + maxOut + slack
+	want := max(d.pos+n+slack, min(2*len(d.window), most), 128<<10)
+	if d.pos+n+slack > most {
+		drop := (d.pos - d.dict) &^ (posMost - 1) // positions count modulo that
+		copy(d.window, d.window[drop:d.pos])
+		d.pos -= drop
+		r.read = d.pos
+		want = most
+	}
+	if d.pos+n+slack > len(d.window) {
+		w := make([]byte, want)
+		copy(w, d.window[:d.pos])
+		d.window = w
+	}
 }

@@ -160,6 +160,7 @@ func (s *Substituter) keep(d *decision) *decision {
 	if d == nil {
 		return nil
 	}
+	s.sign(d)
 	if err := s.store.put([]*decision{d}); err != nil {
 		s.o.Log.Error("a decision could not be kept", "path", d.path().Base(), "error", err)
 	}

@@ -64,6 +64,7 @@ type Substituter struct {
 	done    sync.WaitGroup
 	fetches chan struct{} // a place for each narinfo that is asked for at once
 	nars    chan struct{} // a place for each NAR that is passed on at once
+	keyID   string        // of the key that signs
 	ahead   int64         // paths that are looked up ahead for one request
 
 	rules atomic.Pointer[rules]
@@ -107,7 +108,7 @@ func New(pol *verify.Policy, text []byte, o Options) (*Substituter, error) {
 		return nil, err
 	}
 	s := &Substituter{
-		o: o, lock: lock, batches: make(chan *question, 1024), tally: newTally(), nars: make(chan struct{}, maxNars), ahead: maxAhead,
+		o: o, lock: lock, keyID: keyIDOf(o.Key), batches: make(chan *question, 1024), tally: newTally(), nars: make(chan struct{}, maxNars), ahead: maxAhead,
 		fetches: make(chan struct{}, maxFetches), flights: make(map[hashPart]*flight), blamed: make(map[blame]time.Time),
 		mapped: make(map[string]*decision),
 	}
