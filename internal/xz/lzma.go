@@ -120,7 +120,7 @@ func bit(rng, code uint32, p *uint16) (r, c, zero uint32) {
 	v := uint32(*p)
 	bound := rng >> 11 * v
 	zero = uint32(int64(uint64(code)-uint64(bound)) >> 63)
-	*p = uint16(v - uint32(int32(v+zero&(0xFFFFF81F))>>5)) // 31-2048 for a 0
+	*p = uint16(v - uint32(int32(v+zero&0xFFFFF81F)>>5)) // 31-2048 for a 0
 	return rng - bound + zero&(2*bound-rng), code - bound&^zero, zero
 }
 

@@ -331,29 +331,6 @@ func (r *Reader) unpacked(at int) error {
 	return nil
 }
 
-// room makes room for n bytes: a window grows with what is unpacked, up to half as much again as
-// the dictionary and a chunk; then what is behind the dictionary goes. All of it was read.
-func (r *Reader) room(n int) {
-	d := &r.d
-	if d.pos+n+slack <= len(d.window) {
-		return
-	}
-	most := d.dict + d.dict/2 + maxOut + slack
-	want := max(d.pos+n+slack, min(2*len(d.window), most), 128<<10)
-	if d.pos+n+slack > most {
-		drop := (d.pos - d.dict) &^ (posMost - 1) // positions count modulo that
-		copy(d.window, d.window[drop:d.pos])
-		d.pos -= drop
-		r.read = d.pos
-		want = most
-	}
-	if d.pos+n+slack > len(d.window) {
-		w := make([]byte, want)
-		copy(w, d.window[:d.pos])
-		d.window = w
-	}
-}
-
 // blockEnd reads what follows the last chunk of a block: padding and its check.
 func (r *Reader) blockEnd() error {
 	r.inBlock = false

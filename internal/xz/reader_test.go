@@ -60,8 +60,17 @@ func TestReadsWhatXzWrites(t *testing.T) {
 	for _, n := range []int{0, 1, 100, 4096, 70_000, 3 << 20} {
 		content := mixed(n)
 		for _, args := range [][]string{
-			{}, {"-0"}, {"--check=none"}, {"--check=crc32"}, {"--check=sha256"}, {"--block-size=65536", "-1"}, {"-T2", "--block-size=1MiB", "-1"},
-			{"--lzma2=preset=1,dict=4KiB"}, {"--lzma2=preset=1,lc=0,lp=4,pb=0"}, {"--lzma2=preset=1,lc=4,lp=0,pb=4"}, {"--lzma2=preset=1,lc=2,lp=2,pb=3,dict=64KiB"},
+			{},
+			{"-0"},
+			{"--check=none"},
+			{"--check=crc32"},
+			{"--check=sha256"},
+			{"--block-size=65536", "-1"},
+			{"-T2", "--block-size=1MiB", "-1"},
+			{"--lzma2=preset=1,dict=4KiB"},
+			{"--lzma2=preset=1,lc=0,lp=4,pb=0"},
+			{"--lzma2=preset=1,lc=4,lp=0,pb=4"},
+			{"--lzma2=preset=1,lc=2,lp=2,pb=3,dict=64KiB"},
 		} {
 			if n > 1<<20 && (len(args) != 1 || args[0][:3] != "--l" && args[0] != "-0") {
 				continue // takes long

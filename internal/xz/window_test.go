@@ -49,16 +49,3 @@ func TestRoomForEveryChunk(t *testing.T) {
 		}
 	}
 }
-
-// Whatever the bytes of a file, reading it ends and nothing is out of bounds.
-func FuzzReader(f *testing.F) {
-	f.Add(packed(f, make([]byte, 5000), "4KiB"))
-	f.Add(packed(f, bytes.Repeat([]byte("text of some length, and numbers 123 "), 500), "64KiB"))
-	r := NewReader(1 << 20)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r.Reset(bufio.NewReader(bytes.NewReader(b)))
-		if n, err := io.Copy(io.Discard, io.LimitReader(r, 1<<20)); err == nil && n == 0 && len(b) == 0 {
-			t.Error("nothing is a file")
-		}
-	})
-}
