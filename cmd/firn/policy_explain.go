@@ -18,7 +18,7 @@ import (
 
 type policyExplainFlags struct {
 	policy, store, storeDir, state, cache string
-	full                                  bool
+	full, json                            bool
 }
 
 func newPolicyExplainCmd(a *app) *cobra.Command {
@@ -43,6 +43,7 @@ it; nothing else is downloaded. The exit status is that of firn verify.`,
 	flags.StringVar(&f.store, "store", "", "`ROOT` of a private store, as in nix --store ROOT")
 	flags.StringVar(&f.storeDir, "store-dir", string(nix.DefaultStoreDir), "`FOLDER` that store paths begin with")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
+	flags.BoolVar(&f.json, "json", false, "write one JSON object")
 	flags.BoolVar(&f.full, "full", false, "read the whole log, so that nothing can be left out")
 	return c
 }
@@ -77,10 +78,14 @@ func (a *app) explainPolicy(ctx context.Context, f *policyExplainFlags, arg stri
 	if err != nil {
 		return (&verifyFlags{}).failure(err)
 	}
-	for _, w := range report.Warnings {
-		fmt.Fprintf(a.Stderr, "firn: warning: %s\n", w)
+	write := report.ExplainJSON
+	if !f.json {
+		write = report.ExplainTree
+		for _, w := range report.Warnings {
+			fmt.Fprintf(a.Stderr, "firn: warning: %s\n", w)
+		}
 	}
-	if err := report.ExplainTree(a.Stdout, &report.Paths[0]); err != nil {
+	if err := write(a.Stdout, &report.Paths[0]); err != nil {
 		return err
 	}
 	if code := report.ExitStatus(); code != exitOK {

@@ -24,7 +24,7 @@ import (
 )
 
 // maxSet bounds what --from reads, in bytes; more is no policy set.
-const maxSet = 4<<20 + 1
+const maxSet = 4 << 20
 
 type policyInitFlags struct {
 	from, pin, dir, log, logPolicy, state string
@@ -109,7 +109,11 @@ func (f *policyInitFlags) pinned(ctx context.Context) (*verify.PolicySet, error)
 	case err != nil || len(pin) != sha256.Size:
 		return nil, failf(exitUsage, "", "--pin is a SHA-256, 64 hexadecimal digits")
 	case string(pin) != string(hash[:]):
-		return nil, failf(exitUntrusted, "it was changed, by its owner or by somebody else; ask for the new pin", "%s is not what was pinned: its SHA-256 is %x", f.from, hash)
+		hint := "it was changed, by its owner or by somebody else; ask for the new pin"
+		if bytes.HasPrefix(bytes.TrimSpace(b), []byte("<")) {
+			hint = "that is a web page; name the address of the file itself"
+		}
+		return nil, failf(exitUntrusted, hint, "%s is not what was pinned: its SHA-256 is %x", f.from, hash)
 	}
 	set, err := verify.ParsePolicySet(b)
 	if err != nil {
@@ -125,7 +129,7 @@ func readSet(ctx context.Context, from string) ([]byte, error) {
 			return nil, err
 		}
 		defer file.Close()
-		return io.ReadAll(io.LimitReader(file, maxSet))
+		return readBounded(file, from)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -141,7 +145,15 @@ func readSet(ctx context.Context, from string) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answered %s", from, resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, maxSet))
+	return readBounded(resp.Body, from)
+}
+
+func readBounded(r io.Reader, name string) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxSet+1))
+	if err == nil && len(b) > maxSet {
+		err = fmt.Errorf("%s has more than %d bytes, and is no policy set", name, maxSet)
+	}
+	return b, err
 }
 
 // starter writes a policy from the flags.
