@@ -144,16 +144,10 @@ func outputName(id bincache.RealisationID) string {
 }
 
 // realisation asks the cache which path an output is.
-func (u *upstream) realisation(ctx context.Context, id bincache.RealisationID) (*nix.Realisation, error) {
-	c, err := u.ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := u.s.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer u.s.leave()
-	r, err := c.Realisation(ctx, id)
-	u.stopped(err)
+func (u *upstream) realisation(ctx context.Context, id bincache.RealisationID) (r *nix.Realisation, err error) {
+	err = u.briefly(ctx, func(ctx context.Context, c *bincache.Client) (err error) {
+		r, err = c.Realisation(ctx, id)
+		return err
+	})
 	return r, err
 }

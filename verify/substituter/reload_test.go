@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
@@ -145,5 +146,34 @@ func TestFixedContentWithoutItsAddress(t *testing.T) {
 	w.later(w.s.rules.Load().pol.DecisionTTL)
 	if got := w.served(file); got.CA != fileCA {
 		t.Errorf("judged again, it is served with the address %q", got.CA)
+	}
+}
+
+// An upstream that keeps silent, or packs NARs as nobody here can unpack them, does not stand before
+// one that has the path.
+func TestUpstreamThatKeepsSilent(t *testing.T) {
+	for name, silent := range map[string]string{"from the beginning": "nix-cache-info", "about a path": ".narinfo", "not at all": "nothing"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.caches = append(w.caches, newCache(t))
+			n := info(t, "app", "text")
+			w.caches[1].has(n, "text", cacheKey)
+			packed := *n
+			packed.Compression = "br"
+			w.caches[0].set(n.Path.HashPart()+".narinfo", packed.Marshal())
+			w.builds("a b", n)
+			end := make(chan struct{})
+			t.Cleanup(func() { close(end) })
+			w.caches[0].before = func(file string) {
+				if strings.HasSuffix(file, silent) {
+					<-end
+				}
+			}
+			w.o.upstreamPatience = 2 * time.Second
+			w.start(refuseRule)
+			if got := w.served(n); got.Compression != "zstd" {
+				t.Errorf("served as %q", got.Compression)
+			}
+		})
 	}
 }

@@ -45,7 +45,7 @@ type Options struct {
 	// OnEvidence is told of evidence against a log that is new; nil does nothing more.
 	OnEvidence func(evidence.Held)
 
-	logPatience time.Duration // 0 is the constant; for tests
+	logPatience, upstreamPatience time.Duration // 0 is the constant; for tests
 }
 
 // storeDir is the only store directory that is served: a signature for another one is of no use
@@ -99,6 +99,9 @@ func New(pol *verify.Policy, text []byte, o Options) (*Substituter, error) {
 	}
 	if o.logPatience == 0 {
 		o.logPatience = logPatience
+	}
+	if o.upstreamPatience == 0 {
+		o.upstreamPatience = upstreamPatience
 	}
 	if err := durable.MkdirAll(o.State, 0o700); err != nil {
 		return nil, err
