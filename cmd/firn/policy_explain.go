@@ -121,6 +121,9 @@ func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.
 			return nil, failf(exitFailed, "", "asking the cache: %w", err)
 		}
 		fmt.Fprintf(a.Stderr, "firn: judging what %s has of it\n", url)
+		if i := slices.IndexFunc(pol.Upstreams, func(u *verify.Upstream) bool { return u.URL == url }); i >= 0 && !signedBy(pol.Upstreams[i], info) {
+			fmt.Fprintf(a.Stderr, "firn: no key that the policy lists for %s signed it, so firn-substituter takes it only if it is trusted\n", url)
+		}
 		one := []verify.Subject{{Info: info}}
 		if err := addFacts(ctx, f, pol, one); err != nil {
 			return nil, err
@@ -128,6 +131,14 @@ func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.
 		return &one[0], nil
 	}
 	return nil, failf(exitFailed, "name a cache that has it with --cache URL", "%s is not in the store, and no upstream has it", path)
+}
+
+// signedBy reports whether a key of an upstream signed what its narinfo says.
+func signedBy(u *verify.Upstream, info *nix.PathInfo) bool {
+	fingerprint := info.Fingerprint()
+	return slices.ContainsFunc(u.Keys, func(k nix.PublicKey) bool {
+		return slices.ContainsFunc(info.Sigs, func(sig string) bool { return k.Verify(fingerprint, sig) })
+	})
 }
 
 // errNoStore says that no database of a store can be read here.
