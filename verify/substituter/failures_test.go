@@ -2,6 +2,7 @@ package substituter
 
 import (
 	"encoding/json"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -135,7 +136,10 @@ func TestWhatFailsIsSaidAndNeverServedForLongerThanThePolicySays(t *testing.T) {
 					f.says(f.other, tt.other)
 				}
 				if state := strings.Join(f.status().Logs, "\n"); !strings.Contains(state, tt.state) {
-					t.Errorf("the status page says of the log: %s", state)
+					t.Errorf("status.json says of the log: %s", state)
+				}
+				if _, page, err := f.get(""); err != nil || !strings.Contains(html.UnescapeString(page), tt.state) || !strings.Contains(html.UnescapeString(page), strings.TrimPrefix(tt.other, "cannot be judged now: ")) {
+					t.Errorf("the status page does not say it: %v\n%s", err, page)
 				}
 			})
 		}
