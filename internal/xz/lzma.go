@@ -15,6 +15,7 @@ const (
 	maxSymbol = 20
 	maxIn     = 1 << 16 // of a chunk, compressed
 	maxOut    = 1 << 21 // of a chunk
+	inLen     = maxIn + maxSymbol + 4
 	matchMin  = 2
 	// slack is what copying may write behind a match.
 	slack = 8
@@ -109,7 +110,7 @@ func (d *lzma) properties(b byte) bool {
 
 // coder is a range decoder: what is left of its input, and where in its range the code is.
 type coder struct {
-	in        []byte
+	in        *[inLen]byte
 	at        int
 	rng, code uint32
 }
@@ -142,11 +143,11 @@ func (c *coder) is(p *uint16) bool {
 	return true
 }
 
-// tree decodes a number below len(probs), highest bit first.
-func (c *coder) tree(probs []uint16) uint32 {
+// tree8 decodes a number below 8, highest bit first; tree64 and tree256 are the same.
+func (c *coder) tree8(probs *[8]uint16) uint32 {
 	rng, code, at, in := c.rng, c.code, c.at, c.in
 	n := uint32(1)
-	for n < uint32(len(probs)) {
+	for n < 8 {
 		if rng < topBits {
 			rng, code = rng<<8, code<<8|uint32(in[at])
 			at++
@@ -156,38 +157,74 @@ func (c *coder) tree(probs []uint16) uint32 {
 		n = n<<1 + 1 + zero
 	}
 	c.rng, c.code, c.at = rng, code, at
-	return n - uint32(len(probs))
+	return n - 8
+}
+
+func (c *coder) tree64(probs *[64]uint16) uint32 {
+	rng, code, at, in := c.rng, c.code, c.at, c.in
+	n := uint32(1)
+	for n < 64 {
+		if rng < topBits {
+			rng, code = rng<<8, code<<8|uint32(in[at])
+			at++
+		}
+		var zero uint32
+		rng, code, zero = bit(rng, code, &probs[n])
+		n = n<<1 + 1 + zero
+	}
+	c.rng, c.code, c.at = rng, code, at
+	return n - 64
+}
+
+func (c *coder) tree256(probs *[256]uint16) uint32 {
+	rng, code, at, in := c.rng, c.code, c.at, c.in
+	n := uint32(1)
+	for n < 256 {
+		if rng < topBits {
+			rng, code = rng<<8, code<<8|uint32(in[at])
+			at++
+		}
+		var zero uint32
+		rng, code, zero = bit(rng, code, &probs[n])
+		n = n<<1 + 1 + zero
+	}
+	c.rng, c.code, c.at = rng, code, at
+	return n - 256
 }
 
 // reverse decodes so many bits, lowest first.
 func (c *coder) reverse(probs []uint16, bits uint32) (n uint32) {
-	at := uint32(1)
+	rng, code, at, in := c.rng, c.code, c.at, c.in
+	node := uint32(1)
 	for i := range bits {
-		if c.rng < topBits {
-			c.rng, c.code = c.rng<<8, c.code<<8|uint32(c.in[c.at])
-			c.at++
+		if rng < topBits {
+			rng, code = rng<<8, code<<8|uint32(in[at])
+			at++
 		}
 		var zero uint32
-		c.rng, c.code, zero = bit(c.rng, c.code, &probs[at])
-		at = at<<1 + 1 + zero
-		n |= (1 + zero) << i
+		rng, code, zero = bit(rng, code, &probs[node])
+		node = node<<1 + 1 + zero
+		n |= (1 + zero) << (i & 31)
 	}
+	c.rng, c.code, c.at = rng, code, at
 	return n
 }
 
 // direct decodes so many bits of even odds.
 func (c *coder) direct(bits uint32) (n uint32) {
+	rng, code, at, in := c.rng, c.code, c.at, c.in
 	for range bits {
-		if c.rng < topBits {
-			c.rng, c.code = c.rng<<8, c.code<<8|uint32(c.in[c.at])
-			c.at++
+		if rng < topBits {
+			rng, code = rng<<8, code<<8|uint32(in[at])
+			at++
 		}
-		c.rng >>= 1
-		c.code -= c.rng
-		mask := -(c.code >> 31)
-		c.code += c.rng & mask
+		rng >>= 1
+		code -= rng
+		mask := -(code >> 31)
+		code += rng & mask
 		n = n<<1 + mask + 1
 	}
+	c.rng, c.code, c.at = rng, code, at
 	return n
 }
 
@@ -195,16 +232,16 @@ func (c *coder) direct(bits uint32) (n uint32) {
 func (c *coder) length(l *lengths, pos uint32) uint32 {
 	switch {
 	case !c.is(&l.choice):
-		return matchMin + c.tree(l.low[pos][:])
+		return matchMin + c.tree8(&l.low[pos])
 	case !c.is(&l.choice2):
-		return matchMin + 8 + c.tree(l.mid[pos][:])
+		return matchMin + 8 + c.tree8(&l.mid[pos])
 	}
-	return matchMin + 16 + c.tree(l.high[:])
+	return matchMin + 16 + c.tree256(&l.high)
 }
 
 // distance decodes the distance of a match of that length, less 1.
 func (c *coder) distance(m *model, length uint32) uint32 {
-	slot := c.tree(m.slot[min(length-matchMin, 3)][:])
+	slot := c.tree64(&m.slot[min(length-matchMin, 3)])
 	if slot < 4 {
 		return slot
 	}
@@ -224,18 +261,17 @@ func (d *lzma) chunk(size, n int) bool {
 		return false
 	}
 	clear(d.in[size : size+maxSymbol+4])
-	c := coder{in: d.in[:], at: 5, rng: 0xFFFFFFFF, code: binary.BigEndian.Uint32(d.in[1:])}
+	c := coder{in: &d.in, at: 5, rng: 0xFFFFFFFF, code: binary.BigEndian.Uint32(d.in[1:])}
 	end := d.pos + n
 	for d.pos < end {
+		d.literals(&c, end, size)
+		if d.pos == end {
+			break
+		}
 		if c.at > size {
 			return false
 		}
-		pos := uint32(d.pos) & d.posMask
-		if !c.is(&d.m.isMatch[d.state][pos]) {
-			d.putLiteral(&c)
-			continue
-		}
-		length := d.symbol(&c, pos)
+		length := d.symbol(&c, uint32(d.pos)&d.posMask)
 		if uint64(d.reps[0]) >= uint64(d.pos) || !d.repeat(int(d.reps[0])+1, int(length), end) {
 			return false
 		}
@@ -288,42 +324,65 @@ func after(state, literal uint32) uint32 {
 // afterLiteral is the state that follows a literal.
 var afterLiteral = [states]uint32{0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 4, 5}
 
-func (d *lzma) putLiteral(c *coder) {
+// literals decodes literals until what comes next is a match, of which it has read that it is one, the
+// end, or more than the input.
+func (d *lzma) literals(c *coder, end, size int) {
 	rng, code, at, in := c.rng, c.code, c.at, c.in
+	m, window, pos, state := &d.m, d.window[:end], d.pos, d.state
+	lc, lpMask, posMask := d.lc&15, d.lpMask, d.posMask&(posMost-1)
+	back := int(d.reps[0]) + 1
 	var before uint32
-	if d.pos > 0 {
-		before = uint32(d.window[d.pos-1])
+	if pos > 0 {
+		before = uint32(window[pos-1])
 	}
-	probs := &d.m.literal[(uint32(d.pos)&d.lpMask<<d.lc+before>>(8-d.lc))&(litCoders-1)]
-	n := uint32(1)
-	var zero uint32
-	if d.state < litStates {
-		for n < 0x100 {
-			if rng < topBits {
-				rng, code = rng<<8, code<<8|uint32(in[at])
-				at++
-			}
-			rng, code, zero = bit(rng, code, &probs[n])
-			n = n<<1 + 1 + zero
+	for pos < len(window) && at <= size {
+		if rng < topBits {
+			rng, code = rng<<8, code<<8|uint32(in[at])
+			at++
 		}
-	} else {
-		match, offset := uint32(d.window[d.pos-int(d.reps[0])-1]), uint32(0x100)
-		for n < 0x100 {
-			match <<= 1
-			matched := match & offset
-			if rng < topBits {
-				rng, code = rng<<8, code<<8|uint32(in[at])
-				at++
-			}
-			rng, code, zero = bit(rng, code, &probs[offset+matched+n])
-			n = n<<1 + 1 + zero
-			offset &= matched ^ zero
+		p := &m.isMatch[state][uint32(pos)&posMask]
+		v := uint32(*p)
+		if bound := rng >> 11 * v; code < bound {
+			rng = bound
+			*p = uint16(v + (2048-v)>>5)
+		} else {
+			rng, code = rng-bound, code-bound
+			*p = uint16(v - v>>5)
+			break
 		}
+		probs := &m.literal[(uint32(pos)&lpMask<<lc+before>>((8-lc)&15))&(litCoders-1)]
+		n := uint32(1)
+		var zero uint32
+		if state >= litStates {
+			match, offset := uint32(window[pos-back]), uint32(0x100)
+			for n < 0x100 {
+				match <<= 1
+				matched := match & offset
+				if rng < topBits {
+					rng, code = rng<<8, code<<8|uint32(in[at])
+					at++
+				}
+				rng, code, zero = bit(rng, code, &probs[offset+matched+n])
+				n = n<<1 + 1 + zero
+				offset &= matched ^ zero
+			}
+		} else {
+			for n < 0x100 {
+				if rng < topBits {
+					rng, code = rng<<8, code<<8|uint32(in[at])
+					at++
+				}
+				rng, code, zero = bit(rng, code, &probs[n])
+				n = n<<1 + 1 + zero
+			}
+		}
+		before = n & 0xFF
+		window[pos] = byte(n)
+		pos++
+		state = afterLiteral[state]
 	}
 	c.rng, c.code, c.at = rng, code, at
-	d.window[d.pos] = byte(n)
-	d.pos++
-	d.state = afterLiteral[d.state]
+	d.pos, d.state = pos, state
 }
 
 // repeat copies what was unpacked at a distance before, at most pos. It reports whether that is in the
