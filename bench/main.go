@@ -70,7 +70,7 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 	}{
 		{"submit", func() ([]row, error) { return benchSubmit(ctx, dir, bin, peer.rekor, cal) }},
 		{"verify", func() ([]row, error) { return benchVerify(ctx, dir, bin) }},
-		{"system", func() ([]row, error) { return benchSystem(ctx, dir, bin, cal) }},
+		{"system", func() ([]row, error) { return benchSystem(ctx, dir, bin) }},
 		{"substituter", func() ([]row, error) { return benchSubstituter(ctx, dir, bin, cal) }},
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"diff", func() ([]row, error) { return benchDiff(ctx, dir) }},

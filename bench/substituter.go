@@ -191,23 +191,31 @@ func (in *installing) rows() ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, what := median(direct), fmt.Sprintf("nix-store -r of %d paths through firn-substituter, ", installPaths)
-	ratio := func(what string, all []time.Duration, atMost float64) row {
-		r := median(all).Seconds() / d.Seconds()
-		return row{
-			what: what, value: fmt.Sprintf("%.2f s, directly %.2f s", median(all).Seconds(), d.Seconds()), target: fmt.Sprintf("≤ %.2f × directly", atMost),
-			fraction: fmt.Sprintf("%.3f × directly; %s", r, eachOf(all)), met: r <= atMost,
-		}
-	}
+	what := fmt.Sprintf("nix-store -r of %d paths through firn-substituter, ", installPaths)
 	return []row{
-		{what: fmt.Sprintf("nix-store -r of %d paths from an HTTP cache on loopback", installPaths), value: fmt.Sprintf("%.2f s", d.Seconds()), fraction: fmt.Sprintf("%sB of NARs in xz; %s", count(float64(in.cache.bytes)), eachOf(direct))},
-		ratio(what+"decided", warm, warmAtMost),
-		ratio(what+"not decided, log on loopback", cold, coldAtMost),
+		{what: fmt.Sprintf("nix-store -r of %d paths from an HTTP cache on loopback", installPaths), value: fmt.Sprintf("%.2f s", median(direct).Seconds()), fraction: fmt.Sprintf("%sB of NARs in xz; %s", count(float64(in.cache.bytes)), eachOf(direct))},
+		beside(what+"decided", warm, direct, 1, warmAtMost),
+		beside(what+"not decided, log on loopback", cold, direct, 0, coldAtMost),
 		{
-			what: "of which firn-substituter, two installations", value: fmt.Sprintf("%.2f s of processor time", cpu.Seconds()),
+			what: "  processor time of firn-substituter for two of them", value: fmt.Sprintf("%.2f s", cpu.Seconds()),
 			fraction: fmt.Sprintf("unpacking and hashing these NARs twice takes %.2f s of one core, xz %.2f s", 2*ours.Seconds(), 2*theirs.Seconds()),
 		},
 	}, nil
+}
+
+// beside compares each installation with the direct one just before it, of which the first is at
+// from, and reports the median ratio.
+func beside(what string, all, direct []time.Duration, from int, atMost float64) row {
+	var ratios []float64
+	for i, took := range all {
+		ratios = append(ratios, took.Seconds()/direct[2*i+from].Seconds())
+	}
+	slices.Sort(ratios)
+	r := ratios[len(ratios)/2]
+	return row{
+		what: what, value: fmt.Sprintf("%.2f s, directly %.2f s", median(all).Seconds(), median(direct).Seconds()), target: fmt.Sprintf("≤ %.2f × directly", atMost),
+		fraction: fmt.Sprintf("%.3f × directly (median of %.2f); %s", r, ratios, eachOf(all)), met: r <= atMost,
+	}
 }
 
 func eachOf(all []time.Duration) string {
