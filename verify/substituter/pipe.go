@@ -13,7 +13,8 @@ const pipeSize = 4 * chunk
 type pipe struct {
 	mu       sync.Mutex // guards what follows
 	changed  sync.Cond
-	b        []byte // written and not read
+	b        []byte // written
+	at       int    // what of it was read
 	ended    error  // nothing more is written; io.EOF or why
 	stopped  bool   // nothing more is read
 	stopping error  // why; may be nil
@@ -29,7 +30,7 @@ func newPipe() *pipe {
 func (p *pipe) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.b) > 0 && len(p.b)+len(b) > pipeSize && !p.stopped {
+	for len(p.b) > p.at && len(p.b)-p.at+len(b) > pipeSize && !p.stopped {
 		p.changed.Wait()
 	}
 	if p.stopped {
@@ -37,6 +38,9 @@ func (p *pipe) Write(b []byte) (int, error) {
 			return 0, io.ErrClosedPipe
 		}
 		return 0, p.stopping
+	}
+	if len(p.b)+len(b) > cap(p.b) {
+		p.b, p.at = p.b[:copy(p.b, p.b[p.at:])], 0
 	}
 	p.b = append(p.b, b...)
 	p.changed.Signal()
@@ -47,14 +51,16 @@ func (p *pipe) Write(b []byte) (int, error) {
 func (p *pipe) Read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for len(p.b) == 0 && p.ended == nil {
+	for len(p.b) == p.at && p.ended == nil {
 		p.changed.Wait()
 	}
-	if len(p.b) == 0 {
+	if len(p.b) == p.at {
 		return 0, p.ended
 	}
-	n := copy(b, p.b)
-	p.b = p.b[:copy(p.b, p.b[n:])]
+	n := copy(b, p.b[p.at:])
+	if p.at += n; p.at == len(p.b) {
+		p.b, p.at = p.b[:0], 0
+	}
 	p.changed.Signal()
 	return n, nil
 }

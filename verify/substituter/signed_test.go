@@ -1,6 +1,8 @@
 package substituter
 
 import (
+	"bytes"
+	"io"
 	"testing"
 
 	"github.com/firn-log/firn/verify"
@@ -58,6 +60,38 @@ func TestTheEndIsHeldBack(t *testing.T) {
 				t.Errorf("%v, piece %d: sent %v, held back %d of %d: %v", sizes, i, sent, len(last), len(all), err)
 			}
 		}
+	}
+}
+
+// Whatever the sizes of writes and reads are, what comes out of a pipe is what went in.
+func TestPipeKeepsOrder(t *testing.T) {
+	p := newPipe()
+	var want []byte
+	for i := range 3000 {
+		want = append(want, byte(i), byte(i>>8), byte(i*i))
+	}
+	go func() {
+		for rest, n := want, 1; len(rest) > 0; n = n*3%1000 + 1 {
+			n = min(n, len(rest))
+			_, _ = p.Write(rest[:n])
+			rest = rest[n:]
+		}
+		p.end(io.EOF)
+	}()
+	var got []byte
+	for n := 1; ; n = n*7%300 + 1 {
+		b := make([]byte, n)
+		k, err := p.Read(b)
+		if got = append(got, b[:k]...); err != nil {
+			break
+		}
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("got %d of %d bytes, or others", len(got), len(want))
+	}
+	p.stop(io.ErrUnexpectedEOF)
+	if _, err := p.Write([]byte("x")); err != io.ErrUnexpectedEOF {
+		t.Errorf("nobody reads, and writing says %v", err)
 	}
 }
 
