@@ -228,6 +228,7 @@ func TestRevocationAfterAWarmDecision(t *testing.T) {
 	w.revoke("b")
 	w.served(n) // for as long as decisions count
 	w.later(10 * time.Minute)
+	w.narRefused(url, zstdOf(narOf(t, "text"))) // Nix may ask for that alone
 	w.refused(n.Path, 500, "2 of 3 needed, 1 found")
 	w.narRefused(url, zstdOf(narOf(t, "text")))
 }
