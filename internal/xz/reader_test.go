@@ -3,7 +3,9 @@ package xz
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"math/rand/v2"
 	"os/exec"
@@ -144,6 +146,21 @@ func TestMemoryIsBounded(t *testing.T) {
 	small := NewReader(testDict) // whose dictionary is 8 MiB
 	if _, err := unpack(small, bytes.NewReader(pack(t, mixed(1000)))); err != nil || small.Window() > 256<<10 {
 		t.Errorf("%d bytes of memory for 1,000: %v", small.Window(), err)
+	}
+}
+
+// What is further back than the dictionary that a file asks for is not in it, though it may be in memory.
+func TestRefusesDistancesBehindTheDictionary(t *testing.T) {
+	file := pack(t, mixed(200_000), "--lzma2=preset=1,dict=1MiB")
+	const header, dict = 12, 16 // size, flags, filter, length of its property
+	size := (int(file[header]) + 1) * 4
+	if file[header+2] != lzma2ID {
+		t.Fatalf("a header of another form: %x", file[header:header+size])
+	}
+	file[dict] = 0 // 4 KiB
+	binary.LittleEndian.PutUint32(file[header+size-4:], crc32.ChecksumIEEE(file[header:header+size-4]))
+	if _, err := unpack(NewReader(testDict), bytes.NewReader(file)); !errors.Is(err, ErrFormat) {
+		t.Error(err)
 	}
 }
 
