@@ -157,6 +157,7 @@ func TestWhatFailsIsNeverTrustedForLongerThanThePolicySays(t *testing.T) {
 		{"archived log, clock a year behind", (*failing).freezes, -year, Trusted, Trusted, "", "", "because the log is frozen", "lookups"},
 		{"archived log that is gone", func(f *failing) { f.freezes(); gone(f) }, 2000 * time.Hour, Trusted, Inconclusive, "", "log log0 did not answer and nothing is remembered about this path", "because the log is frozen", "remembered"},
 		{"archived log that is gone, and forgotten", func(f *failing) { f.freezes(); gone(f); f.state = f.t.TempDir() }, 2000 * time.Hour, Inconclusive, Inconclusive, "log log0 did not answer and nothing is remembered", "nothing is remembered", "answered 503", "nothing"},
+		{"archived log that goes on", func(f *failing) { f.freezes(); f.ps["a"].builds("more", "more") }, 2000 * time.Hour, Inconclusive, Inconclusive, "the newest checkpoint of log log0 is 83 days old", "83 days old", "83 days old by the clock", "lookups"},
 		{"archived log of which the tree is left", func(f *failing) { f.freezes(); noRevision(f); f.full = true }, 2000 * time.Hour, Trusted, Trusted, "", "", "because the log is frozen", "whole log"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
