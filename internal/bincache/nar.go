@@ -140,10 +140,13 @@ func unpackZstd(file io.Reader) (io.Reader, func(), error) {
 	}, nil
 }
 
-// bounded is an io.LimitReader that fails where that one would end.
+// bounded is an io.LimitReader that fails where that one would end, and where what it reads comes
+// slower than slowestNar.
 type bounded struct {
-	r    io.ReadCloser
-	left uint64
+	r      io.ReadCloser
+	left   uint64
+	got    uint64
+	waited time.Duration // for r only: whoever reads may take their time
 }
 
 func (b *bounded) Close() error { return b.r.Close() }
@@ -159,8 +162,14 @@ func (b *bounded) Read(p []byte) (int, error) {
 	if uint64(len(p)) > b.left {
 		p = p[:b.left]
 	}
+	start := time.Now()
 	n, err := b.r.Read(p)
+	b.waited += time.Since(start)
 	b.left -= uint64(n)
+	b.got += uint64(n)
+	if err == nil && b.waited > narPatience && uint64((b.waited-narPatience)/time.Second) > b.got/slowestNar {
+		err = errSlow
+	}
 	return n, err
 }
 
@@ -178,7 +187,7 @@ func (n *narReader) Read(p []byte) (int, error) {
 	if n.err != nil {
 		return 0, n.err
 	}
-	got, err := n.r.Read(p)
+	got, err := n.unpack(p)
 	if over := n.size + uint64(got); over > n.info.NarSize {
 		got = int(n.info.NarSize - n.size)
 		err = fmt.Errorf("%w: it has more than %d bytes", ErrNar, n.info.NarSize)
@@ -199,6 +208,18 @@ func (n *narReader) Read(p []byte) (int, error) {
 	return got, err
 }
 
+// unpack reads from the decoder. Where that fails on the bytes of a stranger, they are wrong, and
+// it is not used again.
+func (n *narReader) unpack(p []byte) (got int, err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			n.done = nil
+			got, err = 0, fmt.Errorf("%w: it does not unpack (%v)", ErrNar, why)
+		}
+	}()
+	return n.r.Read(p)
+}
+
 // Close may be called while the NAR was not read to its end.
 func (n *narReader) Close() error {
 	if n.done != nil {
@@ -213,7 +234,7 @@ func (n *narReader) Close() error {
 
 var errClosed = errors.New("the NAR was closed")
 
-// A NAR that is read to its end comes at least at slowestNar bytes a second, after
+// A file of a cache comes at least at slowestNar bytes a second, after
 // narPatience.
 const (
 	slowestNar  = 32 << 10
@@ -223,9 +244,6 @@ const (
 // CheckNar reads a whole NAR. Its size must be one that somebody signed: it bounds what
 // is read.
 func (c *Client) CheckNar(ctx context.Context, info *nix.NarInfo) error {
-	seconds := min(info.NarSize/slowestNar, 1<<30)
-	ctx, cancel := context.WithTimeoutCause(ctx, narPatience+time.Duration(seconds)*time.Second, errSlow)
-	defer cancel()
 	r, err := c.OpenNar(ctx, info)
 	if err != nil {
 		return err

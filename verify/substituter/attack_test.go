@@ -264,6 +264,32 @@ func TestRebindingHostHeader(t *testing.T) {
 	}
 }
 
+// A page in a browser may ask without reading the answer.
+func TestPageOfAnotherSiteMakesNothingHappen(t *testing.T) {
+	w := newWorld(t)
+	n := info(t, "app", "text")
+	w.caches[0].has(n, "text", cacheKey)
+	w.builds("a b", n)
+	w.start(refuseRule)
+	for site, want := range map[string]int{"cross-site": 403, "same-site": 403, "same-origin": 200, "none": 200} {
+		for _, name := range []string{n.Path.HashPart() + ".narinfo", "status.json", ""} {
+			req, err := http.NewRequest(http.MethodGet, w.url+"/"+name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Sec-Fetch-Site", site)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s, %q: %d, want %d", site, name, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
 // A content address that a narinfo names is believed only if the path follows from it.
 func TestMadeUpContentAddress(t *testing.T) {
 	w := newWorld(t)

@@ -40,6 +40,11 @@ func (s *Substituter) Handler(more ...Page) http.Handler {
 			refuse(w, http.StatusMisdirectedRequest, fmt.Sprintf("firn: this is the substituter of one machine, and %q is not its name; add it to hosts in firn-substituter.toml if it is to be", clip(r.Host)))
 			return
 		}
+		if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+			// The page cannot read the answer, but asking is enough to make this machine fetch and submit.
+			refuse(w, http.StatusForbidden, "firn: a page of another site may not ask this substituter")
+			return
+		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		mux.ServeHTTP(w, r)
 	})
