@@ -23,12 +23,15 @@ import (
 
 func main() {
 	rebuild.Inside()
+	if serveFolder() {
+		return
+	}
 	bin := flag.String("bin", "bin", "folder with the programs")
 	rekor := flag.String("rekor", "", "Rekor's POSIX server, measured beside firn-log; empty leaves it out")
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
 	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
 	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
-	only := flag.String("only", "", "run only this part: submit, verify, system, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index, import, eval or tracker; writes no file")
+	only := flag.String("only", "", "run only this part: submit, verify, system, substituter, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index, import, eval or tracker; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -67,7 +70,8 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 	}{
 		{"submit", func() ([]row, error) { return benchSubmit(ctx, dir, bin, peer.rekor, cal) }},
 		{"verify", func() ([]row, error) { return benchVerify(ctx, dir, bin) }},
-		{"system", func() ([]row, error) { return benchSystem(ctx, dir, bin, cal) }},
+		{"system", func() ([]row, error) { return benchSystem(ctx, dir, bin) }},
+		{"substituter", func() ([]row, error) { return benchSubstituter(ctx, dir, bin, cal) }},
 		{"hash", func() ([]row, error) { return benchHash(ctx, dir, cal) }},
 		{"diff", func() ([]row, error) { return benchDiff(ctx, dir) }},
 		{"hook", func() ([]row, error) { return benchHook(ctx, dir, bin) }},

@@ -92,7 +92,12 @@ func (o *operator) buildLeaf(ctx context.Context, i, references int) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	drv, err := nix.DefaultStoreDir.FromBase(nix.EncodeBase32(modulo[:20]) + "-" + packageName(i) + ".drv")
+	return o.claimLeaf(ctx, info, modulo, packageName(i))
+}
+
+// claimLeaf is the operator's signed claim to have built what info says.
+func (o *operator) claimLeaf(ctx context.Context, info *nix.PathInfo, modulo nix.Hash, name string) ([]byte, error) {
+	drv, err := nix.DefaultStoreDir.FromBase(nix.EncodeBase32(modulo[:20]) + "-" + name + ".drv")
 	if err != nil {
 		return nil, err
 	}

@@ -3,7 +3,6 @@ package verify
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"maps"
 	"runtime"
 	"slices"
@@ -35,7 +34,7 @@ func (r *reading) claims(ctx context.Context, keys []string, signers []statement
 	}
 	if r.Answered == Remembered {
 		if !containsAll(r.mem.signers, signers) {
-			r.gap = fmt.Sprintf("log %s did not answer and not every key of the operators is remembered", r.Name)
+			r.gap = r.lead + " and not every key of the operators is remembered"
 		}
 		for _, k := range keys {
 			if got, ok := r.mem.claims[k]; !ok || got.upTo < r.mem.size {
@@ -72,8 +71,9 @@ func (r *reading) reached() {
 			}
 		}
 	}
-	m.changed = m.changed || !same || m.size != size || !bytes.Equal(m.note, r.cp.Note)
-	m.note, m.size, m.vouched = r.cp.Note, size, vouched
+	frozen := r.Frozen || m.frozen && noteText(m.note) == noteText(r.cp.Note)
+	m.changed = m.changed || !same || m.size != size || m.frozen != frozen || !bytes.Equal(m.note, r.cp.Note)
+	m.note, m.size, m.vouched, m.frozen = r.cp.Note, size, vouched, frozen
 }
 
 // records returns what is known under a key.

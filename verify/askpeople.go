@@ -30,7 +30,7 @@ func (r *reading) people(ctx context.Context, keys []string, p pool) error {
 	for _, key := range keys {
 		got, known := r.mem.people[key]
 		if r.Answered == Remembered && (!known || got.upTo < r.mem.size) {
-			r.gap = fmt.Sprintf("log %s did not answer and not everything about the operators is remembered", r.Name)
+			r.gap = r.lead + " and not everything about the operators is remembered"
 		}
 		// What people said once counts also if the log is not to be had now, or
 		// somebody could undo a revocation by keeping the log away.

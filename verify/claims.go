@@ -25,6 +25,12 @@ type Subject struct {
 	// Absent is set if nobody who was asked has the path: one clause that says so. Such a
 	// path is inconclusive, whatever the logs say.
 	Absent string
+	// Mapping is set if judged is not what is in the path, but that it is the output that Realisations
+	// are about: of what is claimed there, and nowhere else, only the path counts
+	// (spec/substituter.md#realisations).
+	Mapping bool
+	// Named is set beside Mapping if the path has the name that the derivation gives it.
+	Named bool
 	// Facts are what rules look at. Path is taken from Info.
 	Facts Facts
 
@@ -35,6 +41,10 @@ type Subject struct {
 func (s Subject) facts() Facts {
 	f := s.Facts
 	f.Path = s.Info.Path
+	f.PathUnknown, f.NameUnknown = s.Mapping, s.Mapping && !s.Named
+	if s.Mapping { // from which nothing follows
+		f.FOD, f.FODKnown = false, true
+	}
 	if !f.FODKnown && s.Info.CA != "" {
 		f.FOD = Fixes(s.Info)
 		f.FODKnown = f.FOD
@@ -69,6 +79,9 @@ func (s Subject) Fingerprint() Fingerprint {
 	if s.found != nil {
 		return *s.found
 	}
+	if s.Mapping {
+		return Fingerprint{Path: s.Info.Path}
+	}
 	return Fingerprint{
 		Path:       s.Info.Path,
 		NarHash:    s.Info.NarHash,
@@ -79,7 +92,22 @@ func (s Subject) Fingerprint() Fingerprint {
 
 // keys returns the index keys to look up.
 func (s Subject) keys() []string {
+	if s.Mapping {
+		return s.Realisations
+	}
 	return append([]string{"out:" + s.Info.Path.String()}, s.Realisations...)
+}
+
+// mappings are claims about outputs as claims of which path they are.
+func mappings(claims []Claim) []Claim {
+	out := slices.Clone(claims)
+	for i := range out {
+		out[i].About = Fingerprint{Path: out[i].About.Path}
+		if out[i].Class == Realised {
+			out[i].Class = Built
+		}
+	}
+	return out
 }
 
 // record is what one leaf claims under one index key, signature checked. It is

@@ -60,9 +60,13 @@ func TestFrozenLogHasNoAge(t *testing.T) {
 			if err := r.WriteJSON(&b); err != nil || !r.Logs[0].Frozen || !strings.Contains(b.String(), `"frozen": true`) || !strings.Contains(r.Logs[0].State(), "the log is frozen") {
 				t.Errorf("%v %+v\n%s", err, r.Logs[0], r.Logs[0].State())
 			}
-			// What cannot be read ends nothing: remembered answers are too old then.
+			// It may be switched off then: what is remembered of it has no age either. Where that is lost,
+			// nothing says that it had ended.
 			down(w.logs[0], true)
-			w.expect(pol, helloSubject(t), Inconclusive, "the policy allows 24h")
+			w.expect(pol, helloSubject(t), Trusted, "1 found")
+			w.expect(pol, subject(t, "other", "other"), Inconclusive, "nothing is remembered about this path")
+			w.state = t.TempDir()
+			w.expect(pol, helloSubject(t), Inconclusive, "log log0 did not answer and nothing is remembered")
 		})
 	}
 }

@@ -134,7 +134,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 		Schema:       JSONSchema,
 		Exit:         r.ExitStatus(),
 		Rule:         r.Policy.Default().json(),
-		Completeness: jsonComplete{By: string(r.basis()), Message: r.Completeness()},
+		Completeness: r.completeJSON(),
 		Summary:      make(map[string]int),
 		Evidence:     list(r.Evidence()),
 		Warnings:     list(r.Warnings),
@@ -150,9 +150,7 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	for i := range r.Paths {
 		out.Paths = append(out.Paths, r.Paths[i].json())
 	}
-	for i := range r.Logs {
-		out.Logs = append(out.Logs, r.Logs[i].json())
-	}
+	out.Logs = r.logsJSON()
 	for _, o := range r.Operators {
 		keys := make([]string, len(o.Keys))
 		for i, k := range o.Keys {
@@ -165,6 +163,18 @@ func (r *Report) WriteJSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(out)
+}
+
+func (r *Report) completeJSON() jsonComplete {
+	return jsonComplete{By: string(r.basis()), Message: r.Completeness()}
+}
+
+func (r *Report) logsJSON() []jsonLog {
+	out := []jsonLog{}
+	for i := range r.Logs {
+		out = append(out, r.Logs[i].json())
+	}
+	return out
 }
 
 // list is s, but never null in JSON.
@@ -195,19 +205,24 @@ func (p *PathReport) json() jsonPath {
 	}
 	f := p.Subject.Fingerprint()
 	for _, c := range p.Claims {
-		j := jsonClaim{
-			Operator: c.Operator, Class: c.Class.String(), Agrees: c.About == f || c.got(f), Path: c.About.Path.String(),
-			Key: c.Key.String(), Statement: c.ID.String(),
-		}
-		if c.Class != Realised {
-			j.NarHash, j.NarSize = c.About.NarHash.String(), c.About.NarSize
-		}
-		for _, at := range c.Places {
-			j.Places = append(j.Places, jsonPlace(at))
-		}
-		out.Claims = append(out.Claims, j)
+		out.Claims = append(out.Claims, c.json(f))
 	}
 	return out
+}
+
+// json is the claim beside what is judged.
+func (c *Claim) json(f Fingerprint) jsonClaim {
+	j := jsonClaim{
+		Operator: c.Operator, Class: c.Class.String(), Agrees: c.About == f || c.got(f), Path: c.About.Path.String(),
+		Key: c.Key.String(), Statement: c.ID.String(),
+	}
+	if c.Class != Realised {
+		j.NarHash, j.NarSize = c.About.NarHash.String(), c.About.NarSize
+	}
+	for _, at := range c.Places {
+		j.Places = append(j.Places, jsonPlace(at))
+	}
+	return j
 }
 
 func (l *LogReport) json() jsonLog {

@@ -151,7 +151,7 @@ type Judgement struct {
 	Dissent  []Dissent // in the order of the group; then those of vetoes
 	Waiting  []string  // operators of whom something is missing, in the order of the group; then those of vetoes
 	Veto     *Veto     // that fired, or nil
-	Missing  []string  // what that is, if the verdict is inconclusive; each thing once
+	Missing  []string  // what that is, if it could change the verdict, or make a veto stricter; each thing once
 	Needed   int       // members of the group
 	Of       int
 	Found    int // members that are satisfied for certain or by what is known
@@ -187,7 +187,7 @@ func Judge(c Case) Judgement {
 	v := vetoingOf(c)
 	j.decide(c, stances, v)
 	j.addVetoes(v)
-	if j.Verdict == Inconclusive {
+	if j.Verdict == Inconclusive || j.Veto != nil && v.action > j.Veto.Action {
 		for _, name := range j.Waiting {
 			if why := c.Open[name]; !slices.Contains(j.Missing, why) {
 				j.Missing = append(j.Missing, why)
@@ -239,9 +239,9 @@ func (j *Judgement) decide(c Case, stances map[string]stance, v vetoing) {
 	case j.Verdict == Trusted:
 		j.Action = Serve
 	case v.fired != nil && satisfied:
-		j.Action = v.fired.Action
+		j.Action = v.action
 	case v.fired != nil:
-		j.Action = max(v.fired.Action, c.Rule.Else)
+		j.Action = max(v.action, c.Rule.Else)
 	default:
 		j.Action = c.Rule.Else
 	}

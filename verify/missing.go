@@ -73,7 +73,7 @@ func (v *verification) openAlso(open map[string]string, r *reading) map[string]s
 	for _, o := range v.pol.Operators {
 		home := slices.Contains(v.directory.standing[o.Name].homes, r.Origin)
 		if _, have := out[o.Name]; !have && (r.Required || home) {
-			out[o.Name] = fmt.Sprintf("log %s did not answer and nothing is remembered about this path", r.Name)
+			out[o.Name] = r.lead + " and nothing is remembered about this path"
 			if v.opts.Bundle != nil {
 				out[o.Name] = r.notInBundle("this path")
 			}

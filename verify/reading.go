@@ -96,6 +96,7 @@ type reading struct {
 	// gap says why what the log knows is not complete or not fresh, in words
 	// that fit after "inconclusive:"; "" if it is.
 	gap     string
+	lead    string          // why the log itself gave no answer, if it did not: likewise
 	missing map[string]bool // index keys that are not answered although gap is ""
 	// unverified are signers with claims that could not be checked, and why: a
 	// clause without its subject, "key 1a2b… of operator a".
@@ -114,6 +115,7 @@ func newReading(ref *LogRef, l Log, mem *memory, now func() time.Time) *reading 
 		log:        l,
 		now:        now,
 		mem:        mem,
+		lead:       fmt.Sprintf("log %s did not answer", ref.Name),
 		missing:    make(map[string]bool),
 		before:     make(map[string]*log.Answers),
 		unverified: make(map[statement.KeyID]string),
@@ -142,7 +144,7 @@ func (r *reading) open(ctx context.Context) error {
 	if r.mem.note != nil {
 		_, err := r.log.Accept(ctx, r.mem.note)
 		switch {
-		case err == nil || errors.Is(err, log.ErrStale) || isMissing(err):
+		case err == nil || isMissing(err) || errors.Is(err, context.DeadlineExceeded):
 			// The same, an older one of the same history, or nobody there:
 			// the checkpoint below decides.
 		case isFork(err):
@@ -167,29 +169,52 @@ func (r *reading) use(ctx context.Context, cp *log.Checkpoint) {
 	r.Time, r.Age, r.Dated = cp.Verified.Time, cp.Verified.Age, cp.Verified.Dated
 	r.Mirror = cp.Mirror
 	r.Frozen = false
-	if r.ref.MaxAge > 0 && (!r.Dated || r.Age > r.ref.MaxAge) && !r.hasEnded(ctx, cp) {
-		r.gap = fmt.Sprintf("the newest checkpoint of log %s is %s; the policy allows %s", r.Name, r.ageWords(), span(r.ref.MaxAge))
+	if why := r.stale(ctx, cp); why != "" {
+		r.gap = fmt.Sprintf("the newest checkpoint of log %s is %s", r.Name, why)
 		r.Problem = r.gap
 	}
+}
+
+const (
+	// maxAhead is how far the times of witnesses may be ahead of the clock of this machine, where
+	// ages count: who sets a clock back makes old checkpoints look new.
+	maxAhead = 10 * time.Minute
+	// doubtful is the age from which a report says what this machine takes for today.
+	doubtful = 30 * 24 * time.Hour
+)
+
+// stale says why the policy does not accept the age of a checkpoint: a clause without subject
+// and verb; "" if it does. The last checkpoint of a frozen log has no age
+// (spec/policy.md#remembered-answers).
+func (r *reading) stale(ctx context.Context, cp *log.Checkpoint) string {
+	v, allows := cp.Verified, "; the policy allows "+span(r.ref.MaxAge)
+	today := r.now().UTC().Format(time.DateOnly)
+	switch {
+	case r.ref.MaxAge == 0 || v.Dated && -maxAhead <= v.Age && v.Age <= r.ref.MaxAge || r.hasEnded(ctx, cp):
+		return ""
+	case !v.Dated:
+		return "of unknown age" + allows
+	case v.Age < 0:
+		return fmt.Sprintf("%s ahead of the clock of this machine, which says %s; one of them is wrong", span(-v.Age), today)
+	case v.Age >= doubtful:
+		return span(v.Age) + " old by the clock of this machine, which says " + today + allows
+	}
+	return span(v.Age) + " old" + allows
 }
 
 // hasEnded reports whether the last entry below cp is the log's freeze statement:
 // then nothing newer is to be expected, and its age says nothing
 // (spec/policy.md#firnpolicy). What cannot be read ends nothing.
 func (r *reading) hasEnded(ctx context.Context, cp *log.Checkpoint) bool {
+	if r.mem.frozen && noteText(r.mem.note) == noteText(cp.Note) {
+		r.Frozen = true
+	}
 	if cp.Size == 0 || r.Frozen {
 		return r.Frozen
 	}
 	last, err := r.entry(ctx, cp, cp.Size-1)
 	r.Frozen = err == nil && log.ParseFreeze(r.ref.Policy, r.Origin, last.Leaf) != nil
 	return r.Frozen
-}
-
-func (l *LogReport) ageWords() string {
-	if !l.Dated {
-		return "of unknown age"
-	}
-	return span(l.Age) + " old"
 }
 
 // span is a duration for people.
@@ -218,15 +243,27 @@ func isMissing(err error) bool {
 	return errors.Is(err, log.ErrUnreachable) || errors.Is(err, log.ErrStale)
 }
 
+// isAway reports whether err means that a log gives no answer that counts, although none was
+// wrong: none came, or none in time, or not enough witnesses have cosigned it.
+func isAway(err error) bool {
+	var quorum *policy.QuorumError
+	return isMissing(err) || errors.As(err, &quorum) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// awayError is an error that isAway and that matches log.ErrUnreachable, whatever it is.
+type awayError struct{ error }
+
+func (e *awayError) Unwrap() error        { return e.error }
+func (e *awayError) Is(target error) bool { return target == log.ErrUnreachable }
+
 // fail decides what an error of the log means. It returns an error only if
 // verification cannot go on at all.
 func (r *reading) fail(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return ctx.Err()
 	}
 	r.Answered = NotAtAll
 	var fork *log.ForkError
-	var quorum *policy.QuorumError
 	var absent *log.NotInBundleError
 	switch {
 	case errors.As(err, &fork):
@@ -236,11 +273,8 @@ func (r *reading) fail(ctx context.Context, err error) error {
 	case errors.As(err, &absent):
 		r.gap = r.notInBundle(absent.What)
 		r.Problem = r.gap
-	case isMissing(err):
+	case isAway(err) || ctx.Err() != nil:
 		r.offline(ctx, err)
-	case errors.As(err, &quorum):
-		r.gap = fmt.Sprintf("too few witnesses cosigned log %s", r.Name)
-		r.Problem = err.Error()
 	case r.trusts(ctx) == nil && r.IndexFault != nil:
 		r.gap = faultWords(r.Name, r.IndexFault)
 		r.Problem = r.gap + ": " + err.Error()
@@ -257,21 +291,34 @@ func (r *reading) fail(ctx context.Context, err error) error {
 // (spec/log.md#errors).
 const codeNoRevision = "no-revision"
 
+// absence says why a log gives no answer that counts: what a sentence begins with that goes on with
+// what is remembered, and what happened.
+func (r *reading) absence(ctx context.Context, why error) (lead, problem string) {
+	lead = fmt.Sprintf("log %s did not answer", r.Name)
+	var refused *log.RequestError
+	var quorum *policy.QuorumError
+	switch {
+	case errors.As(why, &refused) && refused.Code == codeNoRevision:
+		lead = fmt.Sprintf("log %s has no index to answer from yet", r.Name)
+		return lead, fmt.Sprintf("%s: %v; --full reads the whole log instead", lead, why)
+	case errors.As(why, &quorum):
+		lead = fmt.Sprintf("too few witnesses cosigned log %s", r.Name)
+		return lead, lead + ": " + why.Error()
+	case errors.Is(why, log.ErrStale):
+		return lead, fmt.Sprintf("log %s answered with an old checkpoint: %v", r.Name, why)
+	case ctx.Err() != nil || errors.Is(why, context.DeadlineExceeded):
+		lead += " in time"
+	}
+	return lead, fmt.Sprintf("%s: %v", lead, why)
+}
+
 // offline falls back to remembered answers, which count only as long as the
 // policy says and only if witnesses vouch for their age.
 func (r *reading) offline(ctx context.Context, why error) {
-	r.Problem = fmt.Sprintf("log %s did not answer: %v", r.Name, why)
-	if errors.Is(why, log.ErrStale) {
-		r.Problem = fmt.Sprintf("log %s answered with an old checkpoint: %v", r.Name, why)
-	}
+	lead, problem := r.absence(ctx, why)
+	r.lead, r.Problem = lead, problem
 	if r.Mirror != "" {
 		r.Problem += fmt.Sprintf("; its mirror %s answers no lookups, but --full reads the whole log from it", r.Mirror)
-	}
-	lead := fmt.Sprintf("log %s did not answer", r.Name)
-	var refused *log.RequestError
-	if errors.As(why, &refused) && refused.Code == codeNoRevision {
-		lead = fmt.Sprintf("log %s has no index to answer from yet", r.Name)
-		r.Problem = fmt.Sprintf("%s: %v; --full reads the whole log instead", lead, why)
 	}
 	if r.mem.note == nil {
 		r.gap = lead + " and nothing is remembered"
@@ -285,9 +332,11 @@ func (r *reading) offline(ctx context.Context, why error) {
 		r.gap = lead + ", and remembered answers do not count without witnesses who say how old they are"
 	case r.ref.MaxAge == 0:
 		r.gap = lead + ", and remembered answers count only if the policy gives the log a max-age"
-	case cp.Verified.Age > r.ref.MaxAge && !r.hasEnded(ctx, cp):
-		r.gap = fmt.Sprintf("%s and what is remembered is %s old; the policy allows %s", lead, span(cp.Verified.Age), span(r.ref.MaxAge))
 	default:
+		if why := r.stale(ctx, cp); why != "" {
+			r.gap = fmt.Sprintf("%s and what is remembered is %s", lead, why)
+			return
+		}
 		r.gap = ""
 		r.use(ctx, cp)
 		r.Answered = Remembered

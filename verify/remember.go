@@ -24,7 +24,7 @@ const (
 // The first line of a state file is stateStem and the version.
 const (
 	stateStem  = "firn-verify-state-"
-	stateMagic = stateStem + "4\n"
+	stateMagic = stateStem + "5\n"
 )
 
 // memory is what was learned from one log under one policy: proven and
@@ -33,6 +33,7 @@ const (
 type memory struct {
 	note    []byte                      // the checkpoint that the answers go up to
 	size    uint64                      // below which the answers are whole; at most that of note
+	frozen  bool                        // note is the last checkpoint of a log that is frozen
 	vouched [][]byte                    // checkpoints that vouch for the revisions of the index; none if nothing was proven
 	signers []statement.KeyID           // sorted; every key in claims was asked for all of them
 	people  map[string]remembered[leaf] // by index key
@@ -149,6 +150,12 @@ func ForgetAnswers(stateDir, origin string) error {
 		}
 	}
 	return nil
+}
+
+// noteText is what the signatures of a note are about: of a checkpoint its origin, size and root.
+func noteText(note []byte) string {
+	text, _, _ := strings.Cut(string(note), "\n\n")
+	return text
 }
 
 // noteOrigin is the first line of a note.

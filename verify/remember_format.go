@@ -19,6 +19,7 @@ func (m *memory) encode() []byte {
 	e := encoder{b: append(make([]byte, 0, 1<<20), stateMagic...)}
 	e.bytes(m.note)
 	e.uint(m.size)
+	e.bool(m.frozen)
 	e.uint(uint64(len(m.vouched)))
 	for _, note := range m.vouched {
 		e.bytes(note)
@@ -59,6 +60,13 @@ func checksum(b []byte) []byte {
 type encoder struct{ b []byte }
 
 func (e *encoder) uint(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
+
+func (e *encoder) bool(yes bool) {
+	e.b = append(e.b, 0)
+	if yes {
+		e.b[len(e.b)-1] = 1
+	}
+}
 
 func (e *encoder) bytes(b []byte) {
 	e.uint(uint64(len(b)))
@@ -105,6 +113,7 @@ func decodeMemory(data []byte) (*memory, error) {
 	m := newMemory()
 	m.note = bytes.Clone(d.bytes())
 	m.size = d.uint()
+	m.frozen = d.bool()
 	for range d.count(1) {
 		m.vouched = append(m.vouched, bytes.Clone(d.bytes()))
 	}
@@ -186,6 +195,14 @@ func (d *decoder) take(n uint64) []byte {
 	out := d.b[:n:n]
 	d.b = d.b[n:]
 	return out
+}
+
+func (d *decoder) bool() bool {
+	b := d.take(1)
+	if len(b) == 1 && b[0] > 1 {
+		d.fail("a yes or no is neither")
+	}
+	return len(b) == 1 && b[0] == 1
 }
 
 func (d *decoder) bytes() []byte { return d.take(d.uint()) }

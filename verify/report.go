@@ -168,7 +168,21 @@ func (r *Report) Summary() string {
 	for _, rule := range r.Policy.Rules[:len(r.Policy.Rules)-1] {
 		words += fmt.Sprintf("; by rule %s: %s", rule.Name, rule.Need.words())
 	}
-	return words + "." + r.taken()
+	return words + "." + r.taken() + r.doubtful()
+}
+
+// doubtful says of how many paths it is not known which rule is the one.
+func (r *Report) doubtful() string {
+	n := 0
+	for _, p := range r.Paths {
+		if p.Rule.Several {
+			n++
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Of %s it is not known which rule is the one, so all that it may be have to be satisfied.", plural(n, "path"))
 }
 
 // taken says how many paths the policy lets in although they are not trusted.

@@ -48,6 +48,8 @@ type Facts struct {
 	FODKnown    bool
 	Roots       []string // those of Policy.Roots in whose closure it is
 	RootsKnown  bool     // Roots are all of them
+	// Path, or also its name, is what somebody claims that an output is, and no fact.
+	PathUnknown, NameUnknown bool
 }
 
 // Condition is one condition of a rule.
@@ -70,6 +72,7 @@ type Rule struct {
 	Need       *Group      // nil: `need nothing`
 	Else       Action      // for paths that are not trusted
 	Vetoes     []*Veto     // those of the policy
+	Several    bool        // it stands for several: which of them is the one is not known
 }
 
 // Veto is a `veto` line: if as many of Group claim something else as it needs, a path
@@ -113,7 +116,7 @@ func (p *Policy) rulesFor(f Facts) []*Rule {
 }
 
 func strictest(may []*Rule) *Rule {
-	out := &Rule{Vetoes: may[0].Vetoes}
+	out := &Rule{Vetoes: may[0].Vetoes, Several: true}
 	need := &Group{}
 	for i, r := range may {
 		if i > 0 {
@@ -217,13 +220,13 @@ var conditionWords = [...]string{"name", "system", "fod", "path", "closure"}
 func (c Condition) holds(f Facts) truth {
 	switch c.What {
 	case "name":
-		return truthOf(matchGlob(c.Value, f.Path.Name()), true)
+		return truthOf(matchGlob(c.Value, f.Path.Name()), !f.NameUnknown)
 	case "system":
 		return truthOf(f.System == c.Value, f.SystemKnown)
 	case "fod":
 		return truthOf(f.FOD, f.FODKnown)
 	case "path":
-		return truthOf(f.Path.String() == c.Value, true)
+		return truthOf(f.Path.String() == c.Value, !f.PathUnknown)
 	default:
 		in := slices.Contains(f.Roots, c.Value)
 		return truthOf(in, in || f.RootsKnown)

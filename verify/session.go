@@ -164,7 +164,7 @@ func (b *batch) run(ctx context.Context, only []int) (*Report, error) {
 func (b *batch) recall(i int, only []int) *memory {
 	l := b.s.logs[i]
 	m := newMemory()
-	*m = memory{note: l.mem.note, size: l.mem.size, vouched: l.mem.vouched, signers: l.mem.signers, people: maps.Clone(l.mem.people), claims: m.claims}
+	*m = memory{note: l.mem.note, size: l.mem.size, vouched: l.mem.vouched, frozen: l.mem.frozen, signers: l.mem.signers, people: maps.Clone(l.mem.people), claims: m.claims}
 	add := func(n int) {
 		for key, got := range b.known[n][i].claims {
 			m.claims[key] = got
@@ -180,7 +180,7 @@ func (b *batch) recall(i int, only []int) *memory {
 		add(n)
 	}
 	if basis := l.basis(b.known[only[0]][i].basis); basis != nil {
-		m.note, m.size, m.vouched = basis.note, basis.size, basis.vouched
+		m.note, m.size, m.vouched, m.frozen = basis.note, basis.size, basis.vouched, basis.frozen
 	}
 	return m
 }
@@ -221,10 +221,10 @@ func (b *batch) keep(i int, r *reading) {
 	}
 	r.mem.forget(r.unverified)
 	before := l.mem
-	l.mem = &memory{note: r.mem.note, size: r.mem.size, vouched: r.mem.vouched, signers: r.mem.signers, people: r.mem.people, claims: newMemory().claims}
+	l.mem = &memory{note: r.mem.note, size: r.mem.size, vouched: r.mem.vouched, frozen: r.mem.frozen, signers: r.mem.signers, people: r.mem.people, claims: newMemory().claims}
 	l.mem.changed = before.changed || r.mem.changed
 	if id := basisOf(before); before.note != nil && id != basisOf(l.mem) {
-		l.bases = append(l.bases, &memory{note: before.note, size: before.size, vouched: before.vouched})
+		l.bases = append(l.bases, &memory{note: before.note, size: before.size, vouched: before.vouched, frozen: before.frozen})
 		l.bases = l.bases[max(0, len(l.bases)-maxBases):]
 	}
 	signers, basis := signersID(l.mem.signers), basisOf(l.mem)
@@ -318,9 +318,9 @@ type askedLog struct {
 }
 
 func (a *askedLog) note(err error) error {
-	if err != nil && isMissing(err) && !errors.Is(err, context.Canceled) {
+	if err != nil && isAway(err) && !errors.Is(err, context.Canceled) {
 		a.mu.Lock()
-		a.missing = err
+		a.missing = &awayError{err}
 		a.mu.Unlock()
 	}
 	return err

@@ -104,7 +104,7 @@ func (s *Session) decodeAnswers(data []byte, keys []string) []answer {
 		}
 		out[i] = a
 	}
-	if d.err != nil || len(d.b) > 0 {
+	if d.err != nil || len(d.b) > 0 || !bytes.Equal(s.encodeAnswers(out, keys), data) {
 		return none
 	}
 	return out

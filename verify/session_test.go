@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -180,6 +181,9 @@ func FuzzAnswers(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(kept[0][:len(kept[0])-8])
+	other := bytes.Clone(kept[0][:len(kept[0])-8])
+	other[1] = 2 // in place of 1, which says that there is something
+	f.Add(other)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		b = append(b, checksum(b)[:8]...)
 		a := s.decodeAnswers(b, app.keys())

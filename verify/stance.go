@@ -41,7 +41,7 @@ func stancesOf(c Case, voters []*Operator) map[string]stance {
 
 // got reports whether the claim is that its implementation got f.
 func (c *Claim) got(f Fingerprint) bool {
-	return c.Class != Addressed && c.About == f || c.Class == Realised && c.About.Path == f.Path
+	return c.Class == Built && c.About == f || c.Class == Realised && c.About.Path == f.Path
 }
 
 // agreement is by which implementations operators of the rule got f. Another

@@ -10,14 +10,16 @@ import (
 // rule is the one and why, its groups as a tree with what every operator says and where in
 // the logs it stands, the vetoes, and what follows.
 func (r *Report) ExplainTree(w io.Writer, p *PathReport) error {
-	t := &treeWriter{r: r, p: p, c: Case{Rule: p.Rule, About: p.Subject.Fingerprint(), Claims: p.Claims, Output: len(p.Subject.Realisations) > 0, Open: p.open}}
+	t := r.treeOf(p)
 	fmt.Fprintf(t, "%s\nis %s, so: %s. %s.\n", p.Subject.Info.Path, p.Verdict, p.Action, upper(p.Reason))
+	if p.Verdict == Inconclusive && p.Action == Rebuild {
+		fmt.Fprintln(t, "firn-substituter refuses it meanwhile: what is missing may come soon, and then nothing has to be built.")
+	}
 	t.rule()
-	t.stances = stancesOf(t.c, p.Rule.Need.Voters())
 	if p.Rule.Need == nil {
 		fmt.Fprintln(t, "- nobody is asked, so nobody vouches for it")
 	} else {
-		t.group(p.Rule.Need, 0, t.supports)
+		t.group(p.Rule.Need, 0)
 	}
 	for _, v := range p.Rule.Vetoes {
 		t.veto(v)
@@ -25,6 +27,13 @@ func (r *Report) ExplainTree(w io.Writer, p *PathReport) error {
 	fmt.Fprintln(t, r.Completeness())
 	_, err := io.WriteString(w, t.String())
 	return err
+}
+
+// treeOf is what the answer about a path rests on.
+func (r *Report) treeOf(p *PathReport) *treeWriter {
+	t := &treeWriter{r: r, p: p, c: Case{Rule: p.Rule, About: p.Subject.Fingerprint(), Claims: p.Claims, Output: len(p.Subject.Realisations) > 0, Open: p.open}}
+	t.stances = stancesOf(t.c, p.Rule.Need.Voters())
+	return t
 }
 
 type treeWriter struct {
@@ -60,7 +69,7 @@ func (t *treeWriter) rule() {
 		}
 		fmt.Fprintf(t, "Rule %s (%s) needs %s, else %s.\n", r.Name, why, r.Need.words(), r.Else)
 	}
-	if strings.Contains(t.p.Rule.Name, " or ") {
+	if t.p.Rule.Several {
 		fmt.Fprintln(t, "Which of these rules is the one is not known, so all of them have to be satisfied.")
 	}
 }
@@ -71,33 +80,51 @@ func (t *treeWriter) supports(o *Operator, signed bool) (counts, open bool) {
 	return t.stances[o.Name].counts(signed), open
 }
 
-func (t *treeWriter) group(g *Group, depth int, vote func(*Operator, bool) (bool, bool)) {
-	indent := strings.Repeat("  ", depth)
-	members, values := g.tally(func(o *Operator, signed bool) bool { counts, _ := vote(o, signed); return counts })
-	certain := g.holds(func(o *Operator, signed bool) bool { counts, open := vote(o, signed); return counts && !open })
-	possible := g.holds(func(o *Operator, signed bool) bool { counts, open := vote(o, signed); return counts || open })
-	state := "not satisfied"
+// tallied is how far a group is satisfied.
+type tallied struct {
+	members, values   int
+	certain, possible bool // satisfied, whatever is missing; by what is missing
+}
+
+func (t *treeWriter) found(g *Group) (f tallied) {
+	f.members, f.values = g.tally(func(o *Operator, signed bool) bool { counts, _ := t.supports(o, signed); return counts })
+	f.certain = g.holds(func(o *Operator, signed bool) bool { counts, open := t.supports(o, signed); return counts && !open })
+	f.possible = g.holds(func(o *Operator, signed bool) bool { counts, open := t.supports(o, signed); return counts || open })
+	return f
+}
+
+func (f tallied) state() string {
 	switch {
-	case certain:
-		state = "satisfied"
-	case possible:
-		state = "open: what is missing could satisfy it"
+	case f.certain:
+		return "satisfied"
+	case f.possible:
+		return "open"
+	}
+	return "not satisfied"
+}
+
+func (t *treeWriter) group(g *Group, depth int) {
+	indent := strings.Repeat("  ", depth)
+	f := t.found(g)
+	state := f.state()
+	if state == "open" {
+		state += ": what is missing could satisfy it"
 	}
 	kind := "built"
 	if g.Signed {
 		kind = "signed"
 	}
-	words := fmt.Sprintf("%d of %s, %s; %d found", g.K, plural(len(g.Members), "member"), kind, members)
+	words := fmt.Sprintf("%d of %s, %s; %d found", g.K, plural(len(g.Members), "member"), kind, f.members)
 	if g.Distinct != "" {
-		words += fmt.Sprintf(", with %d of %d different values of %s", values, g.Values, g.Distinct)
+		words += fmt.Sprintf(", with %d of %d different values of %s", f.values, g.Values, g.Distinct)
 	}
 	fmt.Fprintf(t, "%s- %s is %s (%s)\n", indent, g.Name, state, words)
 	for _, m := range g.Members {
 		if m.Group != nil {
-			t.group(m.Group, depth+1, vote)
+			t.group(m.Group, depth+1)
 			continue
 		}
-		counts, open := vote(m.Operator, g.Signed)
+		counts, open := t.supports(m.Operator, g.Signed)
 		t.operator(m.Operator, depth+1, counts, open)
 	}
 }
@@ -124,16 +151,28 @@ func (t *treeWriter) operator(o *Operator, depth int, counts, open bool) {
 	}
 }
 
-func (t *treeWriter) veto(v *Veto) {
+// vetoing is what the operators of one veto say.
+func (t *treeWriter) vetoing(v *Veto) vetoing {
 	one := t.c
 	one.Rule = &Rule{Need: t.c.Rule.Need, Vetoes: []*Veto{v}}
-	said := vetoingOf(one)
-	state := "does not fire"
+	return vetoingOf(one)
+}
+
+func (v vetoing) state() string {
 	switch {
-	case said.fired != nil:
-		state = "fires"
-	case said.may:
-		state = "may fire: something is missing"
+	case v.fired != nil:
+		return "fires"
+	case v.may:
+		return "may fire"
+	}
+	return "does not fire"
+}
+
+func (t *treeWriter) veto(v *Veto) {
+	said := t.vetoing(v)
+	state := said.state()
+	if state == "may fire" {
+		state += ": something is missing"
 	}
 	fmt.Fprintf(t, "- veto by %s (%s): %s\n", v.words(), v.Action, state)
 	for _, o := range v.Group.Voters() {

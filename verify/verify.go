@@ -297,6 +297,9 @@ func (v *verification) judge(s Subject, open map[string]string) PathReport {
 	}
 	rule := v.pol.RuleFor(s.facts())
 	c := Case{Rule: rule, About: s.Fingerprint(), Claims: assemble(v.directory, logs, records), Output: len(s.Realisations) > 0, Open: open}
+	if s.Mapping {
+		c.Claims = mappings(c.Claims)
+	}
 	j := s.settle(c)
 	return PathReport{Subject: s, Rule: rule, Judgement: j, Claims: c.Claims, open: open}
 }

@@ -6,6 +6,7 @@ import "slices"
 type vetoing struct {
 	fired   *Veto     // the strictest that fires whatever is missing, or nil
 	may     bool      // one may fire when what is missing comes
+	action  Action    // of those that fire or may, the strictest
 	dissent []Dissent // of operators that the vetoes name, in their order
 	waiting []string  // those of them of whom something is missing
 }
@@ -28,7 +29,9 @@ func vetoingOf(c Case) vetoing {
 		if fires && (out.fired == nil || v.Action > out.fired.Action) {
 			out.fired = v
 		}
-		out.may = out.may || may
+		if may {
+			out.may, out.action = true, max(out.action, v.Action)
+		}
 		for _, o := range v.Group.Voters() {
 			d := stances[o.Name].dissent
 			if d != nil && !slices.ContainsFunc(out.dissent, func(e Dissent) bool { return e.Operator == o.Name }) {

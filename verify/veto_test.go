@@ -14,12 +14,25 @@ func withVetoes(r *rand.Rand) (Case, []*Operator) {
 	for range r.IntN(3) {
 		c.Claims = append(c.Claims, randomClaim(r, "outside"))
 	}
+	for i := range c.Claims {
+		if c.Output && r.IntN(5) == 0 {
+			c.Claims[i] = randomRealised(r, c.Claims[i].Operator)
+		}
+	}
 	if r.IntN(5) == 0 {
 		c.Open["outside"] = "missing"
 	}
 	c.Rule.Vetoes = randomVetoes(r, ops)
 	c.Rule.Else = Action(1 + r.IntN(4))
 	return c, spare
+}
+
+func randomRealised(r *rand.Rand, by string) Claim {
+	c := randomClaim(r, by)
+	c.Class, c.About = Realised, Fingerprint{Path: mustPath([]string{
+		theFingerprint.Path.String(), "/nix/store/22222222222222222222222222222222-f", "/nix/store/33333333333333333333333333333333-f",
+	}[r.IntN(3)])}
+	return c
 }
 
 // Nobody who is not asked, and nobody who is asked and says nothing, makes a path trusted: no set of
@@ -128,9 +141,16 @@ func TestNoCompletionChangesAVerdictWithVetoes(t *testing.T) {
 			for range r.IntN(3) {
 				done.Claims = append(done.Claims, randomClaim(r, name))
 			}
+			if c.Output && r.IntN(3) == 0 {
+				done.Claims = append(done.Claims, randomRealised(r, name))
+			}
 		}
-		if after := Judge(done); after.Verdict != before.Verdict {
+		after := Judge(done)
+		if after.Verdict != before.Verdict {
 			t.Fatalf("%v became %v when what was missing came\n%+v\n%+v", before.Verdict, after.Verdict, before, after)
+		}
+		if before.Veto != nil && before.Action.Taken() && !after.Action.Taken() {
+			t.Fatalf("%v took in what %v keeps out when what was missing came\n%+v\n%+v", before.Action, after.Action, before, after)
 		}
 	}
 	if len(seen) != 3 || seen[Trusted] < 500 {

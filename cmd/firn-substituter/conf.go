@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -82,9 +84,10 @@ func (c *config) check() error {
 	}
 	host, port, err := net.SplitHostPort(c.Listen)
 	ip := net.ParseIP(host)
+	_, numberErr := strconv.ParseUint(port, 10, 16)
 	switch {
-	case err != nil || port == "":
-		bad("listen: %q is not an address and a port", c.Listen)
+	case err != nil || numberErr != nil:
+		bad("listen: %q is not an address and a port, such as 127.0.0.1:8474", c.Listen)
 	case host != "localhost" && (ip == nil || !ip.IsLoopback()):
 		bad("listen: %q is not an address of this machine alone, such as 127.0.0.1; each machine has its own substituter, with its own policy", c.Listen)
 	}
@@ -114,24 +117,66 @@ func (c *config) marshal() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// readKey reads the key that signs.
+// open reads and checks the configuration of the substituter in dir, which is in the file path, or in
+// its own if path is "". Failures say what to do.
+func open(path, dir string) (*config, error) {
+	if path == "" {
+		path = filepath.Join(dir, configName)
+	}
+	c, err := readConfig(path, dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fail(exitUsage, "make one with: firn-substituter init --policy FILE "+dir, fmt.Errorf("there is no substituter in %s: %w", dir, err))
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fail(exitFailed, "run this as the user that it belongs to, as with sudo -u firn-substituter", err)
+	case err != nil:
+		return nil, fail(exitUsage, "", err)
+	}
+	return c, nil
+}
+
+// readKey reads the key that signs. Failures say what to do.
 func readKey(path string) (nix.SecretKey, error) {
+	const again = "move the folder away and make another one with firn-substituter init; then its new key goes into nix.conf"
 	st, err := os.Stat(path)
-	if err != nil {
-		return nix.SecretKey{}, err
+	if errors.Is(err, fs.ErrNotExist) {
+		return nix.SecretKey{}, fail(exitUsage, again, fmt.Errorf("the key is missing: %w", err))
 	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nix.SecretKey{}, fmt.Errorf("others can read %s: chmod 600 %s", path, path)
+	if err == nil && st.Mode().Perm()&0o077 != 0 {
+		return nix.SecretKey{}, fail(exitUsage, "chmod 600 "+path, fmt.Errorf("others can read %s, and sign with it what this machine takes", path))
 	}
-	b, err := os.ReadFile(path)
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
 	if err != nil {
-		return nix.SecretKey{}, err
+		return nix.SecretKey{}, fail(exitFailed, "run this as the user that it belongs to, as with sudo -u firn-substituter", fmt.Errorf("reading the key: %w", err))
 	}
 	key, err := nix.ParseSecretKey(string(b))
 	if err != nil {
-		return nix.SecretKey{}, fmt.Errorf("%s: %w", path, err)
+		return nix.SecretKey{}, fail(exitUsage, again, fmt.Errorf("%s: %w", path, err))
 	}
 	return key, nil
+}
+
+// usePolicy is readPolicy for a substituter that begins. Failures say what to do.
+func usePolicy(path string) (pol *verify.Policy, text []byte, err error) {
+	pol, text, err = readPolicy(path)
+	var wrong verify.PolicyErrors
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, fail(exitUsage, "firn policy init makes one", fmt.Errorf("there is no policy: %w", err))
+	case errors.Is(err, fs.ErrPermission):
+		return nil, nil, fail(exitUsage, "put it where firn-substituter can read it, such as /etc/firn", fmt.Errorf("reading the policy: %w", err))
+	case errors.As(err, &wrong):
+		return nil, nil, fail(exitUsage, "correct the policy; firn policy check "+path+" says when it is good", fmt.Errorf("the policy is wrong:\n%w", err))
+	case err != nil:
+		return nil, nil, fail(exitUsage, "", fmt.Errorf("reading the policy: %w", err))
+	case len(pol.Upstreams) == 0:
+		return nil, nil, fail(exitUsage, "say where paths come from, in a line: upstream URL key NAME:BASE64",
+			fmt.Errorf("%s has no upstream line, so there is nothing to serve from", path))
+	}
+	return pol, text, nil
 }
 
 // readPolicy reads a policy, and returns with it the bytes of all files that it consists of.

@@ -40,14 +40,23 @@ key, which goes into nix.conf, is printed; firn substituter setup says how.`,
 				c.Listen = listen
 			}
 			if err := c.check(); err != nil {
-				return fail(exitUsage, "", err)
+				return fail(exitUsage, "", fmt.Errorf("--%w", err))
 			}
-			key, err := makeFolder(args[0], name, c)
+			if _, _, err := usePolicy(c.Policy); err != nil {
+				return err
+			}
+			key, text, err := newKey(name)
 			if err != nil {
+				return fail(exitUsage, "", fmt.Errorf("--name %q cannot be the name of a key: %w", name, err))
+			}
+			if files, err := os.ReadDir(args[0]); err == nil && len(files) > 0 {
+				return fail(exitFailed, "if it is a substituter already, firn-substituter key prints its key", fmt.Errorf("%s is not empty", args[0]))
+			}
+			if err := makeFolder(args[0], text, c); err != nil {
 				return fail(exitFailed, "", fmt.Errorf("making a substituter in %s: %w", args[0], err))
 			}
 			fmt.Fprintln(a.Stdout, key.Public())
-			fmt.Fprintf(a.Stderr, "made a substituter in %s; start it with: firn-substituter serve %s\n", args[0], args[0])
+			fmt.Fprintf(a.Stderr, "made a substituter in %s; start it with: firn-substituter serve %s\nthen see what nix.conf needs: firn substituter setup --url http://%s\n", args[0], args[0], c.Listen)
 			return nil
 		},
 	}
@@ -58,10 +67,8 @@ key, which goes into nix.conf, is printed; firn substituter setup says how.`,
 	return cmd
 }
 
-func makeFolder(dir, name string, c *config) (key nix.SecretKey, err error) {
-	if files, err := os.ReadDir(dir); err == nil && len(files) > 0 {
-		return key, fmt.Errorf("%s is not empty", dir)
-	}
+// newKey makes a key and the text that Nix would write of it.
+func newKey(name string) (key nix.SecretKey, text string, err error) {
 	if name == "" {
 		host, err := os.Hostname()
 		if err != nil || nix.CheckName(host) != nil {
@@ -71,19 +78,23 @@ func makeFolder(dir, name string, c *config) (key nix.SecretKey, err error) {
 	}
 	seed := make([]byte, ed25519.SeedSize)
 	if _, err := rand.Read(seed); err != nil {
-		return key, err
+		return key, "", err
 	}
-	text := name + ":" + base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(seed))
-	if key, err = nix.ParseSecretKey(text); err != nil {
-		return key, err
-	}
+	text = name + ":" + base64.StdEncoding.EncodeToString(ed25519.NewKeyFromSeed(seed))
+	key, err = nix.ParseSecretKey(text)
+	return key, text, err
+}
+
+func makeFolder(dir, key string, c *config) error {
 	conf, err := c.marshal()
 	if err != nil {
-		return key, err
+		return err
 	}
-	return key, errors.Join(
-		durable.MkdirAll(dir, 0o750),
-		durable.CreateFile(filepath.Join(dir, "substituter.key"), []byte(text+"\n"), 0o600),
+	if err := durable.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	return errors.Join(
+		durable.CreateFile(filepath.Join(dir, "substituter.key"), []byte(key+"\n"), 0o600),
 		durable.CreateFile(filepath.Join(dir, configName), conf, 0o640))
 }
 
@@ -93,13 +104,13 @@ func newKeyCmd(a *app) *cobra.Command {
 		Short: "Print the public key of a substituter, for trusted-public-keys",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			c, err := readConfig(filepath.Join(args[0], configName), args[0])
+			c, err := open("", args[0])
 			if err != nil {
-				return fail(exitUsage, "", err)
+				return err
 			}
 			key, err := readKey(c.Key)
 			if err != nil {
-				return fail(exitFailed, "", err)
+				return err
 			}
 			fmt.Fprintln(a.Stdout, key.Public())
 			return nil

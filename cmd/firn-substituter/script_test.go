@@ -23,9 +23,9 @@ func TestMain(m *testing.M) {
 			defer stop()
 			os.Exit(run(ctx, newApp(), os.Args[1:]))
 		},
-		// activate PROGRAM ARG… hands a listening socket over as systemd does.
+		// activate ADDRESS PROGRAM ARG… hands a listening socket over as systemd does.
 		"activate": func() {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			ln, err := net.Listen("tcp", os.Args[1])
 			if err != nil {
 				panic(err)
 			}
@@ -36,12 +36,12 @@ func TestMain(m *testing.M) {
 			if err := syscall.Dup2(int(f.Fd()), 3); err != nil {
 				panic(err)
 			}
-			path, err := exec.LookPath(os.Args[1])
+			path, err := exec.LookPath(os.Args[2])
 			if err != nil {
 				panic(err)
 			}
 			env := append(os.Environ(), "LISTEN_FDS=1", "LISTEN_PID="+strconv.Itoa(os.Getpid()))
-			panic(syscall.Exec(path, os.Args[1:], env))
+			panic(syscall.Exec(path, os.Args[2:], env))
 		},
 	})
 }

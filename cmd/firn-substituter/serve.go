@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -58,30 +57,23 @@ A socket that systemd hands over is used in place of the configured address.`,
 }
 
 func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
-	path := f.config
-	if path == "" {
-		path = filepath.Join(dir, configName)
-	}
-	c, err := readConfig(path, dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fail(exitUsage, "make one with: firn-substituter init --policy FILE "+dir, fmt.Errorf("there is no substituter in %s: %w", dir, err))
-	}
+	c, err := open(f.config, dir)
 	if err != nil {
-		return fail(exitUsage, "", err)
+		return err
 	}
 	if f.listen != "" {
 		c.Listen = f.listen
+		if err := c.check(); err != nil {
+			return fail(exitUsage, "", fmt.Errorf("--%w", err))
+		}
 	}
-	pol, text, err := readPolicy(c.Policy)
-	if err == nil && len(pol.Upstreams) == 0 {
-		err = fmt.Errorf("%s: there is no upstream line, so there is nothing to serve from", c.Policy)
-	}
+	pol, text, err := usePolicy(c.Policy)
 	if err != nil {
-		return fail(exitUsage, "firn policy check says the same", err)
+		return err
 	}
 	key, err := readKey(c.Key)
 	if err != nil {
-		return fail(exitUsage, "", err)
+		return err
 	}
 	if f.check {
 		fmt.Fprintf(a.Stdout, "%s: configuration, policy and key are good\n", dir)
@@ -93,8 +85,11 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	}
 	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
 	ln, err := listen(a, c.Listen)
-	if err != nil {
-		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fail(exitFailed, "is it running already? Otherwise choose another port with --listen", err)
+	case err != nil:
+		return fail(exitFailed, "", err)
 	}
 	hooks, err := evidence.NewHooks(c.Evidence, logger)
 	if err != nil {
@@ -106,7 +101,8 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	var held *durable.LockedError
 	switch {
 	case errors.As(err, &held):
-		return fail(exitFailed, fmt.Sprintf("stop process %d first", held.PID), errors.Join(err, ln.Close()))
+		_ = ln.Close()
+		return fail(exitFailed, fmt.Sprintf("it is running already; stop process %d first", held.PID), err)
 	case err != nil:
 		return fail(exitFailed, "", errors.Join(err, ln.Close()))
 	}
@@ -146,7 +142,15 @@ func listen(a *app, address string) (net.Listener, error) {
 	syscall.CloseOnExec(first)
 	f := os.NewFile(first, "socket of systemd")
 	defer f.Close()
-	return net.FileListener(f)
+	ln, err := net.FileListener(f)
+	if err != nil {
+		return nil, err
+	}
+	if at, ok := ln.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
+		_ = ln.Close()
+		return nil, fmt.Errorf("the socket of systemd listens on %s, which is not of this machine alone: correct ListenStream in firn-substituter.socket", at)
+	}
+	return ln, nil
 }
 
 // answer serves until ctx ends, and lets what is on its way come to its end.

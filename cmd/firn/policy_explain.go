@@ -18,7 +18,7 @@ import (
 
 type policyExplainFlags struct {
 	policy, store, storeDir, state, cache string
-	full                                  bool
+	full, json                            bool
 }
 
 func newPolicyExplainCmd(a *app) *cobra.Command {
@@ -43,6 +43,7 @@ it; nothing else is downloaded. The exit status is that of firn verify.`,
 	flags.StringVar(&f.store, "store", "", "`ROOT` of a private store, as in nix --store ROOT")
 	flags.StringVar(&f.storeDir, "store-dir", string(nix.DefaultStoreDir), "`FOLDER` that store paths begin with")
 	flags.StringVar(&f.state, "state", "", "`FOLDER` for what is remembered (default firn in the state folder)")
+	flags.BoolVar(&f.json, "json", false, "write one JSON object")
 	flags.BoolVar(&f.full, "full", false, "read the whole log, so that nothing can be left out")
 	return c
 }
@@ -77,10 +78,14 @@ func (a *app) explainPolicy(ctx context.Context, f *policyExplainFlags, arg stri
 	if err != nil {
 		return (&verifyFlags{}).failure(err)
 	}
-	for _, w := range report.Warnings {
-		fmt.Fprintf(a.Stderr, "firn: warning: %s\n", w)
+	write := report.ExplainJSON
+	if !f.json {
+		write = report.ExplainTree
+		for _, w := range report.Warnings {
+			fmt.Fprintf(a.Stderr, "firn: warning: %s\n", w)
+		}
 	}
-	if err := report.ExplainTree(a.Stdout, &report.Paths[0]); err != nil {
+	if err := write(a.Stdout, &report.Paths[0]); err != nil {
 		return err
 	}
 	if code := report.ExitStatus(); code != exitOK {
@@ -116,6 +121,9 @@ func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.
 			return nil, failf(exitFailed, "", "asking the cache: %w", err)
 		}
 		fmt.Fprintf(a.Stderr, "firn: judging what %s has of it\n", url)
+		if i := slices.IndexFunc(pol.Upstreams, func(u *verify.Upstream) bool { return u.URL == url }); i >= 0 && !signedBy(pol.Upstreams[i], info) {
+			fmt.Fprintf(a.Stderr, "firn: no key that the policy lists for %s signed it, so firn-substituter takes it only if it is trusted\n", url)
+		}
 		one := []verify.Subject{{Info: info}}
 		if err := addFacts(ctx, f, pol, one); err != nil {
 			return nil, err
@@ -123,6 +131,14 @@ func (a *app) subjectOf(ctx context.Context, f *policyExplainFlags, pol *verify.
 		return &one[0], nil
 	}
 	return nil, failf(exitFailed, "name a cache that has it with --cache URL", "%s is not in the store, and no upstream has it", path)
+}
+
+// signedBy reports whether a key of an upstream signed what its narinfo says.
+func signedBy(u *verify.Upstream, info *nix.PathInfo) bool {
+	fingerprint := info.Fingerprint()
+	return slices.ContainsFunc(u.Keys, func(k nix.PublicKey) bool {
+		return slices.ContainsFunc(info.Sigs, func(sig string) bool { return k.Verify(fingerprint, sig) })
+	})
 }
 
 // errNoStore says that no database of a store can be read here.
@@ -157,7 +173,7 @@ func addFacts(ctx context.Context, f *policyExplainFlags, pol *verify.Policy, su
 		return nil // what is not known makes rules stricter
 	}
 	defer store.Source.Close()
-	return store.AddFacts(ctx, pol, subjects)
+	return store.AddFactsAhead(ctx, pol, subjects)
 }
 
 func cacheInfo(ctx context.Context, url string, path nix.StorePath) (*nix.PathInfo, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,7 +24,7 @@ import (
 )
 
 // maxSet bounds what --from reads, in bytes; more is no policy set.
-const maxSet = 4<<20 + 1
+const maxSet = 4 << 20
 
 type policyInitFlags struct {
 	from, pin, dir, log, logPolicy, state string
@@ -46,7 +48,7 @@ upstreams with a warning, so that nothing has to be compiled here.
 With --from it takes a policy set, made by firn policy pack, whose SHA-256 is --pin. Get the pin from
 somebody you trust, on another way than the set.
 
-Files that are there are not overwritten.`,
+Files that are there are not overwritten; a log policy that is there already, and is the same, stays.`,
 		Example: `  firn policy init --log https://log.example --log-policy log.policy --operator alice=ID --upstream https://cache.example=NAME:KEY
   firn policy init --from https://example.org/ours.policyset --pin SHA256`,
 		Args: cobra.NoArgs,
@@ -107,7 +109,11 @@ func (f *policyInitFlags) pinned(ctx context.Context) (*verify.PolicySet, error)
 	case err != nil || len(pin) != sha256.Size:
 		return nil, failf(exitUsage, "", "--pin is a SHA-256, 64 hexadecimal digits")
 	case string(pin) != string(hash[:]):
-		return nil, failf(exitUntrusted, "it was changed, by its owner or by somebody else; ask for the new pin", "%s is not what was pinned: its SHA-256 is %x", f.from, hash)
+		hint := "it was changed, by its owner or by somebody else; ask for the new pin"
+		if bytes.HasPrefix(bytes.TrimSpace(b), []byte("<")) {
+			hint = "that is a web page; name the address of the file itself"
+		}
+		return nil, failf(exitUntrusted, hint, "%s is not what was pinned: its SHA-256 is %x", f.from, hash)
 	}
 	set, err := verify.ParsePolicySet(b)
 	if err != nil {
@@ -123,7 +129,7 @@ func readSet(ctx context.Context, from string) ([]byte, error) {
 			return nil, err
 		}
 		defer file.Close()
-		return io.ReadAll(io.LimitReader(file, maxSet))
+		return readBounded(file, from)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -139,7 +145,15 @@ func readSet(ctx context.Context, from string) ([]byte, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answered %s", from, resp.Status)
 	}
-	return io.ReadAll(io.LimitReader(resp.Body, maxSet))
+	return readBounded(resp.Body, from)
+}
+
+func readBounded(r io.Reader, name string) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, maxSet+1))
+	if err == nil && len(b) > maxSet {
+		err = fmt.Errorf("%s has more than %d bytes, and is no policy set", name, maxSet)
+	}
+	return b, err
 }
 
 // starter writes a policy from the flags.
@@ -154,16 +168,26 @@ func (f *policyInitFlags) starter() (*verify.PolicySet, error) {
 	if err != nil {
 		return nil, failf(exitUsage, "", "reading the log's policy: %w", err)
 	}
-	text, err := f.starterText()
+	parsed, err := policy.Parse(logPolicy)
+	if err != nil {
+		return nil, failf(exitUsage, "", "%s: %w", f.logPolicy, err)
+	}
+	text, err := f.starterText(parsed.Quorum != policy.None)
 	if err != nil {
 		return nil, err
 	}
 	return &verify.PolicySet{Files: []verify.SetFile{{Name: verify.PolicyFileName, Data: []byte(text)}, {Name: "log.policy", Data: logPolicy}}}, nil
 }
 
-func (f *policyInitFlags) starterText() (string, error) {
+// starterText is the text of a policy. With witnesses a checkpoint has an age, so what the log answered
+// before may count while it is away.
+func (f *policyInitFlags) starterText(witnessed bool) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Whom this machine believes. After a change: firn policy check, firn policy lint.\nlog main file log.policy url %s\n\n", f.log)
+	fmt.Fprintf(&b, "# Whom this machine believes. After a change: firn policy check, firn policy lint.\nlog main file log.policy url %s", f.log)
+	if witnessed {
+		b.WriteString(" max-age 72h")
+	}
+	b.WriteString("\n\n")
 	var builders, caches []string
 	for _, o := range f.operators {
 		name, id, ok := strings.Cut(o, "=")
@@ -179,14 +203,16 @@ func (f *policyInitFlags) starterText() (string, error) {
 		if at < 0 {
 			return "", failf(exitUsage, "the key is what the cache publishes for trusted-public-keys", "--upstream is URL=NAME:BASE64, not %q", u)
 		}
-		name := fmt.Sprintf("cache%d", i+1)
-		fmt.Fprintf(&b, "operator %s key %s\n", name, u[at+1:])
+		if len(f.operators) == 0 { // otherwise nobody asks it
+			name := fmt.Sprintf("cache%d", i+1)
+			fmt.Fprintf(&b, "operator %s key %s\n", name, u[at+1:])
+			caches = append(caches, name)
+		}
 		upstreams += "upstream " + u[:at] + " key " + u[at+1:]
 		if f.public {
 			upstreams += " public"
 		}
 		upstreams += "\n"
-		caches = append(caches, name)
 	}
 	group := "believed"
 	if len(builders) > 0 {
@@ -253,23 +279,28 @@ func (a *app) showCheckpoints(ctx context.Context, f *policyInitFlags, pol *veri
 	return nil
 }
 
-// writeSet writes the files that are in a set, firn.policy last: until it is there, there
-// is no policy.
+// writeSet writes the files of a set that are not there yet, firn.policy last: until it is there,
+// there is no policy.
 func (a *app) writeSet(f *policyInitFlags, set *verify.PolicySet) error {
 	dir := f.dir
 	if dir == "" {
 		dir = filepath.Dir(a.policyPaths()[0])
 	}
-	for _, file := range set.Files {
-		if _, err := os.Lstat(filepath.Join(dir, file.Name)); !errors.Is(err, os.ErrNotExist) {
+	var missing []verify.SetFile
+	for i, file := range set.Files {
+		has, err := os.ReadFile(filepath.Join(dir, file.Name))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			missing = append(missing, file)
+		case i == 0 || err != nil || !bytes.Equal(has, file.Data):
 			return failf(exitFailed, "move it away, or name another folder with --dir", "%s is there already, and nothing was written", filepath.Join(dir, file.Name))
 		}
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return failf(exitFailed, "", "making the folder of the policy: %w", err)
 	}
-	for i := len(set.Files) - 1; i >= 0; i-- {
-		if err := durable.CreateFile(filepath.Join(dir, set.Files[i].Name), set.Files[i].Data, 0o644); err != nil {
+	for _, file := range slices.Backward(missing) {
+		if err := durable.CreateFile(filepath.Join(dir, file.Name), file.Data, 0o644); err != nil {
 			return failf(exitFailed, "", "writing the policy: %w", err)
 		}
 	}

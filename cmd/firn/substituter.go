@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
+	"net/url"
 	"strings"
 	"time"
 
@@ -40,8 +40,9 @@ say, compare that with what it says, and name the ways around it.
 
 As root the lines belong into /etc/nix/nix.conf, and nix-daemon is started
 again. Without root, and with a daemon, Nix heeds substituters and keys only of
-trusted users: ask whoever is root. Where Nix runs without a daemon, the lines
-belong into ~/.config/nix/nix.conf. On NixOS: services.firn.substituter.publicKey.
+trusted users: ask whoever is root; what your own nix.conf says is then not
+looked at. Where Nix runs without a daemon, the lines belong into
+~/.config/nix/nix.conf. On NixOS: services.firn.substituter.publicKey.
 
 Nothing is written. The status is 0 if Nix takes what comes through the
 substituter and nothing else, and 3 otherwise (spec/substituter.md).`,
@@ -72,23 +73,30 @@ type substituterReport struct {
 	URL      string       `json:"url"`
 	Key      string       `json:"key"`
 	Settings []nixSetting `json:"settings"`
+	Files    []string     `json:"files"`  // that were looked at
+	Todo     string       `json:"todo"`   // where the lines go, a sentence; "" if all is good
 	Beyond   []string     `json:"beyond"` // ways around the substituter, a sentence each
 }
 
 func substituterSetup(ctx context.Context, a *app, f *substituterFlags) error {
 	f.url = strings.TrimRight(f.url, "/")
+	if u, err := url.Parse(f.url); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return failf(exitUsage, "", "--url takes the address of a substituter, such as http://127.0.0.1:8474, not %q", f.url)
+	}
 	key, err := askSubstituter(ctx, f.url)
 	if err != nil {
-		return failf(exitFailed, "start it: systemctl enable --now firn-substituter.socket, or firn-substituter serve DIR", "%w", err)
+		return err
 	}
-	conf, files, err := readNixConf(a, f.conf)
+	sys, err := a.lookAtNix(f.conf)
 	if err != nil {
 		return failf(exitFailed, "", "reading the settings of Nix: %w", err)
 	}
-	rep := &substituterReport{Schema: 1, URL: f.url, Key: key, Settings: substituterSettings(conf, f.url, key), Beyond: waysAround(conf)}
+	rep := &substituterReport{
+		Schema: 1, URL: f.url, Key: key, Settings: substituterSettings(sys.conf, f.url, key), Files: sys.files, Beyond: waysAround(sys.conf),
+	}
 	for _, s := range rep.Settings {
 		if !s.Good {
-			rep.Exit = exitUntrusted
+			rep.Exit, rep.Todo = exitUntrusted, sys.todo(key)
 		}
 	}
 	if f.json {
@@ -97,24 +105,38 @@ func substituterSetup(ctx context.Context, a *app, f *substituterFlags) error {
 		if err := e.Encode(rep); err != nil {
 			return failf(exitFailed, "", "%w", err)
 		}
-		return errSilentUnless(rep.Exit)
+	} else {
+		rep.write(a)
 	}
-	for _, s := range rep.Settings {
+	return errSilentUnless(rep.Exit)
+}
+
+// write prints the lines for nix.conf on stdout, and everything else on stderr.
+func (r *substituterReport) write(a *app) {
+	for _, s := range r.Settings {
 		fmt.Fprintf(a.Stdout, "%s = %s\n", s.Name, s.Want)
 	}
-	fmt.Fprintf(a.Stderr, "\nThese are the lines for nix.conf. Looked at: %s.\n", strings.Join(files, ", "))
-	for _, s := range rep.Settings {
+	looked := strings.Join(r.Files, ", ")
+	if looked == "" {
+		looked = "nothing, as there is no nix.conf"
+	}
+	fmt.Fprintf(a.Stderr, "\nThese are the lines for nix.conf. Looked at: %s.\n", looked)
+	for _, s := range r.Settings {
 		if s.Good {
 			fmt.Fprintf(a.Stderr, "  good   %s\n", s.Name)
 		} else {
 			fmt.Fprintf(a.Stderr, "  wrong  %s is %q: %s\n", s.Name, s.Have, s.Why)
 		}
 	}
+	if r.Todo == "" {
+		fmt.Fprintln(a.Stderr, "Nix takes what comes through the substituter, and substitutes nothing else.")
+	} else {
+		fmt.Fprintln(a.Stderr, r.Todo)
+	}
 	fmt.Fprintln(a.Stderr, "Out of reach:")
-	for _, w := range rep.Beyond {
+	for _, w := range r.Beyond {
 		fmt.Fprintf(a.Stderr, "  %s\n", w)
 	}
-	return errSilentUnless(rep.Exit)
 }
 
 func errSilentUnless(code int) error {
@@ -124,17 +146,22 @@ func errSilentUnless(code int) error {
 	return errSilent(code)
 }
 
-// askSubstituter returns the public key of the substituter at a URL.
-func askSubstituter(ctx context.Context, url string) (string, error) {
+// askSubstituter returns the public key of the substituter at an address. Failures say what to do.
+func askSubstituter(ctx context.Context, address string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/status.json", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"/status.json", nil)
 	if err != nil {
-		return "", err
+		return "", failf(exitUsage, "", "--url: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("no substituter answers: %w", err)
+		var why *url.Error
+		if errors.As(err, &why) {
+			err = why.Err
+		}
+		return "", failf(exitFailed, "start it: systemctl enable --now firn-substituter.socket, or firn-substituter serve DIR; --url says where it listens",
+			"no substituter answers at %s: %w", address, err)
 	}
 	defer resp.Body.Close()
 	var status struct {
@@ -152,115 +179,9 @@ func askSubstituter(ctx context.Context, url string) (string, error) {
 		_, err = nix.ParsePublicKey(status.Key)
 	}
 	if err != nil {
-		return "", fmt.Errorf("what answers at %s is no firn-substituter: %w", url, err)
+		return "", failf(exitFailed, "name the address of firn-substituter with --url", "what answers at %s is no firn-substituter: %w", address, err)
 	}
 	return status.Key, nil
-}
-
-// nixConf is settings of Nix, each as its words; what is not in it has Nix's default.
-type nixConf map[string][]string
-
-// readNixConf reads Nix's own files, or one, and names them. In the order of Nix a later one wins.
-func readNixConf(a *app, only string) (nixConf, []string, error) {
-	conf := nixConf{}
-	files := []string{only}
-	if only == "" {
-		etc := a.Getenv("NIX_CONF_DIR")
-		if etc == "" {
-			etc = "/etc/nix"
-		}
-		files = []string{filepath.Join(etc, "nix.conf")}
-		config := a.Getenv("XDG_CONFIG_HOME")
-		if config == "" {
-			config = filepath.Join(a.Getenv("HOME"), ".config")
-		}
-		files = append(files, filepath.Join(config, "nix/nix.conf"))
-	}
-	var read []string
-	for _, file := range files {
-		err := conf.readFile(file, 0)
-		if os.IsNotExist(err) && only == "" {
-			continue
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		read = append(read, file)
-	}
-	if text := a.Getenv("NIX_CONFIG"); text != "" && only == "" {
-		read = append(read, "$NIX_CONFIG")
-		if err := conf.read(text, "", 0); err != nil {
-			return nil, nil, err
-		}
-	}
-	if len(read) == 0 {
-		read = []string{"nothing, there is no nix.conf"}
-	}
-	return conf, read, nil
-}
-
-// maxIncludes bounds files that include each other.
-const maxIncludes = 10
-
-func (c nixConf) readFile(name string, depth int) error {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	return c.read(string(b), filepath.Dir(name), depth)
-}
-
-// read takes in lines "name = word…", "extra-name = word…", "include FILE" and "!include FILE".
-func (c nixConf) read(text, dir string, depth int) error {
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "#")
-		words := strings.Fields(line)
-		switch {
-		case len(words) == 2 && strings.TrimPrefix(words[0], "!") == "include":
-			file := words[1]
-			if !filepath.IsAbs(file) {
-				file = filepath.Join(dir, file)
-			}
-			if depth == maxIncludes {
-				return fmt.Errorf("%s: more than %d files include each other", file, maxIncludes)
-			}
-			if err := c.readFile(file, depth+1); err != nil && (words[0] == "include" || !os.IsNotExist(err)) {
-				return err
-			}
-		case len(words) < 2 || words[1] != "=":
-		case strings.HasPrefix(words[0], "extra-"):
-			name := strings.TrimPrefix(words[0], "extra-")
-			if _, set := c[name]; !set {
-				c[name] = strings.Fields(nixDefaults[name])
-			}
-			c[name] = append(c[name], words[2:]...)
-		default:
-			if name, ok := nixAliases[words[0]]; ok {
-				words[0] = name
-			}
-			c[words[0]] = words[2:]
-		}
-	}
-	return nil
-}
-
-// nixDefaults are Nix's own, of the settings that are looked at.
-var nixDefaults = map[string]string{
-	"substituters": "https://cache.nixos.org/", "trusted-public-keys": "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=",
-	"narinfo-cache-negative-ttl": "3600", "narinfo-cache-positive-ttl": "2592000", "require-sigs": "true", "fallback": "false", "trusted-users": "root",
-	"accept-flake-config": "false",
-}
-
-var nixAliases = map[string]string{
-	"binary-caches": "substituters", "binary-cache-public-keys": "trusted-public-keys", "trusted-binary-caches": "trusted-substituters", "build-fallback": "fallback",
-}
-
-// of returns a setting, or its default.
-func (c nixConf) of(name string) string {
-	if words, ok := c[name]; ok {
-		return strings.Join(words, " ")
-	}
-	return nixDefaults[name]
 }
 
 // substituterSettings compares what Nix has with what the substituter needs.
@@ -309,9 +230,6 @@ func waysAround(c nixConf) []string {
 	}
 	if c.of("accept-flake-config") == "true" {
 		out = append(out, "accept-flake-config: a flake that a trusted user builds may name other substituters and keys")
-	}
-	if strings.Contains(c.of("experimental-features"), "ca-derivations") {
-		out = append(out, "ca-derivations: realisations are not passed on, so content-addressed derivations are built here")
 	}
 	return out
 }

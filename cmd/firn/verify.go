@@ -196,7 +196,7 @@ func (a *app) loadPolicy(path string) (*verify.Policy, error) {
 		}
 		return pol, nil
 	}
-	hint := fmt.Sprintf(`write one to %s; it says whom you believe:
+	hint := fmt.Sprintf("`firn policy init` makes one, or write it to %s; it says whom you believe:"+`
   log main file main.policy url https://log.example
   operator alice id <id that "firn operator show" prints>
   group builders any alice

@@ -71,6 +71,7 @@ func TestDemoShowsEveryVerdict(t *testing.T) {
 		"trusted", "untrusted", "contradicted", "inconclusive", "DISSENT", "tile/entries/",
 		"signed  w3 (witness", "cosigned by nobody", "p3 has p3/evidence/", "has signed two histories",
 		"answers from the bundle of", "auditor-example does not cosign", "has committed to a wrong index",
+		"building '/nix/store/", "is refused: contradicted", "is contradicted, so: refuse", "fires", "A and B differ:", "Reproduced: 18 of 20",
 		"20 statements new in the log", "spindrift-0.3  log  differ", "content     share/when",
 	} {
 		if !strings.Contains(out, word) {

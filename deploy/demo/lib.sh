@@ -13,7 +13,9 @@ fail() {
 }
 
 # on MACHINE COMMAND… runs a command on a machine: a mount namespace in which
-# /nix is the machine's own and everything else is this host's.
+# /nix is the machine's own and everything else is this host's. With exec=exec in
+# front it takes the place of the shell.
+exec=''
 on() {
   local machine=$1 entry mounts=()
   shift
@@ -31,7 +33,7 @@ on() {
         ;;
     esac
   done
-  bwrap "${mounts[@]}" --bind "$demo/$machine/nix" /nix --chdir "$demo" --die-with-parent \
+  $exec bwrap "${mounts[@]}" --bind "$demo/$machine/nix" /nix --chdir "$demo" --die-with-parent \
     --unsetenv NIX_CONFIG --unsetenv NIX_PATH --unsetenv NIX_REMOTE --unsetenv NIX_STORE_DIR \
     --setenv NIX_CONF_DIR "$demo/$machine/etc" --setenv HOME "$demo/$machine/home" \
     --setenv XDG_STATE_HOME "$demo/$machine/state" --setenv FIRN_SPOOL "$demo/$machine/spool" \
@@ -131,13 +133,19 @@ must_say() {
 started=()
 declare -A pid_of address_of
 
-# serve NAME PROGRAM ARGUMENT… starts a service of firn in the background; what it
-# says is in NAME.out. Its port is whatever is free the first time.
+# serve NAME PROGRAM ARGUMENT… starts a service of firn in the background, on the
+# host or on the machine $at; what it says is in NAME.out. Its port is whatever is
+# free the first time.
+at=''
 serve() {
   local name=$1 try
   shift
   touch "$demo/$name.out"
-  (cd "$demo" && exec "$bin/$1" "${@:2}" --listen "${address_of[$name]:-127.0.0.1:0}" >>"$name.out" 2>&1 </dev/null) &
+  set -- "$bin/$1" "${@:2}" --listen "${address_of[$name]:-127.0.0.1:0}"
+  (
+    cd "$demo"
+    if [[ -n $at ]]; then exec=exec on "$at" "$@"; else exec "$@"; fi >>"$name.out" 2>&1 </dev/null
+  ) &
   pid_of[$name]=$!
   started+=("$!")
   for try in {1..400}; do

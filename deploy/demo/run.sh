@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The demo: four operators build the same packages with stock Nix, each in a
 # store of its own, and one of them lies; somebody who built nothing asks the
-# log whom to believe. In the end the log lies, too.
+# log whom to believe, and lets into a machine only what it believes. In the end
+# the log lies, too.
 #
 # Everything happens in a temporary folder and on loopback, as an ordinary user
 # or as root, and is cleaned up at the end. KEEP=1 leaves it up with commands to
@@ -45,6 +46,7 @@ submit_everything
 lose_a_witness
 ask_before_use
 import_a_cache
+protect_a_machine
 rebuild_from_clean
 find_tampering
 stop_the_log

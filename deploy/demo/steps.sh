@@ -226,6 +226,62 @@ import_a_cache() {
   expect 0 - firn import cache "file://$demo/cache" --all --trusted-key "$(<"$demo/cache.pub")" "${log[@]}"
 }
 
+# protect_a_machine puts firn-substituter between the Nix of an empty machine and that cache.
+protect_a_machine() {
+  local sastrugi wind url
+  sastrugi=$(store_path sastrugi-4.2)
+  serac=$(store_path serac-1.1)
+  wind=$(store_path spindrift-0.3-log)
+  new_machine laptop
+  headline "A laptop lets in what two of them built; it builds the rest itself, and refuses what two of them deny"
+  grep -v '^rule' "$demo/firn.policy" >"$demo/laptop.policy"
+  cat >>"$demo/laptop.policy" <<EOF
+veto any 2 a b c d refuse
+upstream file://$demo/cache key $(<"$demo/cache.pub")
+rule default need builders else rebuild
+EOF
+  expect 0 - tail -n 3 laptop.policy
+  quietly 0 laptop firn policy check laptop.policy
+  results=only expect 0 laptop firn-substituter init --policy laptop.policy --name laptop-1 laptop/substituter
+  printf '%slaptop$ firn-substituter serve laptop/substituter &%s\n' "$bold" "$plain"
+  at=laptop serve substituter firn-substituter serve laptop/substituter
+  url=http://${address_of[substituter]}
+  say "what nix.conf has to say, and does not say yet"
+  results=only expect 3 laptop firn substituter setup --url "$url"
+  printf '%s\n' "$out" >>"$demo/laptop/etc/nix.conf"
+  quietly 0 laptop firn substituter setup --url "$url"
+
+  say "what sastrugi would bring, before anything is downloaded"
+  expect 3 laptop firn verify --policy laptop.policy --cache "file://$demo/cache" "$sastrugi"
+  verdict_is untrusted sastrugi-4.2
+  verdict_is trusted snow-1.2
+  say "stock Nix takes what is trusted, and builds what only d has built"
+  expect 0 laptop nix-build pkgs.nix -A sastrugi --no-out-link
+  must_say "^copying path '/nix/store/.*-snow-1\\.2' from '$url'"
+  must_say "^building '/nix/store/.*-sastrugi-4\\.2\\.drv'"
+  say "serac and what it needs are installed, for three agree on it; an output of spindrift that everybody got otherwise is refused"
+  lines_shown=6 expect 0 laptop nix-store -r "$serac"
+  quietly 0 laptop firn verify --policy laptop.policy "$serac"
+  lines_shown=10 expect 1 laptop nix-store -r "$wind"
+  must_say "firn: .*-spindrift-0\\.3-log is refused: contradicted, .*; b claims another hash; c claims another hash; d claims another hash"
+  [[ ! -e $demo/laptop$wind ]] || fail "what was refused is in the store"
+  expect 3 laptop firn policy explain --policy laptop.policy "$wind"
+  must_say "^is contradicted, so: refuse\\."
+  must_say "^- veto by any 2 of a b c d \\(refuse\\): fires"
+
+  say "d has a cache, too; where do the two differ?"
+  quietly 0 d nix --extra-experimental-features nix-command copy --to "file://$demo/d/cache" "$serac"
+  expect 3 laptop firn challenge --policy laptop.policy "$serac" --cache "file://$demo/cache" --cache "file://$demo/d/cache"
+  must_say "^  trusted: "
+  must_say "^  contradicted: .*vetoed by any 2 of a b c d"
+  must_say "^content +bin/serac"
+  say "and the reader, who asked too late?"
+  expect 3 reader firn status --policy firn.policy "$glacier"
+  must_say "^  trusted +18 .*"
+  must_say "^  contradicted +1 .*"
+  must_say "^  untrusted +1 .*"
+}
+
 # rebuild_from_clean finds both outputs of spindrift that differ, and names the files.
 rebuild_from_clean() {
   headline "a builds spindrift again, from clean, and compares every output with what it has"
@@ -304,7 +360,6 @@ serve_peer() {
 }
 
 stop_the_log() {
-  serac=$(store_path serac-1.1)
   headline "The reader takes along what the log says about serac, and then the log is down"
   expect 0 reader firn bundle --policy firn.policy "$serac" -o serac.bundle
   stop "${pid_of[log]}" || fail "the log ended with status $?"
@@ -406,6 +461,7 @@ firn log entries \$log
 firn log audit \$log
 firn evidence verify p1/evidence/*.firn-evidence --log-policy log.policy
 curl -s http://$address/checkpoint
+curl -s http://${address_of[substituter]}/status.json
 curl -s http://${address_of[auditor]}/evidence/
 curl -s http://${address_of[p1]}/evidence
 stop_demo        # ends all of it, removes the folder

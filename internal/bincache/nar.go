@@ -1,6 +1,7 @@
 package bincache
 
 import (
+	"bufio"
 	"compress/bzip2"
 	"context"
 	"crypto/sha256"
@@ -8,12 +9,14 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/mikelolasagasti/xz"
+	filtered "github.com/mikelolasagasti/xz"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/internal/xz"
 )
 
 // Bounds of the memory of a decoder, in bytes: what xz -9 and zstd --ultra ask for.
@@ -65,12 +68,9 @@ func Unpack(file io.ReadCloser, info *nix.NarInfo) (io.ReadCloser, error) {
 	case "none":
 		n.r = file
 	case "xz":
-		n.r, err = xz.NewReader(file, maxDictionary)
+		n.r, n.done, err = unpackXz(file)
 	case "zstd":
-		var d *zstd.Decoder
-		if d, err = zstd.NewReader(file, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow)); err == nil {
-			n.r, n.done = d, d.Close
-		}
+		n.r, n.done, err = unpackZstd(file)
 	case "bzip2":
 		n.r = bzip2.NewReader(file)
 	default:
@@ -83,10 +83,70 @@ func Unpack(file io.ReadCloser, info *nix.NarInfo) (io.ReadCloser, error) {
 	return n, nil
 }
 
-// bounded is an io.LimitReader that fails where that one would end.
+// Decoders are used again: their memory is up to a thousand times that of a small NAR.
+var (
+	xzReaders    = sync.Pool{New: func() any { return &xzReader{bufio.NewReaderSize(nil, 64<<10), xz.NewReader(maxDictionary)} }}
+	zstdDecoders = sync.Pool{New: func() any {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return err
+		}
+		return d
+	}}
+)
+
+// maxKept bounds the memory of an xz decoder that is kept, in bytes.
+const maxKept = 32 << 20
+
+type xzReader struct {
+	file *bufio.Reader
+	r    *xz.Reader
+}
+
+// unpackXz returns what unpacks a file: a decoder of our own, or one that is slower if it has the
+// filters for programs. done may be nil.
+func unpackXz(file io.Reader) (r io.Reader, done func(), err error) {
+	d := xzReaders.Get().(*xzReader)
+	d.file.Reset(file)
+	head, err := d.file.Peek(xz.PeekLen)
+	if err != nil && err != io.EOF {
+		return nil, nil, err
+	}
+	if !xz.Plain(head) {
+		r, err := filtered.NewReader(d.file, maxDictionary)
+		return r, nil, err
+	}
+	d.r.Reset(d.file)
+	return d.r, func() {
+		d.file.Reset(nil)
+		if d.r.Reset(nil); d.r.Window() <= maxKept {
+			xzReaders.Put(d)
+		}
+	}, nil
+}
+
+func unpackZstd(file io.Reader) (io.Reader, func(), error) {
+	d, ok := zstdDecoders.Get().(*zstd.Decoder)
+	if !ok {
+		return nil, nil, errors.New("there is no decoder of zstd")
+	}
+	if err := d.Reset(file); err != nil {
+		return nil, nil, err
+	}
+	return d, func() {
+		if d.Reset(nil) == nil {
+			zstdDecoders.Put(d)
+		}
+	}, nil
+}
+
+// bounded is an io.LimitReader that fails where that one would end, and where what it reads comes
+// slower than slowestNar.
 type bounded struct {
-	r    io.ReadCloser
-	left uint64
+	r      io.ReadCloser
+	left   uint64
+	got    uint64
+	waited time.Duration // for r only: whoever reads may take their time
 }
 
 func (b *bounded) Close() error { return b.r.Close() }
@@ -102,8 +162,14 @@ func (b *bounded) Read(p []byte) (int, error) {
 	if uint64(len(p)) > b.left {
 		p = p[:b.left]
 	}
+	start := time.Now()
 	n, err := b.r.Read(p)
+	b.waited += time.Since(start)
 	b.left -= uint64(n)
+	b.got += uint64(n)
+	if err == nil && b.waited > narPatience && uint64((b.waited-narPatience)/time.Second) > b.got/slowestNar {
+		err = errSlow
+	}
 	return n, err
 }
 
@@ -121,7 +187,7 @@ func (n *narReader) Read(p []byte) (int, error) {
 	if n.err != nil {
 		return 0, n.err
 	}
-	got, err := n.r.Read(p)
+	got, err := n.unpack(p)
 	if over := n.size + uint64(got); over > n.info.NarSize {
 		got = int(n.info.NarSize - n.size)
 		err = fmt.Errorf("%w: it has more than %d bytes", ErrNar, n.info.NarSize)
@@ -142,15 +208,33 @@ func (n *narReader) Read(p []byte) (int, error) {
 	return got, err
 }
 
+// unpack reads from the decoder. Where that fails on the bytes of a stranger, they are wrong, and
+// it is not used again.
+func (n *narReader) unpack(p []byte) (got int, err error) {
+	defer func() {
+		if why := recover(); why != nil {
+			n.done = nil
+			got, err = 0, fmt.Errorf("%w: it does not unpack (%v)", ErrNar, why)
+		}
+	}()
+	return n.r.Read(p)
+}
+
 // Close may be called while the NAR was not read to its end.
 func (n *narReader) Close() error {
 	if n.done != nil {
 		n.done()
+		n.done = nil
+	}
+	if n.err == nil {
+		n.err = errClosed
 	}
 	return n.file.Close()
 }
 
-// A NAR that is read to its end comes at least at slowestNar bytes a second, after
+var errClosed = errors.New("the NAR was closed")
+
+// A file of a cache comes at least at slowestNar bytes a second, after
 // narPatience.
 const (
 	slowestNar  = 32 << 10
@@ -160,9 +244,6 @@ const (
 // CheckNar reads a whole NAR. Its size must be one that somebody signed: it bounds what
 // is read.
 func (c *Client) CheckNar(ctx context.Context, info *nix.NarInfo) error {
-	seconds := min(info.NarSize/slowestNar, 1<<30)
-	ctx, cancel := context.WithTimeoutCause(ctx, narPatience+time.Duration(seconds)*time.Second, errSlow)
-	defer cancel()
 	r, err := c.OpenNar(ctx, info)
 	if err != nil {
 		return err

@@ -183,3 +183,20 @@ func FuzzOpenNar(f *testing.F) {
 		}
 	})
 }
+
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("index out of range") }
+
+// A decoder that fails on the bytes of a stranger ends nothing but their NAR.
+func TestDecoderThatPanics(t *testing.T) {
+	n := cachetest.NarInfo(t, "app", nil, cachetest.Mine)
+	n.Compression = "none"
+	r, err := Unpack(io.NopCloser(panics{}), n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, r); !errors.Is(err, ErrNar) {
+		t.Errorf("%v", err)
+	}
+}

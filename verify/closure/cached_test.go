@@ -201,3 +201,54 @@ func TestFactsComeFromDerivationsAndRoots(t *testing.T) {
 		}
 	}
 }
+
+// A derivation that fixes its output says nothing for content that is another, and what it fixes
+// goes along, so that Nix holds what it gets against it.
+func TestFixedContentIsHeldAgainstItsDerivation(t *testing.T) {
+	f, s := newFake(t)
+	pol, err := verify.ParsePolicy("firn.policy", []byte("log l file l url https://log.example\noperator a key "+strings.Repeat("0", 64)+"\ngroup g any a\n"+
+		"rule s system x86_64-linux need g\nrule f fod need nothing else allow\nrule default need g\n"), func(string) ([]byte, error) {
+		return []byte(logtest.New(t).PolicyText()), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, method := range []nix.Method{nix.Flat, nix.Recursive} {
+		hash := nix.Hash{7, byte(method)}
+		ca := nix.ContentAddress{Method: method, Algo: "sha256", Hash: hash[:]}
+		p, err := nix.FixedOutputPath(nix.DefaultStoreDir, "source", ca, nix.Refs{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, system := range []string{"x86_64-linux", "aarch64-linux"} {
+			f.derivers[p] = append(f.derivers[p], f.write(t, "source", fmt.Sprintf(`Derive([("out","%s","%s","%s")],[],[],"%s","/bin/sh",[],[("out","%[1]s")])`, p, ca.MethodAlgo(), hash.Hex(), system)))
+		}
+		for name, c := range map[string]struct {
+			info  nix.PathInfo
+			fixed bool
+		}{
+			"what it fixes":         {nix.PathInfo{NarHash: hash, NarSize: 1}, true},
+			"another NAR":           {nix.PathInfo{NarHash: nix.Hash{8}, NarSize: 1}, method == nix.Flat}, // which Nix sees
+			"references":            {nix.PathInfo{NarHash: hash, NarSize: 1, References: []nix.StorePath{pathOf(t, "lib")}}, false},
+			"a made-up address":     {nix.PathInfo{NarHash: hash, NarSize: 1, CA: "fixed:sha256:" + nix.EncodeBase32(make([]byte, 32))}, false},
+			"an honest address":     {nix.PathInfo{NarHash: hash, NarSize: 1, CA: ca.String()}, true},
+			"a reference to itself": {nix.PathInfo{NarHash: hash, NarSize: 1, References: []nix.StorePath{p}}, false},
+		} {
+			info := c.info
+			info.Path = p
+			got := []verify.Subject{{Info: &info}}
+			if err := s.AddFactsAhead(t.Context(), pol, got); err != nil {
+				t.Fatal(err)
+			}
+			facts := got[0].Facts
+			if facts.FOD && !facts.FODKnown || !facts.FOD && facts.FODKnown || facts.SystemKnown {
+				t.Errorf("method %d, %s: %+v", method, name, facts)
+			}
+			facts.Path = p
+			rule := pol.RuleFor(facts)
+			if got := verify.Fixes(&info); got != c.fixed || c.info.CA == "" && facts.FOD != c.fixed || !c.fixed && rule.Else != verify.Refuse {
+				t.Errorf("method %d, %s: fixed %v, %+v, %q, rule %s", method, name, got, facts, info.CA, rule.Name)
+			}
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/firn-log/firn/internal/bincache"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
 	"github.com/firn-log/firn/verify"
@@ -289,4 +290,22 @@ func (s *Store) realisations(ctx context.Context, info *nix.PathInfo) ([]string,
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys), nil
+}
+
+// MappingKeys returns the index keys under which it is claimed which path an output of a content-addressed
+// derivation is, given one of its names: that, and, if the derivation is in the store and is the one that Nix
+// resolved, the other.
+func (s *Store) MappingKeys(id bincache.RealisationID) []string {
+	keys := []string{"real:" + id.String()}
+	if id.Drv.IsZero() {
+		return keys
+	}
+	d, err := s.derivation(id.Drv)
+	if err != nil || d.Kind() != nix.FloatingCA || len(d.InputDrvs) > 0 || d.DrvPath() != id.Drv {
+		return keys
+	}
+	if m, err := s.modulo().Match(d); err == nil {
+		keys = append(keys, verify.RealisationKey(m.Hash, id.Output))
+	}
+	return keys
 }

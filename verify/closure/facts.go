@@ -22,11 +22,16 @@ func (s *Store) AddFacts(ctx context.Context, pol *verify.Policy, subjects []ver
 }
 
 // AddFactsAhead is AddFacts for paths that the store need not have yet. Of one that no derivation in
-// the store names as its output neither system nor derivation is known.
+// the store names as its output neither system nor derivation is known. The Info of one whose
+// derivation fixes its content gets that content address, so that Nix holds what comes against it.
 func (s *Store) AddFactsAhead(ctx context.Context, pol *verify.Policy, subjects []verify.Subject) error {
 	for i := range subjects {
-		if err := s.fromDerivation(ctx, pol, &subjects[i]); err != nil {
+		fixed, err := s.fromDerivation(ctx, pol, &subjects[i])
+		if err != nil {
 			return err
+		}
+		if fixed != "" {
+			subjects[i].Info.CA = fixed
 		}
 	}
 	return s.AddRoots(ctx, pol, subjects)
@@ -34,7 +39,7 @@ func (s *Store) AddFactsAhead(ctx context.Context, pol *verify.Policy, subjects 
 
 // describe adds the facts that a path's derivation has.
 func (s *Store) describe(ctx context.Context, pol *verify.Policy, sub *verify.Subject) error {
-	if err := s.fromDerivation(ctx, pol, sub); err != nil {
+	if _, err := s.fromDerivation(ctx, pol, sub); err != nil {
 		return err
 	}
 	if pol.NeedsFOD() && !sub.Facts.FODKnown && !sub.Unbuilt && sub.Info.CA == "" {
@@ -44,30 +49,50 @@ func (s *Store) describe(ctx context.Context, pol *verify.Policy, sub *verify.Su
 	return nil
 }
 
-func (s *Store) fromDerivation(ctx context.Context, pol *verify.Policy, sub *verify.Subject) error {
+// fromDerivation adds what the derivations say that name a path as their output. Where they
+// say different things, as those of one fixed output may about the system, it is not known. It
+// returns the content address that they fix, "" if they fix none or the path is not what they fix.
+func (s *Store) fromDerivation(ctx context.Context, pol *verify.Policy, sub *verify.Subject) (fixed string, err error) {
 	system := pol.NeedsSystem() && !sub.Facts.SystemKnown
 	fod := pol.NeedsFOD() && !sub.Facts.FODKnown && sub.Info.CA == ""
 	if sub.Unbuilt || !system && !fod {
-		return nil
+		return "", nil
 	}
 	drvs, err := s.Source.ValidDerivers(ctx, sub.Info.Path)
 	if err != nil {
-		return err
+		return "", err
 	}
+	systems := make(map[string]bool)
 	for _, drv := range drvs {
 		d, err := s.derivation(drv)
 		if err != nil {
 			continue // unknown
 		}
+		systems[d.System] = true
 		if system {
-			sub.Facts.System, sub.Facts.SystemKnown = d.System, true
+			sub.Facts.System, sub.Facts.SystemKnown = d.System, len(systems) == 1
 		}
 		if fod {
-			sub.Facts.FOD, sub.Facts.FODKnown = d.Kind() == nix.Fixed, true
+			fod, fixed = false, fixedBy(d, sub.Info)
+			sub.Facts.FOD = fixed != ""
+			sub.Facts.FODKnown = fixed != "" || d.Kind() != nix.Fixed
 		}
-		break
 	}
-	return nil
+	return fixed, nil
+}
+
+// fixedBy is the content address that a derivation fixes, if the path of info follows from it, and
+// its NAR hash where it is that of the NAR.
+func fixedBy(d *nix.Derivation, info *nix.PathInfo) string {
+	ca, ok := d.ContentAddress()
+	if !ok {
+		return ""
+	}
+	with := *info
+	if with.CA = ca.String(); !verify.Fixes(&with) {
+		return ""
+	}
+	return with.CA
 }
 
 // AddRoots adds the roots of `closure` conditions. If one of them is not in the store, it is not

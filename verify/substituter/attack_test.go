@@ -228,6 +228,7 @@ func TestRevocationAfterAWarmDecision(t *testing.T) {
 	w.revoke("b")
 	w.served(n) // for as long as decisions count
 	w.later(10 * time.Minute)
+	w.narRefused(url, zstdOf(narOf(t, "text"))) // Nix may ask for that alone
 	w.refused(n.Path, 500, "2 of 3 needed, 1 found")
 	w.narRefused(url, zstdOf(narOf(t, "text")))
 }
@@ -258,6 +259,32 @@ func TestRebindingHostHeader(t *testing.T) {
 			resp.Body.Close()
 			if resp.StatusCode != want {
 				t.Errorf("host %q, %q: %d, want %d", host, name, resp.StatusCode, want)
+			}
+		}
+	}
+}
+
+// A page in a browser may ask without reading the answer.
+func TestPageOfAnotherSiteMakesNothingHappen(t *testing.T) {
+	w := newWorld(t)
+	n := info(t, "app", "text")
+	w.caches[0].has(n, "text", cacheKey)
+	w.builds("a b", n)
+	w.start(refuseRule)
+	for site, want := range map[string]int{"cross-site": 403, "same-site": 403, "same-origin": 200, "none": 200} {
+		for _, name := range []string{n.Path.HashPart() + ".narinfo", "status.json", ""} {
+			req, err := http.NewRequest(http.MethodGet, w.url+"/"+name, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Sec-Fetch-Site", site)
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s, %q: %d, want %d", site, name, resp.StatusCode, want)
 			}
 		}
 	}

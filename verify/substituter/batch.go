@@ -12,12 +12,13 @@ import (
 	"github.com/firn-log/firn/verify"
 )
 
-// A question is a narinfo that is to be judged.
+// A question is a narinfo that is to be judged, or a realisation.
 type question struct {
 	r      *rules
 	u      *upstream
 	info   *nix.NarInfo
-	known  []byte // what logs answered before
+	mapped *mapped // nil for a narinfo; otherwise info has only the path
+	known  []byte  // what logs answered before
 	d      *decision
 	answer chan error // has room for one
 }
@@ -25,6 +26,9 @@ type question struct {
 const (
 	// maxBatch bounds the questions that are judged together.
 	maxBatch = 4096
+	// logPatience is how long logs have to answer one batch, unless Options say otherwise: what they
+	// said before is still to be of use to whoever waits for a decision.
+	logPatience = time.Minute
 	// submitPatience is how long a log may take to prove what was submitted on a miss.
 	submitPatience = 10 * time.Second
 )
@@ -80,7 +84,7 @@ func (s *Substituter) judge() {
 }
 
 func (s *Substituter) judgeBatch(r *rules, batch []*question) error {
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, s.o.logPatience)
 	defer cancel()
 	rep, err := s.verify(ctx, r, batch)
 	if err != nil {
@@ -94,18 +98,52 @@ func (s *Substituter) judgeBatch(r *rules, batch []*question) error {
 	return nil
 }
 
+// addFacts takes from the store of this machine what rules look at. What it knows of a path is not about the
+// derivation of a realisation.
+func (s *Substituter) addFacts(ctx context.Context, r *rules, subjects []verify.Subject) error {
+	if s.o.Store == nil {
+		return nil
+	}
+	var paths []verify.Subject
+	for _, sub := range subjects {
+		if !sub.Mapping {
+			paths = append(paths, sub)
+		}
+	}
+	err := s.o.Store.AddFactsAhead(ctx, r.pol, paths)
+	for i := range subjects {
+		if !subjects[i].Mapping {
+			subjects[i], paths = paths[0], paths[1:]
+		}
+	}
+	return err
+}
+
+func (q *question) subject() verify.Subject {
+	if q.mapped != nil {
+		return verify.Subject{Info: &q.info.PathInfo, Mapping: true, Named: outputName(q.mapped.id) != "", Realisations: q.mapped.keys}
+	}
+	return verify.Subject{Info: &q.info.PathInfo}
+}
+
+// signed reports whether a key of the upstream signed what is judged.
+func (q *question) signed() bool {
+	if q.mapped != nil {
+		return q.mapped.signed
+	}
+	return len(q.info.Sigs) > 0
+}
+
 // verify judges questions and gives them their decisions.
 func (s *Substituter) verify(ctx context.Context, r *rules, batch []*question) (*verify.Report, error) {
 	subjects := make([]verify.Subject, len(batch))
 	known := make([][]byte, len(batch))
 	for i, q := range batch {
-		subjects[i] = verify.Subject{Info: &q.info.PathInfo}
+		subjects[i] = q.subject()
 		known[i] = q.known
 	}
-	if s.o.Store != nil {
-		if err := s.o.Store.AddFactsAhead(ctx, r.pol, subjects); err != nil { // then they are unknown
-			s.o.Log.Warn("the store does not say what rules look at", "error", err)
-		}
+	if err := s.addFacts(ctx, r, subjects); err != nil { // then they are unknown
+		s.o.Log.Warn("the store does not say what rules look at", "error", err)
 	}
 	rep, answers, err := r.session.Verify(ctx, subjects, known)
 	if err != nil {

@@ -41,6 +41,7 @@ func BenchmarkWarmNarInfos(b *testing.B) {
 		}
 		names = append(names, one.Path.HashPart())
 		all = append(all, &decision{info: &one, upstream: w.caches[0].url, verdict: verify.Trusted, reason: "2 of 3 needed, 2 found", rule: "default", policy: r.id, at: w.now, answers: make([]byte, 300)})
+		w.s.sign(all[len(all)-1])
 		if len(all) == 1000 {
 			if err := w.s.store.put(all); err != nil {
 				b.Fatal(err)

@@ -24,6 +24,8 @@ type decision struct {
 	policy   policyID
 	at       time.Time
 	answers  []byte // for verify.Session
+	mapped   string // the realisation that it is about; "" for a path
+	signed   string // which key of ours, and its signature of what is served; "" if there is none
 }
 
 // path is that of the decision.
@@ -38,20 +40,25 @@ func (d *decision) says() string {
 	if d.action == verify.Rebuild {
 		verb = "is to be built here"
 	}
-	return fmt.Sprintf("firn: %s %s: %s, %s (rule %s)", d.path().Base(), verb, d.verdict, d.reason, d.rule)
+	what := d.path().Base()
+	if d.mapped != "" {
+		what += ", as what " + d.mapped + " gave,"
+	}
+	return fmt.Sprintf("firn: %s %s: %s, %s (rule %s; firn policy explain says more)", what, verb, d.verdict, d.reason, d.rule)
 }
 
 // decisionVersion is the first byte of an encoded decision. Decisions are derived: those of
 // another version are made again.
-const decisionVersion = 1
+const decisionVersion = 2
 
 // encode returns the bytes of d: the version, verdict, action, policy and time (nanoseconds since
-// 1970), then the length of each and the bytes of upstream, rule, reason, answers and narinfo.
+// 1970), then the length of each and the bytes of upstream, rule, reason,
+// answers, signature and narinfo.
 func (d *decision) encode() []byte {
 	b := []byte{decisionVersion, byte(d.verdict), byte(d.action)}
 	b = append(b, d.policy[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(d.at.UnixNano()))
-	for _, part := range []string{d.upstream, d.rule, d.reason, string(d.answers), string(d.info.Marshal())} {
+	for _, part := range []string{d.upstream, d.rule, d.reason, string(d.answers), d.signed, string(d.info.Marshal())} {
 		b = binary.AppendUvarint(b, uint64(len(part)))
 		b = append(b, part...)
 	}
@@ -73,7 +80,7 @@ func decodeDecision(dir nix.StoreDir, b []byte) (*decision, error) {
 	copy(d.policy[:], b[3:])
 	d.at = time.Unix(0, int64(binary.BigEndian.Uint64(b[fixed-8:])))
 	b = b[fixed:]
-	var parts [5][]byte
+	var parts [6][]byte
 	for i := range parts {
 		n, used := binary.Uvarint(b)
 		if used <= 0 || n > uint64(len(b)-used) || used > 1 && b[used-1] == 0 {
@@ -88,8 +95,9 @@ func decodeDecision(dir nix.StoreDir, b []byte) (*decision, error) {
 	if len(parts[3]) > 0 {
 		d.answers = append([]byte{}, parts[3]...)
 	}
+	d.signed = string(parts[4])
 	var err error
-	if d.info, err = nix.ParseNarInfo(dir, parts[4]); err != nil {
+	if d.info, err = nix.ParseNarInfo(dir, parts[5]); err != nil {
 		return nil, err
 	}
 	return d, nil

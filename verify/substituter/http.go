@@ -2,6 +2,7 @@ package substituter
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -28,6 +29,8 @@ func (s *Substituter) Handler(more ...Page) http.Handler {
 	}
 	mux.HandleFunc("GET /nix-cache-info", s.cacheInfo)
 	mux.HandleFunc("GET /nar/{file}", s.nar)
+	mux.HandleFunc("GET /realisations/{file}", s.realisation)
+	mux.HandleFunc("GET /build-trace-v2/{drv}/{file}", s.realisation)
 	mux.HandleFunc("GET /{$}", s.statusPage)
 	mux.HandleFunc("GET /status.json", s.statusJSON)
 	mux.HandleFunc("GET /{file}", s.narInfo)
@@ -35,6 +38,11 @@ func (s *Substituter) Handler(more ...Page) http.Handler {
 		if !s.isOurs(r.Host) {
 			// A page that a browser shows may lead here by a name of its own (DNS rebinding).
 			refuse(w, http.StatusMisdirectedRequest, fmt.Sprintf("firn: this is the substituter of one machine, and %q is not its name; add it to hosts in firn-substituter.toml if it is to be", clip(r.Host)))
+			return
+		}
+		if site := r.Header.Get("Sec-Fetch-Site"); site == "cross-site" || site == "same-site" {
+			// The page cannot read the answer, but asking is enough to make this machine fetch and submit.
+			refuse(w, http.StatusForbidden, "firn: a page of another site may not ask this substituter")
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -81,7 +89,7 @@ func (s *Substituter) narInfo(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d, err := s.decide(r.Context(), h)
-	if s.refused(w, h, d, err) {
+	if s.refused(w, h.String(), d, err) {
 		return
 	}
 	s.tally.served.Add(1)
@@ -90,7 +98,7 @@ func (s *Substituter) narInfo(w http.ResponseWriter, r *http.Request) {
 }
 
 // refused answers what is not served, and reports whether it did.
-func (s *Substituter) refused(w http.ResponseWriter, h hashPart, d *decision, err error) bool {
+func (s *Substituter) refused(w http.ResponseWriter, what string, d *decision, err error) bool {
 	switch {
 	case err == nil && d.action.Taken():
 		return false
@@ -99,12 +107,15 @@ func (s *Substituter) refused(w http.ResponseWriter, h hashPart, d *decision, er
 	case err == nil:
 		refuse(w, http.StatusInternalServerError, d.says())
 	case errors.Is(err, errAbsent):
-		refuse(w, http.StatusNotFound, "firn: no upstream of the policy has "+h.String())
+		refuse(w, http.StatusNotFound, "firn: no upstream of the policy has "+what)
 	case errors.Is(err, context.Canceled):
 		w.WriteHeader(http.StatusServiceUnavailable) // nobody reads it
 	default:
-		s.tally.failed(err)
-		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s cannot be judged now: %v", h, err))
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("it took longer than %v", patience)
+		}
+		s.tally.failed(fmt.Errorf("judging %s: %w", what, err))
+		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s cannot be judged now: %v", what, err))
 	}
 	return true
 }
@@ -122,8 +133,27 @@ func narName(info *nix.NarInfo) string {
 func (s *Substituter) derive(d *decision) *nix.NarInfo {
 	out := &nix.NarInfo{URL: "nar/" + narName(d.info), Compression: d.info.Compression, FileHash: d.info.FileHash, FileSize: d.info.FileSize}
 	out.Path, out.NarHash, out.NarSize, out.References, out.CA = d.info.Path, d.info.NarHash, d.info.NarSize, d.info.References, d.info.CA
-	out.Sigs = []string{s.o.Key.Sign(out.Fingerprint())}
+	sig, ok := strings.CutPrefix(d.signed, s.keyID)
+	if !ok {
+		sig = s.o.Key.Sign(out.Fingerprint())
+	}
+	out.Sigs = []string{sig}
 	return out
+}
+
+// sign keeps the signature of what is served with a decision, as making it costs more than all else
+// of an answer.
+func (s *Substituter) sign(d *decision) {
+	if d.action.Taken() && d.mapped == "" && !strings.HasPrefix(d.signed, s.keyID) {
+		d.signed = ""
+		d.signed = s.keyID + s.derive(d).Sigs[0]
+	}
+}
+
+// keyIDOf names a key in decisions: eight bytes of its hash.
+func keyIDOf(k nix.SecretKey) string {
+	sum := sha256.Sum256([]byte(k.Public().String()))
+	return string(sum[:8])
 }
 
 // nar passes the file of a NAR on, if the path is let in now.
@@ -136,7 +166,7 @@ func (s *Substituter) nar(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d, err := s.decide(r.Context(), h)
-	if s.refused(w, h, d, err) {
+	if s.refused(w, h.String(), d, err) {
 		return
 	}
 	if narName(d.info) != file {

@@ -52,47 +52,64 @@ func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, er
 	c := newChecker(info)
 	defer c.abandon()
 	size := chunk
-	if info.FileSize > 0 {
-		size = int(min(chunk, info.FileSize+1))
+	if info.FileSize > 0 && info.FileSize < chunk {
+		size = int(info.FileSize) + 1
 	}
-	last, next := make([]byte, 0, size), make([]byte, size)
+	b, last := make([]byte, size), make([]byte, 0, heldBack)
 	for {
-		n, err := fill(file, next)
-		if err != nil && err != io.EOF {
-			return begun, err
-		}
+		n, err := file.Read(b)
 		if n > 0 {
-			if err := c.write(next[:n]); err != nil {
+			// It is unpacked here while whoever asked unpacks it too.
+			if err := c.write(b[:n]); err != nil {
 				return begun, &contentError{err}
 			}
-			if len(last) > 0 {
-				begun = true
-				if _, err := w.Write(last); err != nil {
-					return begun, err
-				}
+			sent, err := sendBut(w, &last, b[:n])
+			begun = begun || sent
+			if err != nil {
+				return begun, err
 			}
-			last, next = next[:n], last[:size]
 		}
-		if err != nil { // the end
+		switch {
+		case err == io.EOF:
 			if err := c.end(); err != nil {
 				return begun, &contentError{err}
 			}
 			_, err := w.Write(last)
 			return true, err
+		case err != nil:
+			return begun, err
 		}
 	}
 }
 
-const chunk = 64 << 10
+const (
+	chunk = 64 << 10 // of a file, that is read at once
+	// heldBack is the end of a file that whoever asked gets only if all of it was right. The more it is,
+	// the longer they wait for us with nothing to unpack.
+	heldBack = 8 << 10
+)
 
-// fill reads until b is full. Only a reader that came to its end gives io.EOF.
-func fill(r io.Reader, b []byte) (n int, err error) {
-	for n < len(b) && err == nil {
-		var got int
-		got, err = r.Read(b[n:])
-		n += got
+// sendBut writes last and b but for their end, which is then last, and reports whether it wrote
+// anything.
+func sendBut(w io.Writer, last *[]byte, b []byte) (bool, error) {
+	n := len(*last) + len(b) - heldBack // what goes
+	if n <= 0 {
+		*last = append(*last, b...)
+		return false, nil
 	}
-	return n, err
+	if old := min(n, len(*last)); old > 0 {
+		if _, err := w.Write((*last)[:old]); err != nil {
+			return true, err
+		}
+		*last, n = append((*last)[:0], (*last)[old:]...), n-old
+	}
+	if n > 0 {
+		if _, err := w.Write(b[:n]); err != nil {
+			return true, err
+		}
+	}
+	*last = append(*last, b[n:]...)
+	return true, nil
 }
 
 // contentError says that the content of a file is wrong, not that it could not be had.
@@ -113,26 +130,26 @@ type checker struct {
 	file hash.Hash // nil if the narinfo names no SHA-256 of the file
 	want nix.Hash
 	size uint64
-	pipe *io.PipeWriter
+	pipe *pipe
 	done chan error
 }
 
 func newChecker(info *nix.NarInfo) *checker {
-	r, w := io.Pipe()
-	c := &checker{info: info, pipe: w, done: make(chan error, 1)}
+	p := newPipe()
+	c := &checker{info: info, pipe: p, done: make(chan error, 1)}
 	if h, err := nix.ParseHash(info.FileHash); err == nil {
 		c.file, c.want = sha256.New(), h
 	}
 	go func() {
-		n, err := bincache.Unpack(io.NopCloser(r), info)
+		n, err := bincache.Unpack(io.NopCloser(p), info)
 		if err == nil {
 			_, err = io.Copy(io.Discard, n)
 			n.Close()
 		}
 		if err == nil {
-			_, err = io.Copy(io.Discard, r) // what follows the end of a stream
+			_, err = io.Copy(io.Discard, p) // what follows the end of a stream
 		}
-		r.CloseWithError(err)
+		p.stop(err)
 		c.done <- err
 	}()
 	return c
@@ -149,7 +166,7 @@ func (c *checker) write(b []byte) error {
 
 // end says whether the file was right.
 func (c *checker) end() error {
-	c.pipe.Close()
+	c.pipe.end(io.EOF)
 	if err := <-c.done; err != nil {
 		return err
 	}
@@ -162,5 +179,7 @@ func (c *checker) end() error {
 	return nil
 }
 
+var errAbandoned = errors.New("abandoned")
+
 // abandon ends the goroutine of a check that was not finished.
-func (c *checker) abandon() { c.pipe.CloseWithError(errors.New("abandoned")) }
+func (c *checker) abandon() { c.pipe.end(errAbandoned) }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/testreq"
+	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -195,19 +196,44 @@ func TestStockNixObeys(t *testing.T) {
 
 // So do newer versions, each in a root of its own (deploy/nixes.sh).
 func TestOtherVersionsOfNixObey(t *testing.T) {
+	eachOtherNix(t, func(t *testing.T, root string) {
+		w := newWorld(t)
+		top := w.published(closurePaths)
+		w.start(nixRules)
+		user := newMachine(t, closurePaths)
+		user.other = root
+		user.obeys(w, top)
+	})
+}
+
+// eachOtherNix runs a test with each root that has a newer Nix.
+func eachOtherNix(t *testing.T, test func(t *testing.T, root string)) {
 	for part, env := range map[string]string{"nix226": "FIRN_NIX226", "nix234": "FIRN_NIX234"} {
 		t.Run(part, func(t *testing.T) {
 			root := os.Getenv(env)
 			if root == "" || os.Getuid() != 0 {
 				testreq.Missing(t, part, env+" names no root with that Nix, or this is not root")
 			}
-			w := newWorld(t)
-			top := w.published(closurePaths)
-			w.start(nixRules)
-			user := newMachine(t, closurePaths)
-			user.other = root
-			user.obeys(w, top)
+			test(t, root)
 		})
+	}
+}
+
+// A log that is down stops stock Nix with a sentence; it does not make it build everything, although the
+// rule says `else rebuild`.
+func TestStockNixShowsWhatIsMissing(t *testing.T) {
+	const paths = 3
+	w := newWorld(t, logtest.Witnesses(1, 1))
+	top := w.published(paths)
+	w.start(nixRules)
+	w.log.Lie(func(l *logtest.Lies) { l.Down = true })
+	m := newMachine(t, paths)
+	m.uses(w.url, localKey)
+	for _, script := range []string{"nix-store -r " + top.String(), "nix-build pkgs.nix -A one --no-out-link"} {
+		_, words, err := m.try(script)
+		if err == nil || strings.Contains(words, "building '") || !strings.Contains(words, " is refused: inconclusive, 2 of 3 needed, 0 found; log main did not answer and nothing is remembered (rule default") {
+			t.Errorf("%s: %v\n%s", script, err, words)
+		}
 	}
 }
 

@@ -26,25 +26,31 @@ var errAbsent = errors.New("no upstream has it")
 
 // A flight is a decision on its way; many may wait for it.
 type flight struct {
+	r    *rules
 	done chan struct{} // closed when d and err are there
 	d    *decision
 	err  error
 }
 
 // decide returns the decision about a path that counts now, and makes it if there is none: then
-// its references are looked up ahead. Errors: errAbsent, or what kept it from being made.
+// its references are looked up ahead. If the policy changes meanwhile, it is made again. Errors:
+// errAbsent, or what kept it from being made.
 func (s *Substituter) decide(ctx context.Context, h hashPart) (*decision, error) {
-	if d := s.store.get(h); d != nil && s.fresh(s.rules.Load(), d) {
-		return d, nil
-	}
 	ahead := new(atomic.Int64)
 	ahead.Store(s.ahead)
-	f := s.fly(h, ahead)
-	select {
-	case <-f.done:
-		return f.d, f.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
+	for {
+		if d := s.store.get(h); d != nil && s.fresh(s.rules.Load(), d) {
+			return d, nil
+		}
+		f := s.fly(h, ahead)
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if f.r == s.rules.Load() {
+			return f.d, f.err
+		}
 	}
 }
 
@@ -52,10 +58,11 @@ func (s *Substituter) decide(ctx context.Context, h hashPart) (*decision, error)
 func (s *Substituter) fly(h hashPart, ahead *atomic.Int64) *flight {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if f := s.flights[h]; f != nil {
+	r := s.rules.Load()
+	if f := s.flights[h]; f != nil && f.r == r {
 		return f
 	}
-	f := &flight{done: make(chan struct{})}
+	f := &flight{r: r, done: make(chan struct{})}
 	if s.ctx.Err() != nil {
 		f.err = context.Cause(s.ctx)
 		close(f.done)
@@ -65,9 +72,11 @@ func (s *Substituter) fly(h hashPart, ahead *atomic.Int64) *flight {
 	s.done.Go(func() {
 		ctx, cancel := context.WithTimeout(s.ctx, patience)
 		defer cancel()
-		f.d, f.err = s.make(ctx, h, ahead)
+		f.d, f.err = s.make(ctx, r, h, ahead)
 		s.mu.Lock()
-		delete(s.flights, h)
+		if s.flights[h] == f { // and not one by another policy
+			delete(s.flights, h)
+		}
 		s.mu.Unlock()
 		close(f.done)
 	})
@@ -97,8 +106,7 @@ func (s *Substituter) lookAhead(info *nix.NarInfo, ahead *atomic.Int64) {
 
 // make asks the upstreams in their order until one has a path in a form that is taken. If none
 // has, the answer is about the first that has the path at all.
-func (s *Substituter) make(ctx context.Context, h hashPart, ahead *atomic.Int64) (*decision, error) {
-	r := s.rules.Load()
+func (s *Substituter) make(ctx context.Context, r *rules, h hashPart, ahead *atomic.Int64) (*decision, error) {
 	old := s.store.get(h)
 	if old != nil && (!old.action.Taken() || s.isBlamed(old.upstream, h) || r.upstream(old.upstream) == nil) {
 		old = nil // it may be another one by now
@@ -116,13 +124,14 @@ func (s *Substituter) make(ctx context.Context, h hashPart, ahead *atomic.Int64)
 		return err == nil && d.action.Taken(), err
 	}
 	if old != nil {
-		if taken, err := try(r.upstream(old.upstream), old.info, old.answers); taken || err != nil {
+		u := r.upstream(old.upstream) // whose keys may be others by now
+		if taken, err := try(u, u.take(old.info), old.answers); taken || err != nil {
 			return s.keep(first), err
 		}
 	}
 	for _, u := range r.upstreams {
 		if s.isBlamed(u.URL, h) {
-			trouble = errors.Join(trouble, fmt.Errorf("%s had a wrong NAR of it, and is asked again %v after that", u.URL, blameFor))
+			trouble = errors.Join(trouble, fmt.Errorf("%s had a wrong NAR of it, and is asked again %s after that", u.URL, lasting(blameFor)))
 			continue
 		}
 		info, err := u.narInfo(ctx, h)
@@ -151,14 +160,20 @@ func (s *Substituter) keep(d *decision) *decision {
 	if d == nil {
 		return nil
 	}
+	s.sign(d)
 	if err := s.store.put([]*decision{d}); err != nil {
 		s.o.Log.Error("a decision could not be kept", "path", d.path().Base(), "error", err)
 	}
+	s.told(d)
+	return d
+}
+
+// told counts a decision and says what becomes of what is not simply served.
+func (s *Substituter) told(d *decision) {
 	s.tally.decided(d)
 	if d.action != verify.Serve {
 		s.o.Log.Info("not simply served", "path", d.path().Base(), "action", d.action.String(), "verdict", d.verdict.String(), "why", d.reason, "rule", d.rule)
 	}
-	return d
 }
 
 func (r *rules) upstream(url string) *upstream {
@@ -178,12 +193,18 @@ func settle(p *verify.PathReport, q *question, now time.Time) *decision {
 	}
 	// What nobody vouches for comes from a cache at least that the policy knows.
 	switch {
-	case d.action.Taken() && p.Verdict != verify.Trusted && len(q.info.Sigs) == 0:
+	case d.action.Taken() && p.Verdict != verify.Trusted && !q.signed():
 		d.reason += "; the rule lets it in all the same, but only with a signature by a key that the policy lists for " + q.u.URL + ", and it has none"
 		d.action = verify.Refuse
 	case d.action == verify.Rebuild && p.Verdict == verify.Inconclusive:
 		// What is missing may be there in a minute; building everything meanwhile helps nobody.
 		d.action = verify.Refuse
+	}
+	if q.mapped != nil {
+		d.mapped = q.mapped.id.String()
+		if d.action == verify.Refuse && p.Verdict == verify.Untrusted {
+			d.action = verify.Rebuild // it is as good as none
+		}
 	}
 	return d
 }

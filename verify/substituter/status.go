@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 type Counts struct {
 	Served    uint64            `json:"narinfos_served"`
 	Nars      uint64            `json:"nars_served"`
+	Realised  uint64            `json:"realisations_served"`
 	Decided   map[string]uint64 `json:"decided"` // by action
 	Judged    uint64            `json:"judged"`  // paths, with those that were judged again
 	Batches   uint64            `json:"batches"`
@@ -28,6 +30,9 @@ type Counts struct {
 
 // maxEvents bounds the list of what was not simply served.
 const maxEvents = 200
+
+// failed is the action of an event that is no decision.
+const failed = "failed"
 
 // event is one line of the status page.
 type event struct {
@@ -42,7 +47,7 @@ type event struct {
 
 // tally counts. It may be used concurrently.
 type tally struct {
-	served, nars atomic.Uint64
+	served, nars, realisations atomic.Uint64
 
 	mu       sync.Mutex // guards what follows
 	decision [verify.Refuse + 1]uint64
@@ -71,7 +76,12 @@ func (t *tally) doubted() string {
 
 func newTally() *tally { return &tally{} }
 
+// add lists an event; one that says the same as an older one takes its place. The caller holds mu.
 func (t *tally) add(e event) {
+	t.events = slices.DeleteFunc(t.events, func(old event) bool {
+		old.At = e.At
+		return old == e
+	})
 	t.events = append(t.events, e)
 	if len(t.events) > maxEvents {
 		t.events = slices.Delete(t.events, 0, len(t.events)-maxEvents)
@@ -106,13 +116,13 @@ func (t *tally) failed(err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failures++
-	t.add(event{At: time.Now(), Action: "failed", Why: err.Error()})
+	t.add(event{At: time.Now(), Action: failed, Why: err.Error()})
 }
 
 // Counts returns what was done since the start.
 func (s *Substituter) Counts() Counts {
 	t := s.tally
-	c := Counts{Served: t.served.Load(), Nars: t.nars.Load(), Decisions: s.store.count(), Decided: make(map[string]uint64)}
+	c := Counts{Served: t.served.Load(), Nars: t.nars.Load(), Realised: t.realisations.Load(), Decisions: s.store.count(), Decided: make(map[string]uint64)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c.Judged, c.Batches, c.Submitted, c.Failures = t.paths, t.batches, t.posted, t.failures
@@ -173,8 +183,73 @@ var statusHTML string
 
 var statusTemplate = template.Must(template.New("status").Parse(statusHTML))
 
+// page is a status in the words of the status page.
+type page struct {
+	status
+	Decided []tile
+	Lasts   string // how long a decision counts
+	Events  []row
+}
+
+// tile is a number of decisions on the status page.
+type tile struct {
+	Words, Class string
+	N            uint64
+}
+
+// row is an event on the status page.
+type row struct {
+	event
+	Name         string // of the path, without its hash
+	Words, Class string
+}
+
+// appearance is what the status page calls the actions, from mild to strict, and failures, and the
+// class that colours them.
+var appearance = []struct{ action, words, class string }{
+	{verify.Serve.String(), "served", "good"},
+	{verify.Allow.String(), "let in", "warn"},
+	{verify.Warn.String(), "let in, with a warning", "warn"},
+	{verify.Rebuild.String(), "left to be built", "warn"},
+	{verify.Refuse.String(), "refused", "bad"},
+	{failed, "failed", "bad"},
+}
+
+// lasting is a duration without the units that are zero at its end.
+func lasting(d time.Duration) string {
+	text := d.String()
+	if d%time.Minute == 0 {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if d%time.Hour == 0 {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+func (s *Substituter) page() page {
+	st := s.status()
+	p := page{status: st, Lasts: lasting(s.rules.Load().pol.DecisionTTL)}
+	for _, look := range appearance {
+		if n, ok := st.Counts.Decided[look.action]; ok {
+			p.Decided = append(p.Decided, tile{look.words, look.class, n})
+		}
+	}
+	for _, e := range st.Events {
+		r := row{event: e}
+		_, r.Name, _ = strings.Cut(e.Path, "-")
+		for _, look := range appearance {
+			if look.action == e.Action {
+				r.Words, r.Class = look.words, look.class
+			}
+		}
+		p.Events = append(p.Events, r)
+	}
+	return p
+}
+
 func (s *Substituter) statusPage(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-	_ = statusTemplate.Execute(w, s.status())
+	_ = statusTemplate.Execute(w, s.page())
 }

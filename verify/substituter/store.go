@@ -34,7 +34,7 @@ type store struct {
 	name string
 	most int
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.RWMutex // guards what follows
 	file  *os.File
 	size  int64
 	at    map[hashPart]place
@@ -113,8 +113,17 @@ func (s *store) set(h hashPart, p place) {
 
 // get returns the decision about a path, nil if there is none.
 func (s *store) get(h hashPart) *decision {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	d, err := decodeDecision(s.dir, s.read(h))
+	if err != nil {
+		return nil
+	}
+	return d
+}
+
+// read returns an encoded decision, nil if there is none.
+func (s *store) read(h hashPart) []byte {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	p, ok := s.at[h]
 	if !ok {
 		return nil
@@ -123,11 +132,7 @@ func (s *store) get(h hashPart) *decision {
 	if _, err := s.file.ReadAt(b, p.offset); err != nil {
 		return nil
 	}
-	d, err := decodeDecision(s.dir, b)
-	if err != nil {
-		return nil
-	}
-	return d
+	return b
 }
 
 // put keeps decisions.

@@ -44,6 +44,8 @@ type Options struct {
 	Now func() time.Time
 	// OnEvidence is told of evidence against a log that is new; nil does nothing more.
 	OnEvidence func(evidence.Held)
+
+	logPatience, upstreamPatience time.Duration // 0 is the constant; for tests
 }
 
 // storeDir is the only store directory that is served: a signature for another one is of no use
@@ -62,13 +64,15 @@ type Substituter struct {
 	done    sync.WaitGroup
 	fetches chan struct{} // a place for each narinfo that is asked for at once
 	nars    chan struct{} // a place for each NAR that is passed on at once
+	keyID   string        // of the key that signs
 	ahead   int64         // paths that are looked up ahead for one request
 
 	rules atomic.Pointer[rules]
 
 	mu      sync.Mutex // guards what follows
 	flights map[hashPart]*flight
-	blamed  map[blame]time.Time // upstreams whose NAR of a path was wrong, and until when
+	blamed  map[blame]time.Time  // upstreams whose NAR of a path was wrong, and until when
+	mapped  map[string]*decision // about realisations
 }
 
 // rules are a policy in use.
@@ -93,6 +97,12 @@ func New(pol *verify.Policy, text []byte, o Options) (*Substituter, error) {
 	if o.Most <= 0 {
 		o.Most = 200_000
 	}
+	if o.logPatience == 0 {
+		o.logPatience = logPatience
+	}
+	if o.upstreamPatience == 0 {
+		o.upstreamPatience = upstreamPatience
+	}
 	if err := durable.MkdirAll(o.State, 0o700); err != nil {
 		return nil, err
 	}
@@ -101,8 +111,9 @@ func New(pol *verify.Policy, text []byte, o Options) (*Substituter, error) {
 		return nil, err
 	}
 	s := &Substituter{
-		o: o, lock: lock, batches: make(chan *question, 1024), tally: newTally(), nars: make(chan struct{}, maxNars), ahead: maxAhead,
+		o: o, lock: lock, keyID: keyIDOf(o.Key), batches: make(chan *question, 1024), tally: newTally(), nars: make(chan struct{}, maxNars), ahead: maxAhead,
 		fetches: make(chan struct{}, maxFetches), flights: make(map[hashPart]*flight), blamed: make(map[blame]time.Time),
+		mapped: make(map[string]*decision),
 	}
 	if s.store, err = openStore(o.State, storeDir, o.Most); err == nil {
 		err = s.SetPolicy(pol, text)

@@ -136,11 +136,11 @@ func TestPolicyIsReplacedWhileServing(t *testing.T) {
 	if err := w.s.SetPolicy(pol, text); err != nil {
 		t.Fatal(err)
 	}
-	w.refused(n.Path, 500, "3 of 3 needed, 2 found")
 	// Nix remembers narinfos for a month, and asks for the NAR alone.
 	if status, _, _ := w.get(nar); status != 500 {
 		t.Errorf("the NAR: %d", status)
 	}
+	w.refused(n.Path, 500, "3 of 3 needed, 2 found")
 }
 
 // A path of a log that is down counts as long as the policy says, and is never trusted after.

@@ -33,8 +33,13 @@ type upstream struct {
 	until  time.Time
 }
 
-// upstreamPause is how long an upstream that cannot be asked is left alone.
-const upstreamPause = 10 * time.Second
+const (
+	// upstreamPause is how long an upstream that cannot be asked is left alone.
+	upstreamPause = 10 * time.Second
+	// upstreamPatience is how long one has to answer about one path, unless Options say otherwise: another may
+	// know.
+	upstreamPatience = 30 * time.Second
+)
 
 // ask returns the client of the cache. One that is not there is asked again after a pause.
 func (u *upstream) ask(ctx context.Context) (*bincache.Client, error) {
@@ -70,25 +75,58 @@ func (u *upstream) fail(err error) {
 // narInfo asks the cache for a path. An error that matches bincache.ErrMissing says that it has
 // it not.
 func (u *upstream) narInfo(ctx context.Context, h hashPart) (*nix.NarInfo, error) {
-	c, err := u.ask(ctx)
-	if err != nil {
-		return nil, err
-	}
-	select {
-	case u.s.fetches <- struct{}{}:
-		defer func() { <-u.s.fetches }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	info, err := c.NarInfo(ctx, h.String())
-	var stop *bincache.StopError
-	if errors.As(err, &stop) {
-		u.mu.Lock()
-		u.client = nil
-		u.fail(err)
-		u.mu.Unlock()
+	var info *nix.NarInfo
+	err := u.briefly(ctx, func(ctx context.Context, c *bincache.Client) (err error) {
+		info, err = c.NarInfo(ctx, h.String())
+		return err
+	})
+	if err == nil && suffixes[info.Compression] == "" {
+		return nil, fmt.Errorf("%s: the compression %q of %s is not xz, zstd, bzip2 or none", u.URL, bincache.Clip(info.Compression), info.Path.Base())
 	}
 	return info, err
+}
+
+// briefly asks the cache for a small file. One that does not answer in time is left alone for a while,
+// so that there is time for the next.
+func (u *upstream) briefly(ctx context.Context, ask func(context.Context, *bincache.Client) error) error {
+	if err := u.s.enter(ctx); err != nil {
+		return err
+	}
+	defer u.s.leave()
+	silent := &bincache.StopError{URL: u.URL, Err: fmt.Errorf("does not answer within %v", u.s.o.upstreamPatience)}
+	ctx, cancel := context.WithTimeoutCause(ctx, u.s.o.upstreamPatience, silent)
+	defer cancel()
+	c, err := u.ask(ctx)
+	if err != nil {
+		return err
+	}
+	err = ask(ctx, c)
+	u.stopped(err)
+	return err
+}
+
+// enter waits for a place among those who ask caches; leave frees it.
+func (s *Substituter) enter(ctx context.Context) error {
+	select {
+	case s.fetches <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (s *Substituter) leave() { <-s.fetches }
+
+// stopped leaves the cache alone for a while if an error says that it cannot be asked any more.
+func (u *upstream) stopped(err error) {
+	var stop *bincache.StopError
+	if !errors.As(err, &stop) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.client = nil
+	u.fail(err)
 }
 
 // take is what is believed to be worth judging in a narinfo: the fields that signatures cover, the

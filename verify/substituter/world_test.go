@@ -63,6 +63,8 @@ type world struct {
 	o      Options
 	// private keeps upstreams from being called public.
 	private bool
+	logURL  string // in the policy, if it is not that of log
+	logLine string // what the log line has beside
 
 	mu  sync.Mutex
 	now time.Time
@@ -292,7 +294,11 @@ func (c *cache) has(n *nix.NarInfo, text string, keys ...nix.SecretKey) {
 func (w *world) policy(lines string) (*verify.Policy, []byte) {
 	w.t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "log main file main.policy url %s required max-age 24h\n", w.log.URL())
+	url := w.logURL
+	if url == "" {
+		url = w.log.URL()
+	}
+	fmt.Fprintf(&b, "log main file main.policy url %s required max-age 24h %s\n", url, w.logLine)
 	for _, name := range []string{"a", "b", "c"} {
 		fmt.Fprintf(&b, "operator %s id %s\n", name, w.people[name].id)
 	}
@@ -310,7 +316,12 @@ func (w *world) policy(lines string) (*verify.Policy, []byte) {
 	}
 	b.WriteString(lines)
 	text := strings.Replace(b.String(), " max-age 24h", map[bool]string{true: " max-age 24h"}[strings.Contains(w.log.PolicyText(), "witness ")], 1)
-	pol, err := verify.ParsePolicy("firn.policy", []byte(text), func(string) ([]byte, error) { return []byte(w.log.PolicyText()), nil })
+	pol, err := verify.ParsePolicy("firn.policy", []byte(text), func(name string) ([]byte, error) {
+		if name == "index.policy" {
+			return []byte(w.log.IndexPolicyText()), nil
+		}
+		return []byte(w.log.PolicyText()), nil
+	})
 	if err != nil {
 		w.t.Fatalf("%v\n%s", err, text)
 	}
