@@ -98,7 +98,7 @@ func (s *server) search(r *http.Request, q query) (*page, error) {
 	if at := s.exact(text, out.Hits); at != "" && format(r) == ".html" {
 		return &page{redirect: at}, nil
 	}
-	return &page{template: "search", title: "Search: " + clip(text, 60), data: out}, nil
+	return &page{template: "search", title: "Search: " + show(clip(text, 60)), data: out}, nil
 }
 
 // exact is the one page that is called text, or "" if there is none or more.
