@@ -24,6 +24,12 @@
 //	Statement(id string) (*StatementView, error)
 //	Logs() ([]LogView, error)
 //	Search(q string, limit int) ([]SearchHit, error)
+//
+// Besides, Progress and Evaluated say where to go on, and Keys which public keys are known.
+//
+// Writing: AddEntries and AddEvaluation note what is dirty, and the end of the transaction
+// computes, in this order, outputs (outputs.go, judge.go), derivations and what shows them (spread.go,
+// moves.go, changes.go), and sums (sums.go). What differs by database is in sqlite.go and postgres.go.
 package store
 
 import "errors"

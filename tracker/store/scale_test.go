@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -185,23 +184,57 @@ func (s *scaled) pages(i int) map[string]func(context.Context) error {
 	}
 }
 
+// refill goes on with a database that fill has filled.
+func refill(t testing.TB, db *DB, attrs int) *scaled {
+	t.Helper()
+	s := &scaled{db: db, attrs: attrs}
+	for _, name := range []string{"alice", "bob", "carol"} {
+		s.factories = append(s.factories, newFactory(t, newPerson(t, name).build))
+	}
+	next, _, err := db.Progress(t.Context(), logA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.next, s.built = next, int(next)-6
+	return s
+}
+
 // TestScale measures what FIRN_TRACKER_SCALE asks for, "statements attributes", for instance 1000000 100000: replay,
-// pages while it runs, and memory.
+// pages alone and while it runs, and memory. With FIRN_TRACKER_SCALE_DB the database is kept there, and used the next time, so
+// that the memory is that of a program that has not made everything up.
 func TestScale(t *testing.T) {
 	var statements, attrs int
 	if _, err := fmt.Sscan(os.Getenv("FIRN_TRACKER_SCALE"), &statements, &attrs); err != nil {
 		t.Skip("FIRN_TRACKER_SCALE does not say how large")
 	}
-	dir := t.TempDir()
-	db := openAt(t, filepath.Join(dir, "t.db"), Options{})
+	path := os.Getenv("FIRN_TRACKER_SCALE_DB")
+	if path == "" {
+		path = filepath.Join(t.TempDir(), "t.db")
+	}
+	_, err := os.Stat(path)
+	db := openAt(t, path, Options{})
 	start, cpu := time.Now(), cpuTime()
-	s := fill(t, db, statements, attrs, "a", "b", "c")
+	var s *scaled
+	if err != nil {
+		s = fill(t, db, statements, attrs, "a", "b", "c")
+	} else {
+		s = refill(t, db, attrs)
+	}
 	t.Logf("filled in %s, %s of CPU with making it up", time.Since(start).Round(time.Millisecond), (cpuTime() - cpu).Round(time.Millisecond))
-	if st, err := os.Stat(filepath.Join(dir, "t.db")); err == nil {
+	if st, err := os.Stat(path); err == nil {
 		t.Logf("%d MB on disk", st.Size()>>20)
 	}
-	debug.FreeOSMemory()
-	os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) // the peak from here on
+	start, cpu = time.Now(), cpuTime()
+	calls := 0
+	for i := range 20 {
+		for _, f := range s.pages(i*7919 + 1) {
+			if err := f(t.Context()); err != nil {
+				t.Error(err)
+			}
+			calls++
+		}
+	}
+	t.Logf("%d pages alone: %s each, %s of CPU", calls, time.Since(start)/time.Duration(calls), (cpuTime()-cpu)/time.Duration(calls))
 	made := make(chan []Entry, 2)
 	stop := make(chan bool)
 	go func() {
