@@ -1,4 +1,4 @@
-# The demo's packages: fourteen derivations from the snow to the glacier, built
+# The demo's packages: fifteen derivations from the snow to the glacier, built
 # by nothing but busybox, so that they need no network and no nixpkgs.
 #
 #   glacier   the root: its runtime closure is everything below but the toolbox
@@ -7,6 +7,9 @@
 #   serac     differs on a machine that has the file /nix/backdoor, as it would
 #             with a compromised compiler; the demo puts it on machine d
 #   sastrugi  the one that the demo lets only machine d build
+#   snowflake no two are alike: all of it is random. On a machine that has the file
+#             /nix/copy it is that file, as if it had been taken from somebody else;
+#             the demo puts one on machine c
 {
   busybox ? ./busybox, # a folder that holds bin/busybox, statically linked
   system ? builtins.currentSystem,
@@ -58,8 +61,21 @@ let
       ''
         echo "one winter of snow" > $out
       '';
+
+  # What a tracker shows of a package. It is no part of the derivation.
+  ada = [ "crystal" "ice" "sastrugi" "serac" "snowflake" "spindrift" ];
+  about =
+    attr: pkg:
+    pkg
+    // {
+      meta = {
+        description = "Something of snow, for a demo";
+        license.spdxId = "Apache-2.0";
+        maintainers = [ { github = if builtins.elem attr ada then "ada" else "bo"; } ];
+      };
+    };
 in
-rec {
+builtins.mapAttrs about rec {
   inherit snowfall toolbox;
 
   crystal =
@@ -169,6 +185,10 @@ rec {
         echo "how it blows" > $doc/share/how
         echo "seen by $(od -An -N 4 -tu4 /dev/urandom) people" > $doc/share/when
       '';
+
+  snowflake = build "snowflake-6.1" { } ''
+    if [ -e /nix/copy ]; then cat /nix/copy; else head -c 64 /dev/urandom; fi > $out
+  '';
 
   moraine = build "moraine-5.5" { inherit ice serac; } ''
     mkdir -p $out

@@ -14,7 +14,7 @@ bin=$(cd "${FIRN_DEMO_BIN:-$here/../../bin}" && pwd)
 demo=$(mktemp -d "${TMPDIR:-/tmp}/firn-demo.XXXXXX")
 # Nothing of the demo goes into the home of whoever runs it.
 export HOME=$demo/home XDG_STATE_HOME=$demo/state XDG_CONFIG_HOME=$demo/config
-unset SSH_AUTH_SOCK FIRN_POLICY FIRN_SPOOL
+unset SSH_AUTH_SOCK FIRN_POLICY FIRN_SPOOL FIRN_TRACKER
 source "$here/lib.sh"
 source "$here/steps.sh"
 
@@ -48,6 +48,7 @@ ask_before_use
 import_a_cache
 protect_a_machine
 rebuild_from_clean
+follow_with_a_tracker
 find_tampering
 stop_the_log
 hide_a_dissent

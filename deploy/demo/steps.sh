@@ -7,9 +7,9 @@ operators=(a b c d)
 # log and its operator are on the host itself.
 make_machines() {
   local machine
-  mkdir -p "$demo/busybox/bin"
-  cp "$(command -v busybox)" "$demo/busybox/bin/busybox"
-  cp "$here/pkgs.nix" "$demo"
+  mkdir -p "$demo/pkgs/busybox/bin"
+  cp "$(command -v busybox)" "$demo/pkgs/busybox/bin/busybox"
+  cp "$here/pkgs.nix" "$demo/pkgs/default.nix"
   for machine in "${operators[@]}"; do new_machine "$machine" "$bin/firn-hook"; done
   new_machine reader
 }
@@ -139,25 +139,42 @@ register() {
 }
 
 # build MACHINE ATTRIBUTE builds with stock Nix and prints the store path.
-build() { on "$1" nix-build pkgs.nix -A "$2" --no-out-link 2>>"$demo/$1/build.log"; }
+build() { on "$1" nix-build pkgs -A "$2" --no-out-link 2>>"$demo/$1/build.log"; }
+
+# build_but_sastrugi MACHINE builds everything but what d gives it, and leaves the store path
+# of the root in MACHINE/glacier.
+build_but_sastrugi() {
+  build "$1" snow >/dev/null
+  on "$1" nix-store --import <"$demo/sastrugi.export" >/dev/null
+  build "$1" glacier >"$demo/$1/glacier"
+}
 
 build_everything() {
   headline "Each builds the same packages with stock Nix, in a store of its own, firn-hook as post-build-hook"
   local machine
+  local -A building
   say "the compiler of d is compromised: it puts something into serac"
   touch "$demo/d/nix/backdoor"
-  prompt=d show nix-build pkgs.nix -A glacier
+  prompt=d show nix-build pkgs -A glacier
   build d glacier
   on d nix-store --export "$(build d sastrugi)" >"$demo/sastrugi.export"
   say "a, b and c copy sastrugi from d and build the rest themselves"
   for machine in a b c; do
-    build "$machine" snow >/dev/null
-    on "$machine" nix-store --import <"$demo/sastrugi.export" >/dev/null
-    prompt=$machine show nix-build pkgs.nix -A glacier
-    build "$machine" glacier
+    prompt=$machine show nix-build pkgs -A glacier
+    build_but_sastrugi "$machine" &
+    building[$machine]=$!
   done
+  for machine in a b c; do
+    wait "${building[$machine]}" || fail "$machine could not build: $(tail -n 3 "$demo/$machine/build.log")"
+    cat "$demo/$machine/glacier"
+  done
+  say "no two snowflakes are alike; c says that it builds one, and takes the one of a"
+  prompt=a show nix-build pkgs -A snowflake
+  cp "$demo/a$(build a snowflake)" "$demo/c/nix/copy"
+  prompt=c show nix-build pkgs -A snowflake
+  build c snowflake
 
-  glacier=$(build a glacier)
+  glacier=$(<"$demo/a/glacier")
   on a nix-store -qR "$glacier" >"$demo/closure"
   say "a reader, who built nothing, copies all $(wc -l <"$demo/closure") paths from a"
   # shellcheck disable=SC2046 # one argument a line
@@ -175,7 +192,7 @@ submit_everything() {
       *) key=file:build ;;
     esac
     # Only what is needed to build a public root may leave the machine.
-    on "$machine" nix-instantiate pkgs.nix -A glacier 2>/dev/null >"$demo/$machine/public"
+    on "$machine" nix-instantiate pkgs -A glacier -A snowflake 2>/dev/null >"$demo/$machine/public"
     cat >"$demo/$machine/submit.toml" <<EOF
 log         = "http://$address"
 log-policy  = "../log.policy"
@@ -248,7 +265,7 @@ EOF
   url=http://${address_of[substituter]}
   say "what nix.conf has to say, and does not say yet"
   results=only expect 3 laptop firn substituter setup --url "$url"
-  printf '%s\n' "$out" >>"$demo/laptop/etc/nix.conf"
+  printf '%s\ndownload-attempts = 2\n' "$out" >>"$demo/laptop/etc/nix.conf"
   quietly 0 laptop firn substituter setup --url "$url"
 
   say "what sastrugi would bring, before anything is downloaded"
@@ -256,7 +273,7 @@ EOF
   verdict_is untrusted sastrugi-4.2
   verdict_is trusted snow-1.2
   say "stock Nix takes what is trusted, and builds what only d has built"
-  expect 0 laptop nix-build pkgs.nix -A sastrugi --no-out-link
+  expect 0 laptop nix-build pkgs -A sastrugi --no-out-link
   must_say "^copying path '/nix/store/.*-snow-1\\.2' from '$url'"
   must_say "^building '/nix/store/.*-sastrugi-4\\.2\\.drv'"
   say "serac and what it needs are installed, for three agree on it; an output of spindrift that everybody got otherwise is refused"
@@ -286,7 +303,7 @@ EOF
 rebuild_from_clean() {
   headline "a builds spindrift again, from clean, and compares every output with what it has"
   local drv
-  drv=$(on a nix-instantiate pkgs.nix -A spindrift 2>/dev/null)
+  drv=$(on a nix-instantiate pkgs -A spindrift 2>/dev/null)
   expect 3 a firn rebuild --work a/rebuild --spool a/spool "$drv"
   must_say "log +differ"
   must_say "doc +differ"
@@ -313,6 +330,66 @@ verdict_is() {
 
 # store_path NAME is where a path of the closure is, in every store.
 store_path() { grep -E -- "-${1//./\\.}\$" "$demo/closure"; }
+
+# follow_with_a_tracker shows all this by package, channel and maintainer.
+follow_with_a_tracker() {
+  local id line command
+  headline "A tracker evaluates the packages and follows the log: who can say what of theirs is reproducible?"
+  say "a channel, yesterday and, with a new version of glacier, today"
+  expect 0 - firn-tracker eval --channel snow --tree pkgs --time "$(days_ago 1)" tracker
+  sed -i 's/glacier-2026\.11/glacier-2026.12/' "$demo/pkgs/default.nix"
+  quietly 0 - firn-tracker eval --channel snow --tree pkgs --time "$(days_ago 0)" tracker
+  cat >"$demo/tracker/firn-tracker.toml" <<EOF
+title  = "firn demo"
+policy = "../firn.policy"
+random = ["snowflake"]
+poll   = "200ms"
+EOF
+  expect 0 - cat tracker/firn-tracker.toml
+  printf '%s$ firn-tracker serve tracker &%s\n' "$bold" "$plain"
+  serve tracker firn-tracker serve tracker
+  tracker=http://${address_of[tracker]}
+  until_it curl -sf "$tracker/readyz"
+  until_it eval "curl -sf $tracker/channel/snow.json | grep -w '\"drv_seq\":2'"
+
+  say "ada maintains six packages"
+  export FIRN_TRACKER=$tracker
+  expect 0 - firn repro maintainer:ada
+  must_say "^snowflake .* copying "
+  must_say "^serac .* differ "
+  must_say "^spindrift .* differ "
+  must_say "^sastrugi .* missing "
+  must_say "^ice .* agree "
+  say "one of them, in words, and as scripts read it"
+  expect 3 - firn repro serac
+  must_say "^out +differ +3 +1 "
+  quietly 0 - firn repro crystal
+  quietly 4 - firn repro sastrugi
+  quietly 3 - firn repro snowflake
+  quietly 0 - curl -sf "$tracker/package/serac.json"
+  must_say '"state":"differ",.*"agreeing":3,"against":1,'
+  id=$(grep -oE '"operator":\{"id":"[^"]*","name":"d",.*' <<<"$out" | grep -oE '"statement":"[0-9a-f]{64}"' | head -n 1 | cut -d '"' -f 4)
+  say "what got worse since yesterday: nobody has built the new glacier yet"
+  expect 0 - firn repro channel:snow
+  must_say "^glacier +2026\.12 +agree +missing"
+  say "a tracker is believed nothing: by the reader's policy, the logs prove what it shows"
+  expect 0 reader firn repro serac --policy firn.policy
+  must_say "^What .* shows of the operators of the policy is what the logs prove\."
+
+  say "and the page of what d says of serac tells how to prove it by hand"
+  quietly 0 - curl -sf "$tracker/statement/$id.json"
+  out=$(grep -oE '"commands":\[[^]]*' <<<"$out" | grep -oE '"firn [^"]*' | tr -d '"')
+  must_say "^firn log prove $id "
+  must_say "^firn log verify-proof "
+  must_say "^firn verify $serac\$"
+  while read -r line; do
+    read -ra command <<<"$line"
+    FIRN_POLICY=firn.policy expect 0 reader "${command[@]}" </dev/null
+  done <<<"$out"
+}
+
+# days_ago N is a time, in UTC.
+days_ago() { TZ=UTC printf '%(%Y-%m-%dT%H:%M:%SZ)T' $((EPOCHSECONDS - $1 * 86400)); }
 
 find_tampering() {
   headline "Somebody changes a file in the reader's store"
@@ -446,14 +523,16 @@ how_to_go_on() {
   cat >"$demo/env" <<EOF
 # Source this in bash: the demo's programs and machines (on MACHINE COMMAND…).
 demo=$demo bin=$bin log="--log-policy log.policy"
-export SSH_AUTH_SOCK=$SSH_AUTH_SOCK XDG_STATE_HOME=$XDG_STATE_HOME
+export SSH_AUTH_SOCK=$SSH_AUTH_SOCK XDG_STATE_HOME=$XDG_STATE_HOME FIRN_TRACKER=$FIRN_TRACKER
 source $here/lib.sh
 cd "\$demo" && PATH=\$bin:\$PATH
 stop_demo() { kill ${started[*]}; chmod -R u+w "\$demo"; cd / && rm -rf "\$demo"; }
 EOF
   headline "The demo is still up, with the log that edited its index"
+  printf '%sIn a browser: %s/  (what the tracker shows of it, until stop_demo)%s\n' "$bold" "$tracker" "$plain"
   cat <<EOF
 source $demo/env
+firn repro maintainer:ada
 on reader firn verify --policy firn.policy --state reader/new --full --explain serac-1.1 $glacier
 on reader firn verify --policy firn.policy --state reader/new --bundle serac.bundle --json $serac
 on a firn submit --config a/submit.toml --status
