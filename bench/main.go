@@ -31,7 +31,7 @@ func main() {
 	litewitness := flag.String("litewitness", "", "litewitness, measured beside firn-witness; empty leaves it out")
 	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
 	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
-	only := flag.String("only", "", "run only this part: submit, verify, system, substituter, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index, import, eval or tracker; writes no file")
+	only := flag.String("only", "", "run only this part: submit, verify, system, substituter, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index, import, eval, tracker, pages, intervals or postgres; writes no file")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -84,6 +84,9 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"rebuild", func() ([]row, error) { return benchRebuild(ctx, dir) }},
 		{"eval", func() ([]row, error) { return benchEval(ctx, dir) }},
 		{"tracker", func() ([]row, error) { return benchTracker(ctx, dir, bin, cal) }},
+		{"pages", func() ([]row, error) { return benchPages(ctx, dir, bin) }},
+		{"intervals", func() ([]row, error) { return benchIntervals(ctx, dir) }},
+		{"postgres", func() ([]row, error) { return benchCluster(ctx, dir) }},
 		{"hooked", func() ([]row, error) { return benchHooked(ctx, dir, bin) }},
 	} {
 		if only != "" && only != part.what {

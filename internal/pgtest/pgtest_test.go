@@ -24,3 +24,9 @@ func TestAServerStartsStopsAndIsRemoved(t *testing.T) {
 		t.Errorf("%s is still there: %v", dir, err)
 	}
 }
+
+func TestADatabaseOfItsOwn(t *testing.T) {
+	if New(t).Database(t) == "" {
+		t.Error("it has no address")
+	}
+}
