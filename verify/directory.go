@@ -222,10 +222,8 @@ func (d *directory) enter(o *Operator, st *Standing, k statement.KeyID, c *chain
 		limit := c.liveBelow(k, r.Name, r.Origin)
 		d.limits[keyAndLog{k, r.Name}] = limit
 	}
-	for _, r := range c.revokes {
-		if r.KeyID == k {
-			st.Notes = append(st.Notes, fmt.Sprintf("key %s is revoked (%s)", short(k), r.Reason))
-		}
+	for _, r := range c.revocations(k) {
+		st.Notes = append(st.Notes, fmt.Sprintf("key %s is revoked (%s)", short(k), r.Reason))
 	}
 }
 

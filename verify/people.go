@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/firn-log/firn/log/statement"
@@ -17,10 +18,38 @@ type found struct {
 	// others are leaves with the same id and another signature: the id does
 	// not cover it, and one log's copy must not spoil that of another.
 	others []*statement.Statement
+	memo   *memo // nil: nothing is remembered
+}
+
+// memo is what came of verifying a statement. Whose signature it is follows from the statement.
+type memo struct {
+	done, proven bool
+	err, proof   error
 }
 
 // Verify verifies the signature of any copy.
 func (f found) Verify(key statement.PublicKey) error {
+	if f.memo == nil {
+		return f.verify(key)
+	}
+	if !f.memo.done {
+		f.memo.done, f.memo.err = true, f.verify(key)
+	}
+	return f.memo.err
+}
+
+// verifyProof verifies the proof of the key that f adds.
+func (f found) verifyProof(add *statement.KeyAdd) error {
+	if f.memo == nil {
+		return add.VerifyProof()
+	}
+	if !f.memo.proven {
+		f.memo.proven, f.memo.proof = true, add.VerifyProof()
+	}
+	return f.memo.proof
+}
+
+func (f found) verify(key statement.PublicKey) error {
 	err := f.Statement.Verify(key)
 	for _, s := range f.others {
 		if err == nil {
@@ -42,7 +71,7 @@ func (p pool) add(s *statement.Statement, at Place) {
 		p[id] = &found{Statement: s, id: id, places: []Place{at}}
 		return
 	case !bytes.Equal(f.Sig, s.Sig):
-		f.others = append(f.others, s)
+		f.others, f.memo = append(f.others, s), nil
 	}
 	if !slices.Contains(f.places, at) {
 		f.places = append(f.places, at)
@@ -62,13 +91,39 @@ type chain struct {
 	retract map[statement.ID]bool
 	ahead   map[statement.ID]bool   // revocations that act without their predecessor
 	refused map[statement.ID]string // why a statement is no part of it, one clause
+	linked  *linked                 // nil while statements are being linked
+}
+
+// linked is what follows from a chain that is linked: it is asked for each key again.
+type linked struct {
+	trunk, branches []*node
+	identity        map[statement.KeyID]bool
+	revokes         map[statement.KeyID][]*statement.KeyRevoke
+	forks           map[string]uint64 // by log, if it holds a statement around the fork
 }
 
 type node struct {
 	found
 	parent   *node
 	children []*node
-	identity map[statement.KeyID]bool // keys that may sign the next statement
+	identity *identities // keys that may sign the next statement
+}
+
+// identities are the identity keys at one point of a chain, as the last change and
+// those before it, which branches share.
+type identities struct {
+	key    statement.KeyID
+	in     bool
+	before *identities
+}
+
+func (s *identities) has(k statement.KeyID) bool {
+	for ; s != nil; s = s.before {
+		if s.key == k {
+			return s.in
+		}
+	}
+	return false
 }
 
 // Fork is two statements by one operator that name the same predecessor.
@@ -128,7 +183,35 @@ func buildChain(id statement.ID, people []found, rank func(home string, p Place)
 	for _, f := range rest {
 		c.revokeAhead(f)
 	}
+	c.settle()
 	return c
+}
+
+// settle computes what is asked for each key.
+func (c *chain) settle() {
+	s := &linked{identity: c.identityKeys(), revokes: make(map[statement.KeyID][]*statement.KeyRevoke)}
+	s.trunk, s.branches = c.trunk()
+	for _, r := range c.revokes {
+		s.revokes[r.KeyID] = append(s.revokes[r.KeyID], r)
+	}
+	if s.branches != nil {
+		s.forks = placesOf(s.trunk[len(s.trunk)-1:])
+		maps.Copy(s.forks, placesOf(s.branches))
+	}
+	c.linked = s
+}
+
+// placesOf returns the first index of any of the statements in each log that holds one.
+func placesOf(ns []*node) map[string]uint64 {
+	first := make(map[string]uint64)
+	for _, n := range ns {
+		for _, p := range n.places {
+			if at, there := first[p.Log]; !there || p.Index < at {
+				first[p.Log] = p.Index
+			}
+		}
+	}
+	return first
 }
 
 // revokeAhead lets a revocation act whose predecessor no log has shown: it does
@@ -167,7 +250,7 @@ func (c *chain) plant(f found) {
 	}
 	key := body.Identity.ID()
 	c.keys[key] = body.Identity
-	c.root = &node{found: f, identity: map[statement.KeyID]bool{key: true}}
+	c.root = &node{found: f, identity: &identities{key: key, in: true}}
 	c.nodes[f.id] = c.root
 }
 
@@ -182,13 +265,13 @@ func (c *chain) grow(parent *node, f found) {
 	case *statement.KeyAdd:
 		c.keys[b.Key.ID()] = b.Key
 		if b.Role == statement.RoleIdentity {
-			n.identity = with(parent.identity, b.Key.ID(), true)
+			n.identity = &identities{b.Key.ID(), true, parent.identity}
 		}
 	case *statement.KeyRevoke:
 		c.revokes = append(c.revokes, b)
-		if parent.identity[b.KeyID] {
+		if parent.identity.has(b.KeyID) {
 			c.revoked[b.KeyID] = true
-			n.identity = with(parent.identity, b.KeyID, false)
+			n.identity = &identities{b.KeyID, false, parent.identity}
 		}
 	case *statement.Retract:
 		c.retract[b.Statement] = true
@@ -202,32 +285,26 @@ func (c *chain) refusal(parent *node, f found) string {
 	switch {
 	case c.revoked[f.Signer]:
 		return "signed by a revoked key"
-	case !parent.identity[f.Signer]:
+	case !parent.identity.has(f.Signer):
 		return "not signed by an identity key of the operator"
 	}
 	if err := f.Verify(c.keys[f.Signer]); err != nil {
 		return err.Error()
 	}
 	if add, ok := f.Body.(*statement.KeyAdd); ok {
-		if err := add.VerifyProof(); err != nil {
+		if err := f.verifyProof(add); err != nil {
 			return err.Error()
 		}
 	}
 	return ""
 }
 
-func with(set map[statement.KeyID]bool, k statement.KeyID, in bool) map[statement.KeyID]bool {
-	out := make(map[statement.KeyID]bool, len(set)+1)
-	for key := range set {
-		out[key] = set[key]
-	}
-	out[k] = in
-	return out
-}
-
 // trunk returns the statements that count, from the first to the last one
 // before any fork, and the fork.
 func (c *chain) trunk() ([]*node, []*node) {
+	if c.linked != nil {
+		return c.linked.trunk, c.linked.branches
+	}
 	trunk := []*node{c.root}
 	for n := c.root; len(n.children) > 0; {
 		if len(n.children) > 1 {
@@ -284,6 +361,9 @@ func (c *chain) buildKeys() map[statement.KeyID]statement.PublicKey {
 }
 
 func (c *chain) identityKeys() map[statement.KeyID]bool {
+	if c.linked != nil {
+		return c.linked.identity
+	}
 	keys := map[statement.KeyID]bool{c.root.Signer: true}
 	for _, n := range c.nodes {
 		if b, ok := n.Body.(*statement.KeyAdd); ok && b.Role == statement.RoleIdentity {
@@ -299,13 +379,8 @@ func (c *chain) liveBelow(key statement.KeyID, log, origin string) uint64 {
 	return min(revokedFrom(c.revocations(key), origin), c.forkIn(log))
 }
 
-func (c *chain) revocations(key statement.KeyID) (of []*statement.KeyRevoke) {
-	for _, r := range c.revokes {
-		if r.KeyID == key {
-			of = append(of, r)
-		}
-	}
-	return of
+func (c *chain) revocations(key statement.KeyID) []*statement.KeyRevoke {
+	return c.linked.revokes[key]
 }
 
 // revokedFrom returns the first index of the log with that origin at which claims
@@ -327,22 +402,8 @@ func revokedFrom(revokes []*statement.KeyRevoke, origin string) uint64 {
 // holds none, of the statement that they follow. Where it holds neither nothing
 // shows which claims came before the fork, and none counts.
 func (c *chain) forkIn(log string) uint64 {
-	trunk, branches := c.trunk()
-	if branches == nil {
+	if c.linked.branches == nil {
 		return ^uint64(0)
 	}
-	for _, ns := range [][]*node{branches, trunk[len(trunk)-1:]} {
-		first, there := ^uint64(0), false
-		for _, n := range ns {
-			for _, p := range n.places {
-				if p.Log == log {
-					first, there = min(first, p.Index), true
-				}
-			}
-		}
-		if there {
-			return first
-		}
-	}
-	return 0
+	return c.linked.forks[log]
 }

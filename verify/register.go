@@ -19,6 +19,7 @@ type Register struct {
 	chains map[statement.ID]*chain
 	dirty  map[statement.ID]bool
 	dir    *directory
+	owners map[statement.KeyID][]statement.ID // operators in whose chain a key is, sorted
 	public map[statement.KeyID]statement.PublicKey
 }
 
@@ -31,6 +32,7 @@ func NewRegister(pol *Policy) *Register {
 		people: make(map[statement.ID]pool),
 		chains: make(map[statement.ID]*chain),
 		dirty:  make(map[statement.ID]bool),
+		owners: make(map[statement.KeyID][]statement.ID),
 		public: make(map[statement.KeyID]statement.PublicKey),
 	}
 	if pol == nil {
@@ -95,7 +97,7 @@ func (r *Register) Add(s *statement.Statement, origin string, index uint64) (key
 
 // News is whose claims count otherwise since the last Update.
 type News struct {
-	Operators  []statement.ID    // whose statements are new
+	Operators  []statement.ID    // whose statements are new, or who share a key with one of them
 	Keys       []statement.KeyID // all of whose claims may count otherwise
 	Statements []statement.ID    // that were retracted, or are no longer
 }
@@ -106,6 +108,7 @@ func (r *Register) Update() News {
 		return News{}
 	}
 	var n News
+	var touched []statement.ID
 	before := r.dir
 	retracted := make(map[statement.ID]map[statement.ID]bool)
 	for id := range r.dirty {
@@ -115,9 +118,13 @@ func (r *Register) Update() News {
 		}
 		all := make([]found, 0, len(r.people[id]))
 		for _, f := range r.people[id] {
+			if f.memo == nil {
+				f.memo = &memo{}
+			}
 			all = append(all, *f)
 		}
 		if c := buildChain(id, all, r.dir.rank); c != nil {
+			touched = append(touched, r.own(id, r.chains[id], c)...)
 			r.chains[id] = c
 		}
 	}
@@ -136,10 +143,38 @@ func (r *Register) Update() News {
 			n.Statements = append(n.Statements, differing(retracted[id], c.retract)...)
 		}
 	}
-	byID := func(a, b statement.ID) int { return slices.Compare(a[:], b[:]) }
-	slices.SortFunc(n.Operators, byID)
-	slices.SortFunc(n.Statements, byID)
+	n.Operators = append(n.Operators, touched...)
+	slices.SortFunc(n.Operators, compareIDs)
+	n.Operators = slices.Compact(n.Operators)
+	slices.SortFunc(n.Statements, compareIDs)
 	return n
+}
+
+func compareIDs(a, b statement.ID) int { return slices.Compare(a[:], b[:]) }
+
+// own notes whose keys those of a chain are, and returns the others who have, or
+// had, one of them too: what is said of their keys may be something else now.
+func (r *Register) own(id statement.ID, before, now *chain) (touched []statement.ID) {
+	gone := make(map[statement.KeyID]bool)
+	if before != nil {
+		for k := range before.keys {
+			gone[k] = true
+		}
+	}
+	for k := range now.keys {
+		if gone[k] {
+			delete(gone, k)
+			continue
+		}
+		touched = append(touched, r.owners[k]...)
+		at, _ := slices.BinarySearchFunc(r.owners[k], id, compareIDs)
+		r.owners[k] = slices.Insert(slices.Clone(r.owners[k]), at, id)
+	}
+	for k := range gone {
+		r.owners[k] = slices.DeleteFunc(slices.Clone(r.owners[k]), func(o statement.ID) bool { return o == id })
+		touched = append(touched, r.owners[k]...)
+	}
+	return touched
 }
 
 func differing(a, b map[statement.ID]bool) (ids []statement.ID) {
@@ -220,21 +255,7 @@ func (r *Register) Why(key statement.KeyID, id statement.ID, origin string, inde
 }
 
 // Owners returns the operators whose key it has proven to be, sorted.
-func (r *Register) Owners(key statement.KeyID) (ids []statement.ID) {
-	if r.given == nil {
-		for _, c := range r.dir.owners[key] {
-			ids = append(ids, c.id)
-		}
-	} else {
-		for id, c := range r.chains {
-			if _, has := c.keys[key]; has {
-				ids = append(ids, id)
-			}
-		}
-	}
-	slices.SortFunc(ids, func(a, b statement.ID) int { return slices.Compare(a[:], b[:]) })
-	return ids
-}
+func (r *Register) Owners(key statement.KeyID) []statement.ID { return r.owners[key] }
 
 // Key returns the public key with that id, if a people statement has shown it.
 func (r *Register) Key(id statement.KeyID) (statement.PublicKey, bool) {

@@ -95,25 +95,6 @@ func (tx *Tx) syncOperator(ctx context.Context, o *verify.Registered) error {
 
 var operatorKeyTable = newTable("operator_key", "op kid role state cache", "")
 
-// sharers are operators that have a key with one of ids in common: what is said of the
-// keys of one changes with the statements of another.
-func (tx *Tx) sharers(ids []statement.ID) []statement.ID {
-	all := slices.Clone(ids)
-	for _, id := range ids {
-		o := tx.reg.Registered(id)
-		if o == nil {
-			continue
-		}
-		for _, k := range o.Keys {
-			if owners := tx.reg.Owners(k.Key); len(owners) > 1 {
-				all = append(all, owners...)
-			}
-		}
-	}
-	slices.SortFunc(all, func(a, b statement.ID) int { return slices.Compare(a[:], b[:]) })
-	return slices.Compact(all)
-}
-
 // addPeople gives the register what entries say of people, and recounts older
 // statements whose standing that changes.
 func (tx *Tx) addPeople(ctx context.Context, origin string, entries []Entry) error {
@@ -129,7 +110,7 @@ func (tx *Tx) addPeople(ctx context.Context, origin string, entries []Entry) err
 	}
 	news := tx.reg.Update()
 	tx.db.regMu.Unlock()
-	if err := tx.syncOperators(ctx, tx.sharers(news.Operators)); err != nil {
+	if err := tx.syncOperators(ctx, news.Operators); err != nil {
 		return err
 	}
 	for _, k := range keys {
