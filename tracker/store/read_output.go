@@ -24,8 +24,12 @@ func narText(b []byte) string {
 	return nix.Hash(b).String()
 }
 
-// maxClaims is how many claims an output's page lists.
-const maxClaims = 200
+// maxClaims is how many claims are listed of all outputs of a derivation together, and minClaims how many
+// of an output in any case.
+const (
+	maxClaims = 200
+	minClaims = 8
+)
 
 // Output returns an output by the base name of its path, and the attributes that it belongs to now.
 func (db *DB) Output(ctx context.Context, path string) (o *OutputView, attrs []AttributeRow, err error) {
@@ -35,7 +39,7 @@ func (db *DB) Output(ctx context.Context, path string) (o *OutputView, attrs []A
 		if err != nil {
 			return err
 		}
-		if err := q.output(id, o); err != nil {
+		if err := q.output(id, o, maxClaims); err != nil {
 			return err
 		}
 		if _, err := q.one("SELECT name FROM drv_output WHERE out = $1 ORDER BY drv LIMIT 1", []any{id}, &o.Output); err != nil {
@@ -64,8 +68,8 @@ func (q *view) findOutput(path string) (id int64, err error) {
 	return id, err
 }
 
-// output fills in an output and its claims.
-func (q *view) output(id int64, o *OutputView) error {
+// output fills in an output and its claims, not many more than limit.
+func (q *view) output(id int64, o *OutputView, limit int) error {
 	var key outKey
 	var real, fod, since int64
 	f := flags{}
@@ -79,13 +83,11 @@ func (q *view) output(id int64, o *OutputView) error {
 	}
 	f.fod, f.random = fod == 1, random == 1
 	o.FOD, o.Since = f.fod, unixTime(since)
-	read, err := q.claims(id)
+	read, more, err := q.claims(id, limit)
 	if err != nil {
 		return err
 	}
-	if len(read) > maxClaims {
-		read, o.More = read[:maxClaims], true
-	}
+	o.More = more
 	diffs, err := q.diffs(id)
 	if err != nil {
 		return err
@@ -127,18 +129,89 @@ type readClaim struct {
 	claim
 	sid  statement.ID
 	kid  statement.KeyID
-	leaf []byte
 	view ClaimView
 }
 
-// claims returns the claims about an output, those that count first; one more than maxClaims if there are more.
-func (q *view) claims(out int64) (all []readClaim, err error) {
-	query := "SELECT c.op, c.stmt, c.n, c.class, c.time, c.nar, c.rest, c.impl, c.path, s.sid, g.kid, s.leaf FROM claim c JOIN stmt s ON s.id = c.stmt JOIN signer g ON g.id = s.signer WHERE c.out = $1 ORDER BY c.op DESC, c.stmt DESC, c.n DESC LIMIT 201"
-	err = q.each(query, []any{out}, func(r *sql.Rows) error {
+// claims returns the claims about an output, those that count first. If there are more than limit, it returns of each
+// operator the newest and the first one, so that nobody who says much keeps others from being seen.
+func (q *view) claims(out int64, limit int) (all []readClaim, more bool, err error) {
+	if all, err = q.readClaims("ORDER BY c.op DESC, c.stmt DESC, c.n DESC", out, -1, limit+1); err != nil {
+		return nil, false, err
+	}
+	if more = len(all) > limit; more {
+		if all, err = q.someClaims(out, limit); err != nil {
+			return nil, false, err
+		}
+	}
+	var stmts []int64
+	for i := range all {
+		stmts = append(stmts, all[i].stmt)
+	}
+	stmts = unique(stmts)
+	places, err := q.places(stmts)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := q.parse(stmts); err != nil {
+		return nil, false, err
+	}
+	for i := range all {
+		c := &all[i]
+		if c.view, err = q.claimView(c, q.parsed[c.stmt], places[c.stmt]); err != nil {
+			return nil, false, err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b readClaim) int {
+		return cmp.Or(-cmp.Compare(bit(a.op > 0), bit(b.op > 0)), cmp.Compare(a.view.By.Name, b.view.By.Name), cmp.Compare(a.time, b.time), slices.Compare(a.sid[:], b.sid[:]))
+	})
+	return all, more, nil
+}
+
+// someClaims returns claims of as many operators as fit, and of those whom nobody counts if there is room.
+func (q *view) someClaims(out int64, limit int) (all []readClaim, err error) {
+	var ops []int64
+	for last := int64(0); len(ops) < limit; {
+		ok, err := q.one("SELECT op FROM claim WHERE out = $1 AND op > $2 ORDER BY op LIMIT 1", []any{out, last}, &last)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+		ops = append(ops, last)
+	}
+	each := max(2, limit/(len(ops)+1))
+	for _, op := range append(ops, 0) {
+		some, err := q.readClaims("ORDER BY c.stmt DESC, c.n DESC", out, op, each)
+		if err != nil {
+			return nil, err
+		}
+		if len(some) == each { // there may be more
+			first, err := q.readClaims("ORDER BY c.stmt, c.n", out, op, 1)
+			if err != nil {
+				return nil, err
+			}
+			some = slices.DeleteFunc(some, func(c readClaim) bool { return c.stmt == first[0].stmt && c.n == first[0].n })
+			some = append(some[:min(len(some), each-1)], first...)
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+// readClaims returns the first claims of one operator, or of all if op is negative, in an order.
+func (q *view) readClaims(order string, out, op int64, limit int) (all []readClaim, err error) {
+	query := "SELECT c.op, c.stmt, c.n, c.class, c.time, c.nar, c.rest, c.impl, c.path, s.sid, g.kid FROM claim c JOIN stmt s ON s.id = c.stmt JOIN signer g ON g.id = s.signer WHERE c.out = $1 "
+	args := []any{out}
+	if op >= 0 {
+		query, args = query+"AND c.op = $2 ", append(args, op)
+	}
+	args = append(args, limit)
+	err = q.each(query+order+" LIMIT $"+itoa(len(args)), args, func(r *sql.Rows) error {
 		var c readClaim
 		var class int64
 		var nar, rest, sid, kid []byte
-		if err := r.Scan(&c.op, &c.stmt, &c.n, &class, &c.time, &nar, &rest, &c.impl, &c.path, &sid, &kid, &c.leaf); err != nil {
+		if err := r.Scan(&c.op, &c.stmt, &c.n, &class, &c.time, &nar, &rest, &c.impl, &c.path, &sid, &kid); err != nil {
 			return err
 		}
 		c.class, c.nar, c.rest = verify.Class(class), nix.Hash(nar), [16]byte(rest)
@@ -146,27 +219,24 @@ func (q *view) claims(out int64) (all []readClaim, err error) {
 		all = append(all, c)
 		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	var stmts []int64
-	for i := range all {
-		stmts = append(stmts, all[i].stmt)
-	}
-	places, err := q.places(unique(stmts))
-	if err != nil {
-		return nil, err
-	}
-	for i := range all {
-		c := &all[i]
-		if c.view, err = q.claimView(c, places[c.stmt]); err != nil {
-			return nil, err
+	return all, err
+}
+
+// parse reads statements into q.parsed, each once for a page.
+func (q *view) parse(stmts []int64) error {
+	stmts = slices.DeleteFunc(slices.Clone(stmts), func(id int64) bool { return q.parsed[id] != nil })
+	return q.eachIn("SELECT id, leaf FROM stmt WHERE id IN ?", nil, stmts, func(r *sql.Rows) error {
+		var id int64
+		var leaf []byte
+		if err := r.Scan(&id, &leaf); err != nil {
+			return err
 		}
-	}
-	slices.SortStableFunc(all, func(a, b readClaim) int {
-		return cmp.Or(-cmp.Compare(bit(a.op > 0), bit(b.op > 0)), cmp.Compare(a.view.By.Name, b.view.By.Name), cmp.Compare(a.time, b.time), slices.Compare(a.sid[:], b.sid[:]))
+		s, err := statement.Parse(leaf)
+		if err == nil { // it was stored, so it did parse
+			q.parsed[id] = s
+		}
+		return nil
 	})
-	return all, nil
 }
 
 // readPlace is a place and what is known of the signature there.
@@ -194,7 +264,7 @@ func plain(places []readPlace) (out []Place) {
 	return out
 }
 
-func (q *view) claimView(c *readClaim, places []readPlace) (ClaimView, error) {
+func (q *view) claimView(c *readClaim, s *statement.Statement, places []readPlace) (ClaimView, error) {
 	v := ClaimView{NarHash: narText(c.nar[:]), References: -1, Finished: unixTime(c.time), Counts: c.op > 0, Statement: c.sid.String(), Places: plain(places)}
 	switch c.class {
 	case verify.Signed:
@@ -210,12 +280,10 @@ func (q *view) claimView(c *readClaim, places []readPlace) (ClaimView, error) {
 	if !v.Counts {
 		v.Why = q.why(c.kid, c.sid, places)
 	}
-	s, err := statement.Parse(c.leaf)
-	if err != nil {
-		return v, nil // it was stored, so it did parse; what the claim itself says is shown
+	if s != nil {
+		v.Kind = string(s.Kind)
+		describeClaim(&v, s.Body, c)
 	}
-	v.Kind = string(s.Kind)
-	describeClaim(&v, s.Body, c)
 	return v, nil
 }
 
@@ -273,6 +341,10 @@ func (q *view) why(kid statement.KeyID, sid statement.ID, places []readPlace) st
 
 // operatorOf names who made a claim: the operator for whom it counts, or the one that the key belongs to.
 func (q *view) operatorOf(op int64, kid statement.KeyID) (OperatorRef, error) {
+	k := speaker{op, kid}
+	if ref, ok := q.speakers[k]; ok {
+		return ref, nil
+	}
 	ref := OperatorRef{Key: kid.String()}
 	var ident []byte
 	var ok bool
@@ -284,6 +356,9 @@ func (q *view) operatorOf(op int64, kid statement.KeyID) (OperatorRef, error) {
 	}
 	if ok {
 		ref.ID = hex.EncodeToString(ident)
+	}
+	if err == nil {
+		q.speakers[k] = ref
 	}
 	return ref, err
 }
@@ -318,10 +393,13 @@ func (q *view) reason(s State, all []readClaim) string {
 	case s == Differ:
 		slices.SortStableFunc(order, func(a, b fingerprint) int { return cmp.Compare(len(camps[b]), len(camps[a])) })
 		var parts []string
-		for _, fp := range order {
+		for _, fp := range order[:min(len(order), 5)] {
 			parts = append(parts, namesText(camps[fp]))
 		}
-		return "Different contents: by " + strings.Join(parts, "; by ") + "."
+		if len(order) < 2 {
+			return "Different contents, of which not all are listed here."
+		}
+		return strconv.Itoa(len(order)) + " different contents: by " + strings.Join(parts, "; by ") + "."
 	case s == Agree:
 		return namesText(builders) + " built the same" + q.byPolicy() + "."
 	case len(builders)+len(signers) == 0:

@@ -48,9 +48,9 @@ func (db *DB) Statement(ctx context.Context, id string) (*StatementView, error) 
 			if said.about.real && said.class != verify.Realised {
 				continue // it is shown as the claim about the path
 			}
-			c := readClaim{claim: said.claim, sid: sid, kid: statement.KeyID(kid), leaf: leaf}
+			c := readClaim{claim: said.claim, sid: sid, kid: statement.KeyID(kid)}
 			c.op, c.stmt = op, row
-			view, err := q.claimView(&c, places[row])
+			view, err := q.claimView(&c, s, places[row])
 			if err != nil {
 				return err
 			}
@@ -137,7 +137,7 @@ func saysOf(s *statement.Statement) map[string]string {
 	case *statement.Realisation:
 		says["realises"], says["path"], says["builder"] = b.ID(), b.Path.String(), b.Builder.Implementation+" "+b.Builder.Version
 	case *statement.Diff:
-		says["path"], says["a"], says["b"], says["tool"] = b.Path.String(), b.A.String(), b.B.String(), b.Tool
+		says["path"], says["content A"], says["content B"], says["tool"] = b.Path.String(), b.A.String(), b.B.String(), b.Tool
 		says["differences"] = strconv.FormatUint(b.Total, 10)
 		for i, f := range b.Files[:min(len(b.Files), 20)] {
 			says[fmt.Sprintf("difference %02d", i+1)] = fmt.Sprintf("%q: %v", f.Name, f.What)

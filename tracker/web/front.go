@@ -181,6 +181,11 @@ func (s *server) logOf(l store.LogView) api.Log {
 			out.Verdict += " Of its " + num(len(l.Witnesses)) + " witnesses, " + num(n) + verb(n, " is", " are") + " late."
 		}
 	}
+	for _, c := range l.Auditors {
+		if n := c.Behind; n > 0 && out.Healthy {
+			out.Verdict += " " + show(c.Name) + " has not vouched for the newest " + num(n) + verb(int(n), " entry", " entries") + "."
+		}
+	}
 	if n := out.Behind(); n > 0 {
 		out.Verdict += " Not replayed yet: " + num(n) + "."
 	}

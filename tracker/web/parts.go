@@ -28,7 +28,7 @@ type matrixRow struct {
 type matrixCell struct {
 	Letters []string // camps; more than one if it contradicts itself
 	Class   string
-	State   api.State // agree in the largest camp, differ outside it
+	State   api.State // agree in the largest camp, differ outside it, or if nobody came to the same
 }
 
 // matrix puts those first who say something that counts about most outputs.
@@ -107,7 +107,7 @@ func cell(o api.Output, id string) matrixCell {
 		}
 		if claim.Counts && worst(c.State) < worst(api.Differ) {
 			c.State = api.Agree
-			if claim.Camp != "A" {
+			if claim.Camp != "A" || o.State == api.Differ && o.Agreeing < 2 {
 				c.State = api.Differ
 			}
 		}
