@@ -159,6 +159,9 @@ func (f *evalFlags) check() (tiers []eval.Tier, err error) {
 	if err := eval.CheckChannel(f.change.Channel); err != nil {
 		return nil, err
 	}
+	if _, err := os.Stat(filepath.Join(f.options.Tree, "default.nix")); err != nil {
+		return nil, fmt.Errorf("%s is no tree: %w", f.options.Tree, err)
+	}
 	if f.options.Memory, err = eval.ParseSize(f.memory); err != nil {
 		return nil, fmt.Errorf("--memory: %w", err)
 	}
@@ -169,7 +172,9 @@ func (f *evalFlags) check() (tiers []eval.Tier, err error) {
 		}
 	}
 	if f.attrs != "" {
-		f.options.Attrs, err = readAttrs(f.attrs)
+		if f.options.Attrs, err = readAttrs(f.attrs); err != nil {
+			return nil, fmt.Errorf("--attrs: %w", err)
+		}
 	}
 	return tiers, err
 }

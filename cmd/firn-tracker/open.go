@@ -113,9 +113,9 @@ func (a *app) policyPaths() []string {
 }
 
 const hintPolicy = `a tracker needs to know which logs to follow. Either
-  firn policy init --log URL      makes a policy, which also says whom you believe; or
-  firn-tracker --log URL --log-policy FILE
-follows one log and counts every operator that is registered there. FILE holds
+  firn policy init                           makes a policy, which also says whom you believe; or
+  firn-tracker --log URL --log-policy FILE   follows one log and counts every operator registered there
+FILE holds
   log VKEY URL
   quorum none
 where VKEY is what the log's operator publishes`
@@ -235,7 +235,11 @@ func (t *tracker) fill(ctx context.Context, fresh bool) error {
 		err = t.db.Reset(ctx)
 	}
 	if err != nil {
-		return fail(exitFailed, "", fmt.Errorf("opening the database: %w", err))
+		hint := ""
+		if isPostgres(t.dsn()) {
+			hint = "does PostgreSQL run there, and do user and database exist? createuser and createdb make them"
+		}
+		return fail(exitFailed, hint, err)
 	}
 	if t.hooks, err = evidence.NewHooks(t.Evidence, t.log); err != nil {
 		return fail(exitUsage, "", err)

@@ -126,7 +126,7 @@ func (a *app) withQueue(ctx context.Context, f *flags, p *publishConfig, args []
 	return use(t, drvs)
 }
 
-// queue returns what should be rebuilt next: the first of each channel in turn, sorted.
+// queue returns what should be rebuilt next: the first of each channel in turn.
 func (t *tracker) queue(ctx context.Context) ([]nix.StorePath, error) {
 	channels := t.Publish.Channels
 	if len(channels) == 0 {
@@ -164,7 +164,6 @@ func (t *tracker) queue(ctx context.Context) ([]nix.StorePath, error) {
 			break
 		}
 	}
-	slices.SortFunc(all, nix.StorePath.Compare)
 	return all, nil
 }
 
@@ -196,7 +195,7 @@ func (t *tracker) channelQueue(ctx context.Context, channel string) ([]nix.Store
 	}
 }
 
-// publish asks for derivations, which are sorted, in the log.
+// publish asks for derivations in the log.
 func (a *app) publish(ctx context.Context, t *tracker, drvs []nix.StorePath) (*log.Submitted, error) {
 	l, err := t.publishLog()
 	if err != nil {
@@ -245,8 +244,10 @@ func (t *tracker) publishLog() (*follow.Log, error) {
 	return nil, fail(exitUsage, "name the home log of the operator with --to, or as publish.log", errors.New("which log is asked is not known"))
 }
 
-// queueBody asks for derivations.
+// queueBody asks for derivations, which a statement lists by path.
 func queueBody(drvs []nix.StorePath, now time.Time) *statement.Eval {
+	drvs = slices.Clone(drvs)
+	slices.SortFunc(drvs, nix.StorePath.Compare)
 	return &statement.Eval{
 		Name: queueName, StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(drvs), Count: uint64(len(drvs)),
 		Drvs: drvs, Inputs: []statement.EvalInput{}, Evaluated: uint64(now.Unix()),

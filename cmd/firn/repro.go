@@ -161,7 +161,11 @@ func (t *trackerClient) find(ctx context.Context, name string) (*reproAnswer, er
 		}
 		return &reproAnswer{Schema: 1, Tracker: t.base, Kind: k, Page: page}, nil
 	}
-	return nil, failf(exitFailed, "packages are named by attribute, such as python3Packages.numpy", "the tracker at %s knows no %s called %s", t.base, strings.Join(kinds, ", "), shown(name))
+	hint := ""
+	if kinds[0] == "package" {
+		hint = "packages are named by attribute, such as python3Packages.numpy"
+	}
+	return nil, failf(exitFailed, hint, "the tracker at %s knows no %s called %s", t.base, strings.Join(kinds, " or "), shown(name))
 }
 
 // get reads a page into v.
@@ -173,7 +177,7 @@ func (t *trackerClient) get(ctx context.Context, path string, v any) error {
 	req.Header.Set("Accept", "application/json")
 	resp, err := t.http.Do(req)
 	if err != nil {
-		return failf(exitFailed, "", "asking the tracker: %w", err)
+		return failf(exitFailed, "the URL of a firn-tracker that runs goes into --tracker or FIRN_TRACKER", "asking the tracker: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTrackerAnswer+1))

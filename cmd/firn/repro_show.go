@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/firn-log/firn/tracker/api"
+	"github.com/firn-log/firn/verify"
 )
 
 // shown is a stranger's text on a terminal: nothing in it moves the cursor or
@@ -148,10 +149,13 @@ func showReproProofs(b *strings.Builder, ans *reproAnswer) {
 	fmt.Fprintf(b, "\nProofs:\n")
 	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PATH\tTRACKER\tVERDICT\tWHY")
-	wrong := 0
+	wrong, open := 0, 0
 	for _, p := range ans.Proofs {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", reproCell(p.Path), reproState(p.State), p.Verdict, reproCell(p.Reason))
 		wrong += len(p.Disagreements)
+		if p.Verdict == verify.Inconclusive.String() {
+			open++
+		}
 	}
 	_ = w.Flush()
 	for _, p := range ans.Proofs {
@@ -159,7 +163,11 @@ func showReproProofs(b *strings.Builder, ans *reproAnswer) {
 			fmt.Fprintf(b, "%s: %s\n", shown(p.Path), shown(d))
 		}
 	}
-	if wrong == 0 {
+	switch {
+	case wrong > 0:
+	case open > 0:
+		fmt.Fprintf(b, "No disagreement was found, but of %d of these paths the logs do not prove everything.\n", open)
+	default:
 		fmt.Fprintf(b, "What %s shows of the operators of the policy is what the logs prove.\n", shown(ans.Tracker))
 	}
 }
