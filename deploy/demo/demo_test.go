@@ -22,7 +22,7 @@ import (
 // where it cannot be built, the demo does with a witness of firn's.
 func programs(t *testing.T) string {
 	t.Helper()
-	for _, dir := range []string{"cmd", "deploy", "federation", "ingest", "internal", "log", "verify", "witness"} {
+	for _, dir := range []string{"cmd", "deploy", "federation", "ingest", "internal", "log", "tracker", "verify", "witness"} {
 		err := filepath.WalkDir(filepath.Join(testreq.Root(), dir), func(_ string, _ fs.DirEntry, err error) error { return err })
 		if err != nil {
 			t.Fatal(err)
@@ -46,7 +46,7 @@ func programs(t *testing.T) string {
 // What it leaves in its temporary folder fails the test.
 func runDemo(t *testing.T, bin string) (string, error) {
 	t.Helper()
-	for _, name := range []string{"nix-store", "bwrap", "busybox", "ssh-keygen", "ssh-agent"} {
+	for _, name := range []string{"nix-store", "bwrap", "busybox", "ssh-keygen", "ssh-agent", "curl"} {
 		testreq.Command(t, "nix", name)
 	}
 	if err := exec.Command("bwrap", "--dev-bind", "/", "/", "true").Run(); err != nil {
@@ -72,7 +72,7 @@ func TestDemoShowsEveryVerdict(t *testing.T) {
 		"signed  w3 (witness", "cosigned by nobody", "p3 has p3/evidence/", "has signed two histories",
 		"answers from the bundle of", "auditor-example does not cosign", "has committed to a wrong index",
 		"building '/nix/store/", "is refused: contradicted", "is contradicted, so: refuse", "fires", "A and B differ:", "Reproduced: 18 of 20",
-		"20 statements new in the log", "spindrift-0.3  log  differ", "content     share/when",
+		"20 statements new in the log", "spindrift-0.3  log  differ", "content     share/when", "glacier  2026.12  agree  missing", "is what the logs prove", ".tlog-proof proves entry",
 	} {
 		if !strings.Contains(out, word) {
 			t.Errorf("the demo does not show %q", word)
