@@ -183,7 +183,7 @@ func (s *server) logOf(l store.LogView) api.Log {
 	}
 	for _, c := range l.Auditors {
 		if n := c.Behind; n > 0 && out.Healthy {
-			out.Verdict += " " + show(c.Name) + " has not vouched for the newest " + num(n) + verb(int(n), " entry", " entries") + "."
+			out.Verdict += " " + show(c.Name) + " has not vouched for the newest " + verb(int(n), "entry", num(n)+" entries") + "."
 		}
 	}
 	if n := out.Behind(); n > 0 {
