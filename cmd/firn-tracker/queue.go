@@ -266,6 +266,7 @@ func (a *app) publishAgain(ctx context.Context, t *tracker) {
 		case <-tick.C:
 		}
 		drvs, err := t.queue(ctx)
+		slices.SortFunc(drvs, nix.StorePath.Compare)
 		now := statement.PathsBlob(drvs)
 		if err == nil && (len(drvs) == 0 || bytes.Equal(now, last)) {
 			continue
