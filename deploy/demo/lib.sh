@@ -14,10 +14,11 @@ fail() {
 
 # on MACHINE COMMAND… runs a command on a machine: a mount namespace in which
 # /nix is the machine's own and everything else is this host's. With exec=exec in
-# front it takes the place of the shell.
+# front it takes the place of the shell, and outlives whoever started it.
 exec=''
 on() {
-  local machine=$1 entry mounts=()
+  local machine=$1 entry mounts=() die=()
+  [[ -n $exec ]] || die=(--die-with-parent)
   shift
   for entry in /*; do
     case $entry in
@@ -33,7 +34,7 @@ on() {
         ;;
     esac
   done
-  $exec bwrap "${mounts[@]}" --bind "$demo/$machine/nix" /nix --chdir "$demo" --die-with-parent \
+  $exec bwrap "${mounts[@]}" --bind "$demo/$machine/nix" /nix --chdir "$demo" "${die[@]}" \
     --unsetenv NIX_CONFIG --unsetenv NIX_PATH --unsetenv NIX_REMOTE --unsetenv NIX_STORE_DIR \
     --setenv NIX_CONF_DIR "$demo/$machine/etc" --setenv HOME "$demo/$machine/home" \
     --setenv XDG_STATE_HOME "$demo/$machine/state" --setenv FIRN_SPOOL "$demo/$machine/spool" \
