@@ -34,7 +34,7 @@ build: ## build the programs into bin/ (static, stripped)
 
 .PHONY: demo
 demo: ## builders, a log, witnesses, an auditor and verdicts, on this machine; KEEP=1 leaves it up
-	@deploy/apt.sh --must
+	@deploy/apt.sh --demo
 	@$(MAKE) --no-print-directory build
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags='-s -w' -o bin/ ./deploy/demo/cheat
 	@CGO_ENABLED=0 $(GO) build -C internal/peers -o $(CURDIR)/bin/ $(PEERS) || echo "litewitness cannot be built here"

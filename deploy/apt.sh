@@ -3,11 +3,12 @@
 # Debian-like system what is missing is installed; otherwise one line says what
 # to install.
 #
-# usage: deploy/apt.sh [--must]    with --must, something missing is an error
+# usage: deploy/apt.sh [--demo]    with --demo only what the demo uses, and something
+#                                  missing is an error
 set -euo pipefail
 
-must=no
-[[ ${1-} != --must ]] || must=yes
+demo=no
+[[ ${1-} != --demo ]] || demo=yes
 
 # command:package; the command is what is looked for.
 wanted=(
@@ -15,12 +16,14 @@ wanted=(
   busybox:busybox-static
   bwrap:bubblewrap
   ssh-keygen:openssh-client
+  curl:curl
+)
+[[ $demo == yes ]] || wanted+=(
   openssl:openssl
   sqlite3:sqlite3
   fusermount3:fuse3
   strace:strace
   ip:iproute2
-  curl:curl
   systemd-analyze:systemd
   chromium:chromium
 )
@@ -32,6 +35,7 @@ look() {
   for entry in "${wanted[@]}"; do
     command -v "${entry%%:*}" >/dev/null || missing+=("${entry#*:}")
   done
+  [[ $demo == no ]] || return 0
   # Debian keeps the server's programs out of $PATH.
   command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
 }
@@ -52,4 +56,4 @@ if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
 fi
 
 echo "not installed; on Debian: apt-get install ${missing[*]}" >&2
-[[ $must == no ]]
+[[ $demo == no ]]
