@@ -29,7 +29,7 @@ const (
 	agreed = iota + 1 // in the largest camp, which has at least two
 	differed
 	alone
-	copied // agreed, on what is random by construction
+	copied // built what another one built, which is random by construction
 )
 
 // summary is what the claims that count about an output come to.
@@ -125,31 +125,49 @@ func (j *judge) sinceOf(events []event, state State) int64 {
 	return events[n].time
 }
 
-// camps fills in who stands where.
-func (s *summary) camps(events []event) {
-	type position struct {
-		fp    fingerprint
-		torn  bool
-		built bool
-	}
+// position is what one operator says of an output.
+type position struct {
+	fp     fingerprint
+	says   bool // fp is known: it claims a content, and not only which path it got
+	torn   bool // it claims another one too
+	built  bool
+	made   bool     // it says that it built it, not that somebody has it or that it follows from the path
+	others []string // paths that it says it got
+}
+
+// positionsOf returns what every operator says.
+func positionsOf(events []event) map[int64]*position {
 	at := make(map[int64]*position)
 	for _, e := range events {
 		p := at[e.op]
 		if p == nil {
-			p = &position{fp: e.fp}
+			p = &position{}
 			at[e.op] = p
 		}
-		p.torn = p.torn || p.fp != e.fp && e.class != verify.Realised
+		p.made = p.made || e.class == verify.Built
 		p.built = p.built || e.class == verify.Built || e.class == verify.Addressed
+		switch {
+		case e.class == verify.Realised:
+			p.others = append(p.others, e.fp.path)
+		case !p.says:
+			p.fp, p.says = e.fp, true
+		default:
+			p.torn = p.torn || p.fp != e.fp
+		}
 	}
-	sizes := make(map[fingerprint]int64)
+	return at
+}
+
+// camps fills in who stands where.
+func (s *summary) camps(events []event) {
+	at := positionsOf(events)
+	sizes, makers := make(map[fingerprint]int64), make(map[fingerprint]int64)
 	var best fingerprint
 	for _, p := range at {
-		if p.built {
-			s.builders++
-		}
-		if !p.torn {
+		s.builders += bit(p.built)
+		if p.says && !p.torn {
 			sizes[p.fp]++
+			makers[p.fp] += bit(p.made)
 		}
 	}
 	for fp, n := range sizes {
@@ -157,15 +175,18 @@ func (s *summary) camps(events []event) {
 			best, s.agreeing = fp, n
 		}
 	}
-	s.against = int64(len(at)) - s.agreeing
 	s.stands = make(map[int64]int, len(at))
 	for op, p := range at {
+		in := p.says && !p.torn && p.fp == best
+		if p.says && !in || !p.says && s.agreeing > 0 && slices.ContainsFunc(p.others, func(path string) bool { return path != best.path }) {
+			s.against++
+		}
 		switch {
 		case len(at) == 1 && !p.torn:
 			s.stands[op] = alone
-		case !p.torn && p.fp == best && s.agreeing >= 2 && s.state == Copying:
+		case s.state == Copying && p.made && !p.torn && makers[p.fp] >= 2:
 			s.stands[op] = copied
-		case !p.torn && p.fp == best && s.agreeing >= 2:
+		case in && s.agreeing >= 2:
 			s.stands[op] = agreed
 		case s.state == Differ || s.state == Copying:
 			s.stands[op] = differed
@@ -190,17 +211,21 @@ func (j *judge) stateOf(events []event) State {
 	}
 	supports := make(map[fingerprint]map[int64]bool)
 	built := make(map[fingerprint]map[int64]bool)
+	made := make(map[fingerprint]map[int64]bool)
 	for _, e := range events {
 		if e.class == verify.Realised {
 			continue
 		}
 		note(supports, e.fp, e.op)
+		if e.class == verify.Built {
+			note(made, e.fp, e.op)
+		}
 		if e.class == verify.Built || e.class == verify.Addressed {
 			note(built, e.fp, e.op)
 		}
 	}
-	if j.flag.random {
-		for _, ops := range supports {
+	if j.flag.random && !j.flag.fod {
+		for _, ops := range made {
 			if len(ops) >= 2 {
 				return Copying
 			}

@@ -104,8 +104,8 @@ func (or *oracle) state(claims []says, random, fod bool, path, system string, re
 			built[c.about][c.by] = true
 		}
 	}
-	for _, ops := range byContent {
-		if random && len(ops) > 1 {
+	for _, ops := range built {
+		if random && !fod && len(ops) > 1 {
 			return Copying
 		}
 	}

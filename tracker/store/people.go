@@ -238,7 +238,7 @@ const (
 	sigBad     = 2
 )
 
-// checkSignature verifies the signature of s if its key is known.
+// checkSignature verifies all that is signed in s if its key is known.
 func (tx *Tx) checkSignature(s *statement.Statement, verified bool) int64 {
 	if verified {
 		return sigGood
@@ -250,13 +250,20 @@ func (tx *Tx) checkSignature(s *statement.Statement, verified bool) int64 {
 	if !ok {
 		return sigUnknown
 	}
-	switch err := s.Verify(key); {
-	case err == nil:
-		return sigGood
-	case statement.CodeOf(err) == statement.CodeNeedsBlob:
+	err := s.Verify(key)
+	if statement.CodeOf(err) == statement.CodeNeedsBlob {
 		return sigUnknown
 	}
-	return sigBad
+	if b, ok := s.Body.(*statement.Realisation); ok && err == nil {
+		err = b.VerifyNixSigs()
+	}
+	if b, ok := s.Body.(*statement.KeyAdd); ok && err == nil {
+		err = b.VerifyProof()
+	}
+	if err != nil {
+		return sigBad
+	}
+	return sigGood
 }
 
 // signer returns the row of a key; 0 if there is none and add is not set.

@@ -260,7 +260,7 @@ func (q *view) outputsOf(drv int64) (outs []OutputView, err error) {
 		return nil, err
 	}
 	for i := range outs {
-		if err := q.output(ids[i], &outs[i]); err != nil {
+		if err := q.output(ids[i], &outs[i], max(minClaims, maxClaims/len(outs))); err != nil {
 			return nil, err
 		}
 	}
@@ -325,6 +325,15 @@ func (q *view) history(attr int64) ([]VersionRow, error) {
 // outputsWithoutClaims returns the outputs of derivations, and what hashes operators that count claim for each.
 func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, map[int64]map[string][]string, error) {
 	outs, hashes := make(map[int64][]OutputView), make(map[int64]map[string][]string)
+	var torn []claimedHashes
+	note := func(drv int64, name, text string) {
+		if hashes[drv] == nil {
+			hashes[drv] = make(map[string][]string)
+		}
+		if !slices.Contains(hashes[drv][name], text) {
+			hashes[drv][name] = append(hashes[drv][name], text)
+		}
+	}
 	err := q.eachIn("SELECT d.drv, d.name, o.path, o.real, o.fod, o.state, o.since, o.agreeing, o.against FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
 		var o OutputView
 		var drv, real, fod, since int64
@@ -339,16 +348,48 @@ func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, map[i
 	if err != nil {
 		return nil, nil, err
 	}
-	err = q.eachIn("SELECT DISTINCT d.drv, d.name, c.nar FROM drv_output d JOIN claim c ON c.out = d.out WHERE c.op > 0 AND d.drv IN ? ORDER BY d.drv, d.name, c.nar", nil, drvs, func(r *sql.Rows) error {
-		var drv int64
-		var name string
+	err = q.eachIn("SELECT d.drv, d.name, d.out, o.state, (SELECT c.nar FROM claim c WHERE c.out = d.out AND c.op > 0 ORDER BY c.op, c.stmt, c.n LIMIT 1) FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
+		var h claimedHashes
 		var nar []byte
-		err := r.Scan(&drv, &name, &nar)
-		if hashes[drv] == nil {
-			hashes[drv] = make(map[string][]string)
+		err := r.Scan(&h.drv, &h.name, &h.out, &h.state, &nar)
+		if text := narText(nar); text != "" {
+			note(h.drv, h.name, text)
 		}
-		hashes[drv][name] = append(hashes[drv][name], narText(nar))
+		if h.state >= Differ && len(torn) < maxTorn {
+			torn = append(torn, h)
+		}
 		return err
 	})
-	return outs, hashes, err
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, h := range torn {
+		err := q.each("SELECT nar FROM claim WHERE out = $1 AND op > 0 ORDER BY op, stmt, n LIMIT 100", []any{h.out}, func(r *sql.Rows) error {
+			var nar []byte
+			err := r.Scan(&nar)
+			if text := narText(nar); text != "" {
+				note(h.drv, h.name, text)
+			}
+			return err
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, of := range hashes {
+		for name := range of {
+			slices.Sort(of[name])
+		}
+	}
+	return outs, hashes, nil
 }
+
+// claimedHashes is an output whose hashes are looked for.
+type claimedHashes struct {
+	drv, out int64
+	name     string
+	state    State
+}
+
+// maxTorn is of how many outputs a list of derivations has more than one hash.
+const maxTorn = 64

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// maxCandidates bounds how many entries of the index a search looks at.
-const maxCandidates = 600
+// maxCandidates bounds how many entries of the index of each kind a search looks at, so that
+// names that strangers give themselves crowd out no package.
+var maxCandidates = map[int]int{kindAttr: 600, kindMaintainer: 100, kindTeam: 100, kindOperator: 100, kindChannel: 100, kindClosure: 100}
 
 // hit is a candidate: better ones have a smaller rank.
 type hit struct {
@@ -200,15 +201,20 @@ func (q *view) allWords(words []string, text string, note func(hit)) error {
 	return nil
 }
 
-// prefix returns what has a word that begins with w, shortest words first.
+// prefix returns what has a word that begins with w.
 func (q *view) prefix(w string) (hits []hit, err error) {
-	err = q.each("SELECT term, kind, ref FROM word WHERE term >= $1 AND term < $2 AND n > 0 ORDER BY term, kind, ref LIMIT $3", []any{w, w + "\U0010FFFF", maxCandidates}, func(r *sql.Rows) error {
-		var h hit
-		err := r.Scan(&h.term, &h.kind, &h.ref)
-		hits = append(hits, h)
-		return err
-	})
-	return hits, err
+	for kind := kindAttr; kind <= kindClosure; kind++ {
+		err = q.each("SELECT term, ref FROM word WHERE kind = $1 AND term >= $2 AND term < $3 AND n > 0 ORDER BY term, ref LIMIT $4", []any{kind, w, w + "\U0010FFFF", maxCandidates[kind]}, func(r *sql.Rows) error {
+			h := hit{kind: kind}
+			err := r.Scan(&h.term, &h.ref)
+			hits = append(hits, h)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return hits, nil
 }
 
 // show fills in a hit; its Key is "" if it is not there any more.

@@ -113,7 +113,7 @@ func increase(table, keys, columns string) string {
 var (
 	totalTable = newTable("total", "scope channel attrs "+countColumns, increase("total", "scope, channel", "attrs "+countColumns))
 	trendTable = newTable("trend", "scope channel seq "+countColumns, increase("trend", "scope, channel, seq", countColumns))
-	wordTable  = newTable("word", "term kind ref n", increase("word", "term, kind, ref", "n"))
+	wordTable  = newTable("word", "term kind ref n", increase("word", "kind, term, ref", "n"))
 	statTable  = newTable("stat", "name n", increase("stat", "name", "n"))
 )
 
@@ -134,11 +134,15 @@ func (tx *Tx) flushSums(ctx context.Context) error {
 		}
 	}
 	byWord := func(a, b wordKey) int {
-		return cmp.Or(cmp.Compare(a.term, b.term), cmp.Compare(a.kind, b.kind), cmp.Compare(a.ref, b.ref))
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.term, b.term), cmp.Compare(a.ref, b.ref))
 	}
+	var lost []wordKey
 	for _, k := range slices.SortedFunc(maps.Keys(tx.words), byWord) {
 		if n := tx.words[k]; n != 0 {
 			word.add(k.term, k.kind, k.ref, n)
+			if n < 0 {
+				lost = append(lost, k)
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(tx.stats)) {
@@ -148,6 +152,11 @@ func (tx *Tx) flushSums(ctx context.Context) error {
 	}
 	for _, r := range []*rows{&total, &trend, &word, &stat} {
 		if err := r.write(ctx, tx); err != nil {
+			return err
+		}
+	}
+	for _, k := range lost { // or names that somebody had once are in the way of every search
+		if err := tx.exec(ctx, "DELETE FROM word WHERE kind = $1 AND term = $2 AND ref = $3 AND n = 0", k.kind, k.term, k.ref); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/firn-log/firn/log/statement"
 )
 
 // view is a picture of the database at one time, for one page.
@@ -12,6 +14,15 @@ type view struct {
 	ctx context.Context
 	db  *DB
 	tx  *sql.Tx
+
+	parsed   map[int64]*statement.Statement // by row, and by whom, so that nothing is read twice for a page
+	speakers map[speaker]OperatorRef
+}
+
+// speaker is a key, and the operator for whom it counts, or 0.
+type speaker struct {
+	op  int64
+	kid statement.KeyID
 }
 
 // view runs f on a picture of the database. An error of the database says that it was reading.
@@ -27,7 +38,7 @@ func (db *DB) view(ctx context.Context, f func(*view) error) error {
 		return fmt.Errorf("reading from the database: %w", err)
 	}
 	defer tx.Rollback()
-	if err := f(&view{ctx: ctx, db: db, tx: tx}); err != nil {
+	if err := f(&view{ctx: ctx, db: db, tx: tx, parsed: make(map[int64]*statement.Statement), speakers: make(map[speaker]OperatorRef)}); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return err
 		}

@@ -39,7 +39,7 @@ CREATE INDEX output_h ON output (h);
 -- Claims; n is which of its statement's. rest is a digest of store dir, size and references. path only if the output is real.
 CREATE TABLE claim (out {int} NOT NULL, op {int} NOT NULL, stmt {int} NOT NULL, n SMALLINT NOT NULL, class SMALLINT NOT NULL, time {int} NOT NULL, nar {blob} NOT NULL, rest {blob} NOT NULL, impl {text} NOT NULL, path {text} NOT NULL, PRIMARY KEY (out, op, stmt, n)) {clustered};
 CREATE TABLE op_output (op {int} NOT NULL, state SMALLINT NOT NULL, out {int} NOT NULL, PRIMARY KEY (op, state, out)) {clustered};
-CREATE TABLE diff (out {int} NOT NULL, stmt {int} NOT NULL, op {int} NOT NULL, a {blob} NOT NULL, b {blob} NOT NULL, PRIMARY KEY (out, stmt)) {clustered};
+CREATE TABLE diff (out {int} NOT NULL, stmt {int} NOT NULL, op {int} NOT NULL, a {blob} NOT NULL, b {blob} NOT NULL, PRIMARY KEY (out, op, stmt)) {clustered};
 
 -- Closures that count, and their listed members by state.
 CREATE TABLE closure (id {id}, name {text} NOT NULL, op {int} NOT NULL, count {int} NOT NULL, known {int} NOT NULL, agree {int} NOT NULL, differ {int} NOT NULL, missing {int} NOT NULL, copying {int} NOT NULL, fod_agree {int} NOT NULL, fod_differ {int} NOT NULL, fod_missing {int} NOT NULL);
@@ -88,4 +88,4 @@ CREATE INDEX change_seen ON change (channel, seq, name) WHERE seen > 0;
 CREATE INDEX change_worse ON change (channel, seq, name) WHERE seen = 2;
 
 -- What the search finds. kind: 1 attribute, 2 maintainer, 3 team, 4 operator, 5 channel, 6 closure; n counts reasons.
-CREATE TABLE word (term {text} NOT NULL, kind SMALLINT NOT NULL, ref {int} NOT NULL, n {int} NOT NULL, PRIMARY KEY (term, kind, ref)) {clustered};
+CREATE TABLE word (term {text} NOT NULL, kind SMALLINT NOT NULL, ref {int} NOT NULL, n {int} NOT NULL, PRIMARY KEY (kind, term, ref)) {clustered};
