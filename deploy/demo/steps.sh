@@ -526,7 +526,13 @@ demo=$demo bin=$bin log="--log-policy log.policy"
 export SSH_AUTH_SOCK=$SSH_AUTH_SOCK XDG_STATE_HOME=$XDG_STATE_HOME FIRN_TRACKER=$FIRN_TRACKER
 source $here/lib.sh
 cd "\$demo" && PATH=\$bin:\$PATH
-stop_demo() { kill ${started[*]}; chmod -R u+w "\$demo"; cd / && rm -rf "\$demo"; }
+stop_demo() {
+  local pid
+  kill ${started[*]}
+  for pid in ${started[*]}; do while kill -0 \$pid 2>/dev/null; do sleep 0.1; done; done
+  chmod -R u+w "\$demo"
+  cd / && rm -rf "\$demo"
+}
 EOF
   headline "The demo is still up, with the log that edited its index"
   printf '%sIn a browser: %s/  (what the tracker shows of it, until stop_demo)%s\n' "$bold" "$tracker" "$plain"
