@@ -3,6 +3,7 @@ package follow
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"runtime"
 	"time"
@@ -166,6 +167,10 @@ func (r *reader) verify(ctx context.Context, p *part) {
 		default:
 			e.verified, e.err = r.signature(ctx, e.st)
 		}
+		if errors.Is(e.err, log.ErrUnreachable) {
+			*p = part{err: e.err} // what the database comes to must not depend on who answered when
+			return
+		}
 		if e.verified {
 			now.set(i)
 		}
@@ -178,7 +183,7 @@ func (r *reader) verify(ctx context.Context, p *part) {
 }
 
 // signature verifies all that is signed in a statement. It is false without an error
-// if that cannot be done with what is known.
+// if that cannot be done with what is known, and with log.ErrUnreachable if what is needed may be there.
 func (r *reader) signature(ctx context.Context, s *statement.Statement) (bool, error) {
 	key, known := r.keys.of(s.Signer)
 	if s.SignerKey != nil {
@@ -203,8 +208,8 @@ func (r *reader) signature(ctx context.Context, s *statement.Statement) (bool, e
 	return err == nil, err
 }
 
-// blobTries is how often a list is asked for before the claim that it is needed for
-// counts as one that nobody can verify, and blobPause the pause between.
+// blobTries is how often a list is asked for before the log counts as one that
+// cannot be read, and blobPause the pause between.
 const (
 	blobTries = 3
 	blobPause = time.Second
@@ -214,6 +219,9 @@ const (
 func (r *reader) withList(ctx context.Context, s *statement.Statement, key statement.PublicKey) (bool, error) {
 	b := s.Body.(*statement.CacheSig)
 	list, err := r.blob(ctx, *b.RefsDigest)
+	if errors.Is(err, log.ErrUnreachable) {
+		return false, fmt.Errorf("a list of references that a claim covers: %w", err)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			r.warn("a claim is not verified: it covers a list of references that the log does not give", err)

@@ -3,6 +3,7 @@ package follow
 import (
 	"bytes"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -102,5 +103,52 @@ func TestAListOfReferencesIsReadFromTheLog(t *testing.T) {
 		case !there && (got[0].Verified || got[1].Verified || s.Unverified != 2):
 			t.Errorf("without it: %+v", s)
 		}
+	}
+}
+
+// While a log does not give a list of references, nothing behind it is added: what the
+// database holds must not depend on when the log answered.
+func TestAListThatIsAwayIsWaitedFor(t *testing.T) {
+	key := nix.SecretKey{Name: "cache-1", Key: ed25519.NewKeyFromSeed(make([]byte, 32))}
+	info := &nix.PathInfo{NarSize: 1}
+	for i := range 1500 {
+		p, err := nix.DefaultStoreDir.FromBase(fmt.Sprintf("00000000000000000000000000000000-dependency-number-%04d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		info.Path, info.References = p, append(info.References, p)
+	}
+	long, err := statement.NewCacheSig(info, key.Public(), key.Sign(info.Fingerprint()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	w.register()
+	w.Add(long.Leaf())
+	w.Publish()
+	away := true
+	w.Lie(func(l *logtest.Lies) {
+		l.Edit = func(path string, status int, b []byte) (int, []byte) {
+			switch {
+			case path != log.BlobPath(*long.Body.(*statement.CacheSig).RefsDigest):
+				return status, b
+			case away:
+				return 503, []byte("later")
+			}
+			return 200, statement.PathsBlob(info.References)
+		}
+	})
+	store := newFake()
+	f := follow(t, t.TempDir(), store, w.log())
+	if err := f.Replay(t.Context()); !errors.Is(err, log.ErrUnreachable) {
+		t.Errorf("%v", err)
+	}
+	if n := len(store.entries[w.Origin()]); n > 2 {
+		t.Errorf("%d entries", n)
+	}
+	away = false
+	replay(t, f)
+	if got := store.entries[w.Origin()]; len(got) != 3 || !got[2].Verified {
+		t.Errorf("%d entries", len(got))
 	}
 }
