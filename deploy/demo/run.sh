@@ -17,6 +17,7 @@ export HOME=$demo/home XDG_STATE_HOME=$demo/state XDG_CONFIG_HOME=$demo/config
 unset SSH_AUTH_SOCK FIRN_POLICY FIRN_SPOOL FIRN_TRACKER
 source "$here/lib.sh"
 source "$here/steps.sh"
+source "$here/tracker.sh"
 
 finish() {
   local status=$?
