@@ -103,7 +103,7 @@ func readConfig(path, dir string) (*config, error) {
 func (c *config) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" || !isPort(port) {
 		bad("listen: %q is not an address and a port", c.Listen)
 	}
 	if u, err := url.Parse(c.BaseURL); c.BaseURL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "") {
@@ -141,6 +141,11 @@ func (c *config) check() error {
 		bad("evidence: %w", err)
 	}
 	return errors.Join(errs...)
+}
+
+func isPort(s string) bool {
+	_, err := net.LookupPort("tcp", s)
+	return err == nil
 }
 
 func isPostgres(dsn string) bool {

@@ -204,9 +204,17 @@ type tracker struct {
 	evaluations *follow.Evaluations
 }
 
-// open takes the folder, opens the database and what is known of the logs. fresh drops what
-// the database holds; otherwise that happens only if it was filled under another configuration.
-func (s *settings) open(ctx context.Context, logger *slog.Logger, fresh bool) (*tracker, error) {
+// opening is what becomes of what the database holds.
+type opening int
+
+const (
+	asItIs  opening = iota // an error if it was filled under another configuration
+	current                //  dropped if it was
+	fresh                  // dropped
+)
+
+// open takes the folder, opens the database and what is known of the logs.
+func (s *settings) open(ctx context.Context, logger *slog.Logger, how opening) (*tracker, error) {
 	if err := durable.MkdirAll(s.dir, 0o750); err != nil {
 		return nil, fail(exitFailed, "", err)
 	}
@@ -218,20 +226,25 @@ func (s *settings) open(ctx context.Context, logger *slog.Logger, fresh bool) (*
 		return nil, fail(exitFailed, "", err)
 	}
 	t := &tracker{settings: s, log: logger, lock: lock}
-	if err := t.fill(ctx, fresh); err != nil {
+	if err := t.fill(ctx, how); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-func (t *tracker) fill(ctx context.Context, fresh bool) error {
+func (t *tracker) fill(ctx context.Context, how opening) error {
 	var err error
 	t.db, err = store.Open(ctx, t.dsn(), store.Options{Policy: t.policy, PolicyName: t.PolicyName, Random: t.Random, Log: t.log})
 	if errors.Is(err, store.ErrConfiguration) && t.db != nil {
-		t.log.Warn("the policy or the configuration has changed: the database is made again from the logs")
-		fresh, err = true, nil
+		if how == asItIs {
+			return fail(exitUsage, "name the policy that it was filled under with --policy or --log-policy, or run: firn-tracker rebuild", err)
+		}
+		if how == current {
+			t.log.Warn("the policy or the configuration has changed: the database is made again from the logs")
+		}
+		how, err = fresh, nil
 	}
-	if err == nil && fresh {
+	if err == nil && how == fresh {
 		err = t.db.Reset(ctx)
 	}
 	if err != nil {

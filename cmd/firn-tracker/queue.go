@@ -114,7 +114,7 @@ func (a *app) withQueue(ctx context.Context, f *flags, p *publishConfig, args []
 	if err := s.check(); err != nil {
 		return fail(exitUsage, "", err)
 	}
-	t, err := s.open(ctx, a.logger(f.debug), false)
+	t, err := s.open(ctx, a.logger(f.debug), asItIs)
 	if err != nil {
 		return err
 	}

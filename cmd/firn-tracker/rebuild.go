@@ -33,7 +33,7 @@ there), 2 usage or configuration, 5 a log was caught with two histories.`,
 			if err != nil {
 				return err
 			}
-			t, err := s.open(c.Context(), a.logger(f.debug), true)
+			t, err := s.open(c.Context(), a.logger(f.debug), fresh)
 			if err != nil {
 				return err
 			}
@@ -122,7 +122,7 @@ func newDumpCmd(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t, err := s.open(c.Context(), a.logger(f.debug), false)
+			t, err := s.open(c.Context(), a.logger(f.debug), asItIs)
 			if err != nil {
 				return err
 			}

@@ -44,6 +44,9 @@ A socket that systemd hands over is used in place of the configured address.`,
 			}
 			if listen != "" {
 				s.Listen = listen
+				if err := s.check(); err != nil {
+					return fail(exitUsage, "", err)
+				}
 			}
 			if check {
 				fmt.Fprintf(a.Stdout, "%s: configuration and policies are good; %s\n", s.dir, s.summary())
@@ -64,7 +67,7 @@ func (a *app) serve(ctx context.Context, f *flags, s *settings) error {
 	if err != nil {
 		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
 	}
-	t, err := s.open(ctx, logger, false)
+	t, err := s.open(ctx, logger, current)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
