@@ -82,6 +82,9 @@ func format(r *http.Request) string {
 	return ".html"
 }
 
+// pageTimeout is how long a page may take.
+const pageTimeout = 10 * time.Second
+
 func (s *server) secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -89,7 +92,9 @@ func (s *server) secure(next http.Handler) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		next.ServeHTTP(w, r)
+		ctx, cancel := context.WithTimeout(r.Context(), pageTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
 	})
 }
 
@@ -117,9 +122,9 @@ func (s *server) problem(r *http.Request, err error) *page {
 		status, sentence = http.StatusBadRequest, bad.Error()
 	case errors.Is(err, store.ErrNotFound):
 		status, sentence = http.StatusNotFound, "The tracker knows nothing of that name. It shows what the logs that it follows and the channels that it evaluates hold; something newer may not be there yet."
-	case errors.Is(err, context.Canceled):
+	case errors.Is(r.Context().Err(), context.Canceled):
 		status, sentence = 499, "The request was cancelled."
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(r.Context().Err(), context.DeadlineExceeded):
 		status, sentence = http.StatusServiceUnavailable, "The tracker took too long to answer. Try again later."
 	}
 	if status >= 500 {
@@ -194,7 +199,7 @@ func (s *server) show(w http.ResponseWriter, r *http.Request, p *page) {
 	send(w, r, kind, p.problem, body)
 }
 
-var gzips = sync.Pool{New: func() any { w, _ := gzip.NewWriterLevel(nil, 5); return w }}
+var gzips = sync.Pool{New: func() any { w, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed); return w }}
 
 // send writes body with its entity tag, compressed if that is wanted; status 0 is 200.
 func send(w http.ResponseWriter, r *http.Request, kind string, status int, body []byte) {
