@@ -166,6 +166,7 @@ func (r *reader) verify(ctx context.Context, p *part) {
 			p.kept++
 		default:
 			e.verified, e.err = r.signature(ctx, e.st)
+			runtime.Gosched() // pages go first
 		}
 		if errors.Is(e.err, log.ErrUnreachable) {
 			*p = part{err: e.err} // what the database comes to must not depend on who answered when

@@ -30,7 +30,8 @@ func unixTime(sec int64) time.Time {
 	return time.Unix(sec, 0).UTC()
 }
 
-// limit is how many rows a page holds.
+// limit is how many rows a page holds. In a query it is cast: SQLite would plan the query anew for
+// each value of a bare parameter.
 func (p Page) limit() int { return min(max(p.Limit, 1), 500) }
 
 // after reads the cursor of a page: n numbers and then a text, with dots between them. What is no cursor is the start.
@@ -197,7 +198,7 @@ func (db *DB) Trend(ctx context.Context, kind, key, channel string) (points []Tr
 
 // trend goes back from what is now by the differences at each evaluation.
 func (q *view) trend(scope, channel int64) (points []TrendPoint, err error) {
-	err = q.each("SELECT seq, time, revision FROM evaluation WHERE channel = $1 AND tiers >= 2 ORDER BY seq DESC LIMIT $2", []any{channel, maxTrend}, func(r *sql.Rows) error {
+	err = q.each("SELECT seq, time, revision FROM evaluation WHERE channel = $1 AND tiers >= 2 ORDER BY seq DESC LIMIT CAST($2 AS BIGINT)", []any{channel, maxTrend}, func(r *sql.Rows) error {
 		var p TrendPoint
 		var at int64
 		err := r.Scan(&p.Seq, &at, &p.Revision)

@@ -86,15 +86,15 @@ func (q *view) channelRows(f Filter, p Page, byRank bool) ([]readRow, error) {
 	switch {
 	case byRank:
 		n, name := p.after(2)
-		query += "(r.rank, r.name) > ($2, $3) ORDER BY r.rank, r.name LIMIT $4"
+		query += "(r.rank, r.name) > ($2, $3) ORDER BY r.rank, r.name LIMIT CAST($4 AS BIGINT)"
 		args = append(args, n[0], name)
 	case f.State > 0:
 		_, name := p.after(1)
-		query += "r.rank = $2 AND r.name > $3 ORDER BY r.name LIMIT $4"
+		query += "r.rank = $2 AND r.name > $3 ORDER BY r.name LIMIT CAST($4 AS BIGINT)"
 		args = append(args, rankOf(f.State), name)
 	default:
 		_, name := p.after(1)
-		query += "r.name > $2 ORDER BY r.name LIMIT $3"
+		query += "r.name > $2 ORDER BY r.name LIMIT CAST($3 AS BIGINT)"
 		args = append(args, name)
 	}
 	return q.readRows(query, append(args, p.limit()+1))
@@ -141,7 +141,7 @@ func (q *view) personRows(f Filter, p Page, byRank bool) ([]readRow, error) {
 		query += " AND pa.channel = $" + itoa(len(args))
 	}
 	args = append(args, p.limit()+1)
-	return q.readRows(query+order+"$"+itoa(len(args)), args)
+	return q.readRows(query+order+"CAST($"+itoa(len(args))+" AS BIGINT)", args)
 }
 
 // Changes lists what an evaluation changed, by attribute; seq 0 is the newest one.
@@ -167,7 +167,7 @@ func (db *DB) Changes(ctx context.Context, channel string, seq int64, onlyWorse 
 		}
 		var rows []Change
 		var attrs []int64
-		err = q.each("SELECT name, attr, from_version, to_version, from_state, to_state, seen FROM change WHERE channel = $1 AND seq = $2 AND name > $3 AND "+seen+" ORDER BY name LIMIT $4", []any{id, seq, name, p.limit() + 1}, func(r *sql.Rows) error {
+		err = q.each("SELECT name, attr, from_version, to_version, from_state, to_state, seen FROM change WHERE channel = $1 AND seq = $2 AND name > $3 AND "+seen+" ORDER BY name LIMIT CAST($4 AS BIGINT)", []any{id, seq, name, p.limit() + 1}, func(r *sql.Rows) error {
 			c := Change{Channel: channel, Seq: seq, Time: unixTime(at)}
 			var attr, how int64
 			err := r.Scan(&c.Attr, &attr, &c.FromVersion, &c.ToVersion, &c.From, &c.To, &how)

@@ -207,7 +207,7 @@ func (q *view) readClaims(order string, out, op int64, limit int) (all []readCla
 		query, args = query+"AND c.op = $2 ", append(args, op)
 	}
 	args = append(args, limit)
-	err = q.each(query+order+" LIMIT $"+itoa(len(args)), args, func(r *sql.Rows) error {
+	err = q.each(query+order+" LIMIT CAST($"+itoa(len(args))+" AS BIGINT)", args, func(r *sql.Rows) error {
 		var c readClaim
 		var class int64
 		var nar, rest, sid, kid []byte

@@ -67,7 +67,7 @@ func (db *DB) Operators(ctx context.Context, p Page) (l Listing[OperatorView], e
 			OperatorView
 		}
 		var rows []row
-		err := q.each("SELECT "+operatorColumns+" FROM operator WHERE (name, id) > ($1, $2) ORDER BY name, id LIMIT $3", []any{name, n[0], p.limit() + 1}, func(r *sql.Rows) error {
+		err := q.each("SELECT "+operatorColumns+" FROM operator WHERE (name, id) > ($1, $2) ORDER BY name, id LIMIT CAST($3 AS BIGINT)", []any{name, n[0], p.limit() + 1}, func(r *sql.Rows) error {
 			id, v, err := scanOperator(r)
 			rows = append(rows, row{id, v})
 			return err
@@ -229,7 +229,7 @@ func (q *view) members(query string, of int64, s State, p Page) (l Listing[PathR
 	}
 	type row struct{ state, out int64 }
 	var rows []row
-	err = q.each(query+" ORDER BY t.state DESC, t.out DESC LIMIT $4", append(args, p.limit()+1), func(r *sql.Rows) error {
+	err = q.each(query+" ORDER BY t.state DESC, t.out DESC LIMIT CAST($4 AS BIGINT)", append(args, p.limit()+1), func(r *sql.Rows) error {
 		var m row
 		err := r.Scan(&m.state, &m.out)
 		rows = append(rows, m)

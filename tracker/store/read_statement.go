@@ -221,7 +221,7 @@ func (q *view) closures(query string, args []any) (ids []int64, all []ClosureVie
 func (db *DB) Closures(ctx context.Context, p Page) (l Listing[ClosureView], err error) {
 	err = db.view(ctx, func(q *view) error {
 		n, name := p.after(1)
-		ids, all, err := q.closures("SELECT "+closureColumns+" WHERE (c.name, c.id) > ($1, $2) ORDER BY c.name, c.id LIMIT $3", []any{name, n[0], p.limit() + 1})
+		ids, all, err := q.closures("SELECT "+closureColumns+" WHERE (c.name, c.id) > ($1, $2) ORDER BY c.name, c.id LIMIT CAST($3 AS BIGINT)", []any{name, n[0], p.limit() + 1})
 		if err != nil {
 			return err
 		}
@@ -281,7 +281,7 @@ func (db *DB) Queue(ctx context.Context, channel string, p Page) (l Listing[Path
 			queue, drv int64
 		}
 		var rows []row
-		err = q.each("SELECT r.name, r.queue, r.drv, d.base, d.state FROM attr_row r JOIN drv d ON d.id = r.drv WHERE r.channel = $1 AND r.queue > 0 AND (r.queue, r.name) > ($2, $3) ORDER BY r.queue, r.name LIMIT $4", []any{id, n[0], name, p.limit() + 1}, func(r *sql.Rows) error {
+		err = q.each("SELECT r.name, r.queue, r.drv, d.base, d.state FROM attr_row r JOIN drv d ON d.id = r.drv WHERE r.channel = $1 AND r.queue > 0 AND (r.queue, r.name) > ($2, $3) ORDER BY r.queue, r.name LIMIT CAST($4 AS BIGINT)", []any{id, n[0], name, p.limit() + 1}, func(r *sql.Rows) error {
 			var w row
 			err := r.Scan(&w.Attr, &w.queue, &w.drv, &w.Drv, &w.State)
 			w.Channel, w.Priority = channel, 5-w.queue

@@ -204,7 +204,7 @@ func (q *view) allWords(words []string, text string, note func(hit)) error {
 // prefix returns what has a word that begins with w.
 func (q *view) prefix(w string) (hits []hit, err error) {
 	for kind := kindAttr; kind <= kindClosure; kind++ {
-		err = q.each("SELECT term, ref FROM word WHERE kind = $1 AND term >= $2 AND term < $3 AND n > 0 ORDER BY term, ref LIMIT $4", []any{kind, w, w + "\U0010FFFF", maxCandidates[kind]}, func(r *sql.Rows) error {
+		err = q.each("SELECT term, ref FROM word WHERE kind = $1 AND term >= $2 AND term < $3 AND n > 0 ORDER BY term, ref LIMIT CAST($4 AS BIGINT)", []any{kind, w, w + "\U0010FFFF", maxCandidates[kind]}, func(r *sql.Rows) error {
 			h := hit{kind: kind}
 			err := r.Scan(&h.term, &h.ref)
 			hits = append(hits, h)
