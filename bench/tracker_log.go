@@ -97,7 +97,7 @@ func (g *trackerLog) generate(ctx context.Context, n int) error {
 // more makes n further claims, of which half are of outputs that are there, by somebody
 // who only rebuilds. The log shows them after advance.
 func (g *trackerLog) more(ctx context.Context, n int) error {
-	had := g.outputs
+	had, examples := g.outputs, g.Examples
 	g.outputs += n / 2 / trackerOperators
 	err := g.claims(n, func(i int) ([]byte, error) {
 		if i%2 == 0 {
@@ -108,6 +108,7 @@ func (g *trackerLog) more(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
+	g.Examples = examples // the others are not there at first
 	g.Steps, g.Further = g.Steps+1, n
 	return g.publish(fmt.Sprintf("next-%d", g.Steps))
 }
