@@ -81,6 +81,15 @@ func (or *oracle) claims(path, drv, output string) (all []says) {
 					all = append(all, says{by, verify.Built, fp, b.Builder.Implementation})
 				}
 			}
+		case *statement.Realisation:
+			if path == "" && b.Drv != nil && b.Drv.Base() == drv && b.Output == output && b.Builder.Implementation != statement.UnknownImplementation {
+				all = append(all, says{by, verify.Realised, verify.Fingerprint{Path: b.Path}, b.Builder.Implementation})
+			}
+		case *statement.PathClaim:
+			if path != "" && b.Path.Base() == path {
+				fp := verify.Fingerprint{Path: b.Path, NarHash: b.NarHash, NarSize: b.NarSize, References: [32]byte(statement.PathsDigest(b.References))}
+				all = append(all, says{by, verify.Addressed, fp, ""})
+			}
 		case *statement.CacheSig:
 			if path != "" && b.Path.Base() == path {
 				fp := verify.Fingerprint{Path: b.Path, NarHash: b.NarHash, NarSize: b.NarSize, References: [32]byte(statement.PathsDigest(b.References))}
@@ -93,13 +102,14 @@ func (or *oracle) claims(path, drv, output string) (all []says) {
 
 // state is spec/tracker.md#states.
 func (or *oracle) state(claims []says, random, fod bool, path, system string, real bool) State {
-	byContent := make(map[verify.Fingerprint]map[string]bool)
 	built := make(map[verify.Fingerprint]map[string]bool)
 	for _, c := range claims {
-		if byContent[c.about] == nil {
-			byContent[c.about], built[c.about] = make(map[string]bool), make(map[string]bool)
+		if c.class == verify.Realised {
+			continue
 		}
-		byContent[c.about][c.by] = true
+		if built[c.about] == nil {
+			built[c.about] = make(map[string]bool)
+		}
 		if c.class == verify.Built {
 			built[c.about][c.by] = true
 		}
@@ -109,8 +119,13 @@ func (or *oracle) state(claims []says, random, fod bool, path, system string, re
 			return Copying
 		}
 	}
-	if len(byContent) > 1 { // in these worlds one implementation builds everything
-		return Differ
+	for i, a := range claims { // each with each, by the words of the specification
+		for _, b := range claims[:i] {
+			path, content := a.about.Path == b.about.Path, a.about == b.about || a.class == verify.Realised || b.class == verify.Realised
+			if path && !content || !path && a.impl == b.impl {
+				return Differ
+			}
+		}
 	}
 	for fp, ops := range built {
 		if or.o.Policy == nil && len(ops) > 1 {
@@ -165,9 +180,13 @@ func (or *oracle) at(channel string, tier eval.Tier, seq int64) map[string]eval.
 	for _, list := range or.w.evals {
 		for _, e := range list {
 			if e.h.Channel == channel && e.h.Tier == tier && e.h.Seq <= seq {
-				found = make(map[string]eval.Attribute)
+				if found = maps.Clone(found); e.h.Full {
+					found = make(map[string]eval.Attribute)
+				}
 				for _, a := range e.attrs {
-					found[a.Attr] = a
+					if found[a.Attr] = a; a.Gone {
+						delete(found, a.Attr)
+					}
 				}
 			}
 		}

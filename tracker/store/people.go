@@ -132,14 +132,14 @@ func (tx *Tx) recountKey(ctx context.Context, k statement.KeyID) error {
 	if err != nil || signer == 0 {
 		return err
 	}
-	return tx.pages(ctx, "SELECT id FROM stmt WHERE signer = $1 AND id > $2 ORDER BY id LIMIT 500", signer, tx.recount)
+	return tx.pages(ctx, "SELECT id FROM stmt WHERE signer = $1 AND id > $2 ORDER BY id LIMIT $3", signer, tx.recount)
 }
 
-// pages calls f for all ids that a query gives for arg, some hundred at a time.
+// pages calls f for all ids that a query gives for arg, recountChunk at a time.
 func (tx *Tx) pages(ctx context.Context, query string, arg int64, f func(context.Context, int64) error) error {
 	for last := int64(0); ; {
 		var ids []int64
-		err := tx.each(ctx, query, []any{arg, last}, func(r *sql.Rows) error {
+		err := tx.each(ctx, query, []any{arg, last, recountChunk}, func(r *sql.Rows) error {
 			var id int64
 			err := r.Scan(&id)
 			ids = append(ids, id)
@@ -161,14 +161,16 @@ func (tx *Tx) pages(ctx context.Context, query string, arg int64, f func(context
 }
 
 func (tx *Tx) recountIDs(ctx context.Context, sids []statement.ID) error {
-	for _, sid := range sids {
-		id, err := tx.findStatement(ctx, sid)
-		if err != nil {
-			return err
-		}
-		if id > 0 {
-			if err := tx.recount(ctx, id); err != nil {
+	for some := range slices.Chunk(sids, recountChunk) {
+		for _, sid := range some {
+			id, err := tx.findStatement(ctx, sid)
+			if err != nil {
 				return err
+			}
+			if id > 0 {
+				if err := tx.recount(ctx, id); err != nil {
+					return err
+				}
 			}
 		}
 		if err := tx.flush(ctx); err != nil {
@@ -177,6 +179,9 @@ func (tx *Tx) recountIDs(ctx context.Context, sids []statement.ID) error {
 	}
 	return nil
 }
+
+// recountChunk is how many statements are recounted before what follows is computed: all may be about one output.
+const recountChunk = 4000
 
 func (tx *Tx) findStatement(ctx context.Context, sid statement.ID) (id int64, err error) {
 	_, err = tx.one(ctx, "SELECT id FROM stmt WHERE h = $1 AND sid = $2", []any{first60(sid[:]), sid[:]}, &id)
@@ -189,7 +194,7 @@ func (tx *Tx) checkAgain(ctx context.Context, k statement.KeyID) error {
 	if err != nil || signer == 0 {
 		return err
 	}
-	q := "SELECT p.stmt FROM stmt s JOIN place p ON p.stmt = s.id WHERE s.signer = $1 AND s.id > $2 AND p.sig = 0 ORDER BY s.id LIMIT 500"
+	q := "SELECT p.stmt FROM stmt s JOIN place p ON p.stmt = s.id WHERE s.signer = $1 AND s.id > $2 AND p.sig = 0 ORDER BY s.id LIMIT $3"
 	return tx.pages(ctx, q, signer, func(ctx context.Context, id int64) error {
 		if err := tx.checkPlaces(ctx, id); err != nil {
 			return err

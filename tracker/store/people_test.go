@@ -1,6 +1,7 @@
 package store
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/firn-log/firn/log/statement"
@@ -33,5 +34,30 @@ func TestAKeyThatIsSharedNoLonger(t *testing.T) {
 	add(t, shuffled, logA, a[5:])
 	if diff := firstDifference(dump(t, first), dump(t, shuffled)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What many retractions take does not grow with what there is about the output that they are about.
+func TestManyRetractionsTakeLittle(t *testing.T) {
+	z := newPerson(t, "z")
+	db := openSQLite(t, Options{})
+	es := floods(newFactory(t, z.build), spec{name: "hello", what: "same"}, 2000, 2)
+	add(t, db, logA, entries(0, z.first, z.add))
+	add(t, db, logA, es)
+	const n = 200
+	var all []*statement.Statement
+	for i := range n {
+		all = append(all, z.next(&statement.Retract{OperatorID: z.id, Statement: es[i].Statement.ID(), Reason: "x"}))
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	add(t, db, logA, entries(2002, all...))
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / n; each > 150_000 {
+		t.Errorf("%d bytes for each retraction", each)
+	}
+	v, err := db.Operator(t.Context(), z.id.String())
+	if err != nil || v.Claims != 2000-n {
+		t.Errorf("%+v, %v", v, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -27,6 +28,7 @@ type worldMaker struct {
 	people []*person
 	specs  []spec
 	said   []*statement.Statement
+	late   [2]int64 // how many evaluations each tier leaves out at first
 }
 
 func makeWorld(t testing.TB, seed uint64) *world {
@@ -42,13 +44,14 @@ func makeWorld(t testing.TB, seed uint64) *world {
 	for i := range 4 {
 		m.people = append(m.people, newPerson(t, fmt.Sprintf("op%d", i)))
 	}
+	m.late = [][2]int64{{}, {}, {0, 2}, {2, 0}, {1, 2}}[m.r.IntN(5)]
 	m.statements()
 	m.evaluations()
 	return m.w
 }
 
-// put enters a statement in one log or in both.
-func (m *worldMaker) put(s *statement.Statement) {
+// put enters a statement in one log or in both, and returns it.
+func (m *worldMaker) put(s *statement.Statement) *statement.Statement {
 	m.said = append(m.said, s)
 	in := []string{logA, logB}
 	if n := m.r.IntN(4); n > 0 {
@@ -63,6 +66,7 @@ func (m *worldMaker) put(s *statement.Statement) {
 		}
 		m.w.logs[origin] = append(m.w.logs[origin], e)
 	}
+	return s
 }
 
 // statements shuffles first statements, key-adds and claims, so that each comes before or after the others.
@@ -76,6 +80,9 @@ func (m *worldMaker) statements() {
 	}
 	for range 70 {
 		todo = append(todo, m.claim)
+	}
+	for range 15 {
+		todo = append(todo, m.otherClaim)
 	}
 	m.r.Shuffle(len(todo), func(i, j int) { todo[i], todo[j] = todo[j], todo[i] })
 	for i, f := range todo {
@@ -105,10 +112,51 @@ func (m *worldMaker) claim() {
 	}
 }
 
+// otherClaim says something about outputs that are content-addressed, or by what they hold.
+func (m *worldMaker) otherClaim() {
+	p, s := m.people[m.r.IntN(4)], m.specs[m.r.IntN(len(m.specs))]
+	s.what, s.finished = fmt.Sprint("other", m.r.IntN(2)), s.finished+uint64(m.r.IntN(50))*86400
+	switch body := s.body(m.t); m.r.IntN(4) {
+	case 0:
+		body.Builder.Implementation = "lix"
+		m.put(p.sign(p.build, body, nil))
+	case 1:
+		m.put(p.realises(s, []string{"nix", "lix", statement.UnknownImplementation}[m.r.IntN(3)]))
+	case 2:
+		if s.ca {
+			o := body.Outputs[0]
+			m.put(p.sign(p.build, &statement.PathClaim{StoreDir: body.StoreDir, Path: o.Path, NarHash: o.NarHash, NarSize: o.NarSize + uint64(m.r.IntN(2)), References: o.References, CA: o.CA}, nil))
+		}
+	default:
+		body.Finished = []uint64{0, 253402300799}[m.r.IntN(2)]
+		body.Started = 0
+		m.put(p.sign(p.build, body, nil))
+	}
+}
+
 // upset is something that changes what other statements count for.
 func (m *worldMaker) upset() {
 	p := m.people[m.r.IntN(3)]
-	switch m.r.IntN(6) {
+	switch m.r.IntN(8) {
+	case 6: // a second identity key, which signs things, and goes again in another log
+		second := signer(m.t, p.name+" second identity")
+		grant, err := statement.ProveKey(m.t.Context(), second, p.id, statement.RoleIdentity)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		prev := m.put(p.next(grant)).ID()
+		q := m.people[m.r.IntN(3)]
+		stolen, err := statement.ProveKey(m.t.Context(), q.build, p.id, statement.RoleBuild)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.put(p.sign(second, stolen, &prev))
+		if m.r.IntN(2) == 0 {
+			m.put(p.next(&statement.KeyRevoke{OperatorID: p.id, KeyID: second.PublicKey().ID(), Reason: statement.Compromised, Elsewhere: statement.Drop}))
+		}
+	case 7: // a revocation whose predecessor nobody shows
+		hidden := p.sign(p.identity, &statement.Retract{OperatorID: p.id, Statement: statement.ID{3}, Reason: "hidden"}, &p.last).ID()
+		m.put(p.sign(p.identity, &statement.KeyRevoke{OperatorID: p.id, KeyID: p.build.PublicKey().ID(), Reason: statement.Rotated, Cuts: map[string]uint64{logB: uint64(m.r.IntN(60))}, Elsewhere: statement.Keep}, &hidden))
 	case 0:
 		key := p.build.PublicKey().ID()
 		i := slices.IndexFunc(m.said, func(s *statement.Statement) bool { return s.Signer == key && m.r.IntN(3) == 0 })
@@ -209,13 +257,42 @@ func (m *worldMaker) evaluations() {
 				me.attrs = append(me.attrs, m.meta(name, n))
 				dr.attrs = append(dr.attrs, m.drv(name, n))
 			}
-			metas = append(metas, me)
-			if seq != 2 || channel != "unstable" { // the slow tier leaves one out
+			if seq > m.late[0] {
+				metas = append(metas, me)
+			}
+			if seq > m.late[1] && (seq != 2 || channel != "unstable") { // the slow tier leaves one out
 				drvs = append(drvs, dr)
 			}
 		}
-		m.w.evals = append(m.w.evals, metas, drvs)
+		m.w.evals = append(m.w.evals, m.deltas(metas), m.deltas(drvs))
 	}
+}
+
+// deltas makes some evaluations ones that hold only what changed.
+func (m *worldMaker) deltas(all []evaluation) []evaluation {
+	out := slices.Clone(all)
+	for i := 1; i < len(all); i++ {
+		if m.r.IntN(2) == 0 {
+			continue
+		}
+		before, e := make(map[string]eval.Attribute), evaluation{h: all[i].h}
+		e.h.Full, e.h.Base = false, "given"
+		for _, a := range all[i-1].attrs {
+			before[a.Attr] = a
+		}
+		for _, a := range all[i].attrs {
+			if b, there := before[a.Attr]; !there || !reflect.DeepEqual(a, b) {
+				e.attrs = append(e.attrs, a)
+			}
+			delete(before, a.Attr)
+		}
+		for name := range before {
+			e.attrs = append(e.attrs, eval.Attribute{Attr: name, Gone: true})
+		}
+		sortAttrs(e.attrs)
+		out[i] = e
+	}
+	return out
 }
 
 func (m *worldMaker) meta(name string, n int) eval.Attribute {
