@@ -13,12 +13,9 @@ fail() {
 }
 
 # on MACHINE COMMAND… runs a command on a machine: a mount namespace in which
-# /nix is the machine's own and everything else is this host's. With exec=exec in
-# front it takes the place of the shell, and outlives whoever started it.
-exec=''
+# /nix is the machine's own and everything else is this host's.
 on() {
-  local machine=$1 entry mounts=() die=()
-  [[ -n $exec ]] || die=(--die-with-parent)
+  local machine=$1 entry mounts=()
   shift
   for entry in /*; do
     case $entry in
@@ -34,7 +31,7 @@ on() {
         ;;
     esac
   done
-  $exec bwrap "${mounts[@]}" --bind "$demo/$machine/nix" /nix --chdir "$demo" "${die[@]}" \
+  bwrap "${mounts[@]}" --bind "$demo/$machine/nix" /nix --chdir "$demo" --die-with-parent \
     --unsetenv NIX_CONFIG --unsetenv NIX_PATH --unsetenv NIX_REMOTE --unsetenv NIX_STORE_DIR \
     --setenv NIX_CONF_DIR "$demo/$machine/etc" --setenv HOME "$demo/$machine/home" \
     --setenv XDG_STATE_HOME "$demo/$machine/state" --setenv FIRN_SPOOL "$demo/$machine/spool" \
@@ -135,7 +132,7 @@ started=()
 declare -A pid_of address_of
 
 # serve NAME PROGRAM ARGUMENT… starts a service of firn in the background, on the
-# host or on the machine $at; what it says is in NAME.out. Its port is whatever is
+# host or on the machine $at, where it ends with the shell that waits for it; what it says is in NAME.out. Its port is whatever is
 # free the first time.
 at=''
 serve() {
@@ -145,7 +142,7 @@ serve() {
   set -- "$bin/$1" "${@:2}" --listen "${address_of[$name]:-127.0.0.1:0}"
   (
     cd "$demo"
-    if [[ -n $at ]]; then exec=exec on "$at" "$@"; else exec "$@"; fi >>"$name.out" 2>&1 </dev/null
+    if [[ -n $at ]]; then on "$at" "$@"; else exec "$@"; fi >>"$name.out" 2>&1 </dev/null
   ) &
   pid_of[$name]=$!
   started+=("$!")
