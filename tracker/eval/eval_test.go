@@ -59,7 +59,7 @@ func eachNix(t *testing.T, test func(t *testing.T, command func(dir, program str
 }
 
 func options(dir string) Options {
-	return Options{Tree: dir, System: testSystem, Workers: 2, Memory: 512 << 20, Timeout: 10 * time.Second}
+	return Options{Tree: dir, System: testSystem, Workers: 2, Memory: 512 << 20, Timeout: 4 * time.Second}
 }
 
 // What a tree does to its evaluation is told of the attribute that does it, and of no other.
@@ -98,7 +98,7 @@ func checkHostile(t *testing.T, tier Tier, r *Result) {
 	t.Helper()
 	words := map[string]string{
 		"aborts": "on purpose in \\.", "absent": "noSuchAttribute", "argument": "argument .?'?missing", "asserts": saysThrows,
-		"eater": "needs more than 512 MiB of memory", "never": "did not end within 10s", "forgerAborts": "my own words",
+		"eater": "needs more than 512 MiB of memory", "never": "did not end within 4s", "forgerAborts": "my own words",
 		"listed": "forbidden in restricted mode", "nameless": "no name|name|drvPath", "peeks": "forbidden in restricted mode", "recursion": "infinite recursion|stack overflow",
 		"stack": "stack overflow|died of|memory|call depth", "throws": saysThrows, "typo": "integer",
 		"endless" + strings.Repeat(".again", maxDepth-1): saysDeep,
