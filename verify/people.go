@@ -3,6 +3,7 @@ package verify
 import (
 	"bytes"
 	"cmp"
+	"container/heap"
 	"fmt"
 	"maps"
 	"slices"
@@ -168,23 +169,67 @@ func buildChain(id statement.ID, people []found, rank func(home string, p Place)
 	slices.SortFunc(rest, func(a, b found) int {
 		return cmp.Or(comparePlaces(a, b, func(p Place) (int, uint64) { return rank(home, p) }), slices.Compare(a.id[:], b.id[:]))
 	})
-	for again := true; again; {
-		again = false
-		rest = slices.DeleteFunc(rest, func(f found) bool {
-			parent := c.nodes[*f.Prev]
-			if parent == nil {
-				return false
-			}
-			again = true
-			c.grow(parent, f)
-			return true
-		})
-	}
+	rest = c.link(rest)
 	for _, f := range rest {
 		c.revokeAhead(f)
 	}
 	c.settle()
 	return c
+}
+
+// link adds statements below what they follow, and returns those that follow nothing here. They are gone
+// through in order, again and again while any of them finds its place, but each is looked at only once what it
+// follows is there.
+func (c *chain) link(rest []found) (left []found) {
+	after := make(map[statement.ID][]int)
+	for i, f := range rest {
+		after[*f.Prev] = append(after[*f.Prev], i)
+	}
+	linked := make([]bool, len(rest))
+	due := roundHeap{}
+	for _, i := range after[c.id] {
+		due = append(due, round{0, i})
+	}
+	heap.Init(&due)
+	for len(due) > 0 {
+		at := heap.Pop(&due).(round)
+		f := rest[at.i]
+		linked[at.i] = true
+		c.grow(c.nodes[*f.Prev], f)
+		if c.nodes[f.id] == nil {
+			continue
+		}
+		for _, i := range after[f.id] {
+			next := round{at.n, i}
+			if i < at.i {
+				next.n++ // it was passed over in this round
+			}
+			heap.Push(&due, next)
+		}
+	}
+	for i, f := range rest {
+		if !linked[i] {
+			left = append(left, f)
+		}
+	}
+	return left
+}
+
+// round is when a statement is linked: in which round, and at which place in it.
+type round struct{ n, i int }
+
+type roundHeap []round
+
+func (h roundHeap) Len() int { return len(h) }
+func (h roundHeap) Less(a, b int) bool {
+	return cmp.Or(cmp.Compare(h[a].n, h[b].n), cmp.Compare(h[a].i, h[b].i)) < 0
+}
+func (h roundHeap) Swap(a, b int) { h[a], h[b] = h[b], h[a] }
+func (h *roundHeap) Push(x any)   { *h = append(*h, x.(round)) }
+func (h *roundHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
 }
 
 // settle computes what is asked for each key.

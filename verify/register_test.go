@@ -2,7 +2,10 @@ package verify
 
 import (
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/firn-log/firn/log/statement"
@@ -73,5 +76,75 @@ func TestWhoSharesAKeyIsNews(t *testing.T) {
 	}
 	if r.Live(shared.PublicKey().ID(), statement.ID{}, "a.example/00000000", 9) != "" {
 		t.Error("a key of two operators counts")
+	}
+}
+
+// Statements are linked as if all were gone through again and again until none finds its place.
+func TestStatementsAreLinkedInRounds(t *testing.T) {
+	identity, second := signer(t, "linked"), signer(t, "linked second")
+	sign := func(by statement.Signer, b statement.Body, prev *statement.ID) *statement.Statement {
+		s, err := statement.Sign(t.Context(), by, b, "", prev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := sign(identity, &statement.Operator{Name: "x", Contact: "x", HomeLog: "a.example/00000000", Identity: identity.PublicKey()}, nil)
+	grant, err := statement.ProveKey(t.Context(), second, first.ID(), statement.RoleIdentity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		all := []*statement.Statement{first}
+		for i := range 30 {
+			prev := all[max(0, len(all)-1-r.IntN(3))].ID()
+			by := []statement.Signer{identity, second}[r.IntN(2)]
+			var body statement.Body = &statement.Retract{OperatorID: first.ID(), Statement: statement.ID{byte(i)}, Reason: "x"}
+			switch r.IntN(8) {
+			case 0, 1:
+				by, body = identity, grant
+			case 2:
+				body = &statement.KeyRevoke{OperatorID: first.ID(), KeyID: map[bool]statement.Signer{true: second, false: identity}[by == identity].PublicKey().ID(), Reason: statement.Rotated, Elsewhere: statement.Keep}
+			}
+			if s := sign(by, body, &prev); !slices.ContainsFunc(all, func(o *statement.Statement) bool { return o.ID() == s.ID() }) {
+				all = append(all, s)
+			}
+		}
+		var fs []found
+		for i, at := range r.Perm(len(all)) {
+			fs = append(fs, found{Statement: all[at], id: all[at].ID(), places: []Place{{"a", uint64(i)}}})
+		}
+		rank := func(_ string, p Place) (int, uint64) { return 0, p.Index }
+		got := buildChain(first.ID(), slices.Clone(fs), rank)
+		want := &chain{
+			id: first.ID(), nodes: make(map[statement.ID]*node), keys: make(map[statement.KeyID]statement.PublicKey),
+			revoked: make(map[statement.KeyID]bool), retract: make(map[statement.ID]bool), ahead: make(map[statement.ID]bool), refused: make(map[statement.ID]string),
+		}
+		var rest []found
+		for _, f := range fs {
+			if f.id == first.ID() {
+				want.plant(f)
+			} else {
+				rest = append(rest, f)
+			}
+		}
+		for again := true; again; {
+			again = false
+			rest = slices.DeleteFunc(rest, func(f found) bool {
+				parent := want.nodes[*f.Prev]
+				if parent != nil {
+					again = true
+					want.grow(parent, f)
+				}
+				return parent != nil
+			})
+		}
+		for _, f := range rest {
+			want.revokeAhead(f)
+		}
+		if len(got.nodes) != len(want.nodes) || !maps.Equal(got.revoked, want.revoked) || !maps.Equal(got.retract, want.retract) || !maps.Equal(got.refused, want.refused) || !maps.Equal(got.ahead, want.ahead) {
+			t.Fatalf("seed %d: %d nodes instead of %d", seed, len(got.nodes), len(want.nodes))
+		}
 	}
 }
