@@ -265,7 +265,7 @@ func plain(places []readPlace) (out []Place) {
 }
 
 func (q *view) claimView(c *readClaim, s *statement.Statement, places []readPlace) (ClaimView, error) {
-	v := ClaimView{NarHash: narText(c.nar[:]), References: -1, Finished: unixTime(c.time), Counts: c.op > 0, Statement: c.sid.String(), Places: plain(places)}
+	v := ClaimView{Content: fmt.Sprintf("%x%x%s", c.nar[:], c.rest[:], c.path), NarHash: narText(c.nar[:]), References: -1, Finished: unixTime(c.time), Counts: c.op > 0, Statement: c.sid.String(), Places: plain(places)}
 	switch c.class {
 	case verify.Signed:
 		v.Class = "signed"

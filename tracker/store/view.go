@@ -103,6 +103,7 @@ type ClaimView struct {
 	Kind       string // statement kind
 	Class      string // "built" or "signed"
 	How        string // built, checked, rebuilt; "" if signed
+	Content    string // what it claims, opaque: equal for claims that agree, references included
 	NarHash    string // sha256:<nix base32>
 	NarSize    int64
 	References int // number, -1 if only a digest is known

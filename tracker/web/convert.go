@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/firn-log/firn/tracker/api"
@@ -81,40 +82,42 @@ func outputOf(o store.OutputView) api.Output {
 		Output: o.Output, Path: o.Path, State: stateOf(o.State), Fixed: o.FOD, Since: o.Since.UTC(), Agreeing: o.Agreeing, Against: o.Against,
 		Reason: o.Reason, Claims: each(o.Claims, claimOf),
 	}
-	camp(&out)
+	camp(&out, o.Claims)
 	return out
 }
 
 // camp sorts the claims of an output by content, gives each content a letter,
-// and puts claims that count first.
-func camp(o *api.Output) {
-	type content struct {
-		hash string
-		size int64
+// and puts claims that count first. read are the claims as they were read.
+func camp(o *api.Output, read []store.ClaimView) {
+	content := func(i int) string {
+		return cmp.Or(read[i].Content, fmt.Sprint(read[i].NarHash, read[i].NarSize))
 	}
-	who := make(map[content]map[string]bool)
-	for _, c := range o.Claims {
-		k := content{c.NarHash, c.NarSize}
-		if who[k] == nil {
-			who[k] = make(map[string]bool)
+	type kind struct {
+		api.Camp
+		content string
+		who     map[string]bool
+	}
+	var kinds []*kind
+	by := make(map[string]*kind)
+	for i, c := range o.Claims {
+		k := by[content(i)]
+		if k == nil {
+			k = &kind{Camp: api.Camp{NarHash: c.NarHash, NarSize: c.NarSize}, content: content(i), who: make(map[string]bool)}
+			by[k.content], kinds = k, append(kinds, k)
 		}
 		if c.Counts {
-			who[k][c.Operator.ID] = true
+			k.who[c.Operator.ID] = true
 		}
 	}
-	for k, operators := range who {
-		o.Camps = append(o.Camps, api.Camp{NarHash: k.hash, NarSize: k.size, Operators: len(operators)})
-	}
-	slices.SortFunc(o.Camps, func(a, b api.Camp) int {
-		return cmp.Or(cmp.Compare(b.Operators, a.Operators), cmp.Compare(a.NarHash, b.NarHash), cmp.Compare(a.NarSize, b.NarSize))
+	slices.SortFunc(kinds, func(a, b *kind) int {
+		return cmp.Or(cmp.Compare(len(b.who), len(a.who)), cmp.Compare(a.NarHash, b.NarHash), cmp.Compare(a.NarSize, b.NarSize), cmp.Compare(a.content, b.content))
 	})
-	letter := make(map[content]string)
-	for i := range o.Camps {
-		o.Camps[i].Letter = letterOf(i)
-		letter[content{o.Camps[i].NarHash, o.Camps[i].NarSize}] = o.Camps[i].Letter
+	for i, k := range kinds {
+		k.Letter, k.Operators = letterOf(i), len(k.who)
+		o.Camps = append(o.Camps, k.Camp)
 	}
 	for i := range o.Claims {
-		o.Claims[i].Camp = letter[content{o.Claims[i].NarHash, o.Claims[i].NarSize}]
+		o.Claims[i].Camp = by[content(i)].Letter
 	}
 	slices.SortStableFunc(o.Claims, func(a, b api.Claim) int {
 		return cmp.Or(cmp.Compare(rank(b.Counts), rank(a.Counts)), cmp.Compare(len(a.Camp), len(b.Camp)), cmp.Compare(a.Camp, b.Camp))

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -21,7 +22,7 @@ func (silent) Overview(ctx context.Context) (*store.Overview, error) {
 func TestADatabaseThatDoesNotAnswerIsSaidToBeSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := httptest.NewRecorder()
-		New(silent{newFake()}, Options{}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/index.json", nil))
+		New(silent{newFake()}, Options{Log: slog.New(slog.DiscardHandler)}).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/index.json", nil))
 		if w.Code != http.StatusServiceUnavailable {
 			t.Errorf("status %d: %s", w.Code, w.Body)
 		}
