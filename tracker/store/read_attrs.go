@@ -20,29 +20,29 @@ const (
 type readRow struct {
 	AttributeRow
 	channel, rank, queue int64
-	meta                 eval.Attribute
+	meta                 string // the JSON of its metadata
 }
 
 func scanRow(r *sql.Rows) (a readRow, err error) {
-	var text string
 	var fod, builders, since, evaluated int64
 	var n [4]int64
-	err = r.Scan(&a.Channel, &a.channel, &a.Attr, &a.rank, &a.Seq, &a.Error, &text, &a.Drv, &fod, &n[0], &n[1], &n[2], &n[3], &builders, &since, &evaluated, &a.queue)
+	err = r.Scan(&a.Channel, &a.channel, &a.Attr, &a.rank, &a.Seq, &a.Error, &a.meta, &a.Drv, &fod, &n[0], &n[1], &n[2], &n[3], &builders, &since, &evaluated, &a.queue)
 	if err != nil {
 		return a, err
 	}
-	if err := json.Unmarshal([]byte(text), &a.meta); err != nil {
+	var meta struct{ Pname, Version, Error string } // a page of a list has hundreds of rows
+	if err := json.Unmarshal([]byte(a.meta), &meta); err != nil {
 		return a, err
 	}
 	var c counts
 	for i, s := range []State{Agree, Differ, Missing, Copying} {
 		c.output(s, fod == 1, n[i])
 	}
-	a.Error = cmp.Or(a.Error, a.meta.Error)
-	if a.Error != "" {
+	if a.Error != "" { // sums rest on derivations
 		c[countErrors] = 1
 	}
-	a.Pname, a.Version, a.State, a.Counts, a.Builders = a.meta.Pname, a.meta.Version, State(9-a.rank), c.view(), int(builders)
+	a.Error = cmp.Or(a.Error, meta.Error)
+	a.Pname, a.Version, a.State, a.Counts, a.Builders = meta.Pname, meta.Version, State(9-a.rank), c.view(), int(builders)
 	a.Since = unixTime(max(since, evaluated))
 	return a, nil
 }
@@ -211,11 +211,15 @@ func (db *DB) Attribute(ctx context.Context, attr string) (*AttributeView, error
 			return err
 		}
 		for _, r := range rows {
+			var meta eval.Attribute
+			if err := json.Unmarshal([]byte(r.meta), &meta); err != nil {
+				return err
+			}
 			ch := struct {
 				Row     AttributeRow
 				Meta    MetaView
 				Outputs []OutputView
-			}{Row: r.AttributeRow, Meta: metaView(&r.meta)}
+			}{Row: r.AttributeRow, Meta: metaView(&meta)}
 			var drv int64
 			if _, err := q.one("SELECT drv FROM attr_row WHERE channel = $1 AND name = $2", []any{r.channel, attr}, &drv); err != nil {
 				return err

@@ -281,7 +281,8 @@ func (db *DB) Queue(ctx context.Context, channel string, p Page) (l Listing[Path
 			queue, drv int64
 		}
 		var rows []row
-		err = q.each("SELECT r.name, r.queue, r.drv, d.base, d.state FROM attr_row r JOIN drv d ON d.id = r.drv WHERE r.channel = $1 AND r.queue > 0 AND (r.queue, r.name) > ($2, $3) ORDER BY r.queue, r.name LIMIT CAST($4 AS BIGINT)", []any{id, n[0], name, p.limit() + 1}, func(r *sql.Rows) error {
+		// The range comes before the condition of its index, or SQLite begins at the first row.
+		err = q.each("SELECT r.name, r.queue, r.drv, d.base, d.state FROM attr_row r JOIN drv d ON d.id = r.drv WHERE r.channel = $1 AND (r.queue, r.name) > ($2, $3) AND r.queue > 0 ORDER BY r.queue, r.name LIMIT CAST($4 AS BIGINT)", []any{id, n[0], name, p.limit() + 1}, func(r *sql.Rows) error {
 			var w row
 			err := r.Scan(&w.Attr, &w.queue, &w.drv, &w.Drv, &w.State)
 			w.Channel, w.Priority = channel, 5-w.queue

@@ -14,6 +14,9 @@ import (
 // names that strangers give themselves crowd out no package.
 var maxCandidates = map[int]int{kindAttr: 600, kindMaintainer: 100, kindTeam: 100, kindOperator: 100, kindChannel: 100, kindClosure: 100}
 
+// maxHits bounds what a search returns.
+const maxHits = 100
+
 // hit is a candidate: better ones have a smaller rank.
 type hit struct {
 	kind int
@@ -26,7 +29,7 @@ type hit struct {
 // the beginnings of their words, store paths by their hash part, and
 // statements by the beginning of their id. Exact hits come first, then those that begin so.
 func (db *DB) Search(ctx context.Context, text string, limit int) (hits []SearchHit, err error) {
-	limit = min(max(limit, 1), 100)
+	limit = min(max(limit, 1), maxHits)
 	text = strings.ToLower(strings.TrimSpace(strings.ReplaceAll(cut(strings.ToValidUTF8(text, ""), 256), "\x00", "")))
 	if text == "" {
 		return nil, nil
@@ -139,7 +142,8 @@ func (q *view) searchWords(text string) ([]hit, error) {
 		}
 		note(h)
 	}
-	if words := termsOf(text); len(words) > 2 { // the text itself, and more than one word
+	// What has the words of the text somewhere comes after all that begins with it.
+	if words := termsOf(text); len(words) > 2 && len(best) < maxHits { // the text itself, and more than one word
 		if err := q.allWords(words, text, note); err != nil {
 			return nil, err
 		}

@@ -82,10 +82,11 @@ CREATE TABLE total (scope {int} NOT NULL, channel {int} NOT NULL, attrs {int} NO
 CREATE TABLE trend (scope {int} NOT NULL, channel {int} NOT NULL, seq {int} NOT NULL, agree {int} NOT NULL, differ {int} NOT NULL, missing {int} NOT NULL, copying {int} NOT NULL, fod_agree {int} NOT NULL, fod_differ {int} NOT NULL, fod_missing {int} NOT NULL, errors {int} NOT NULL, PRIMARY KEY (scope, channel, seq)) {clustered};
 
 -- What an evaluation changed. moved: 1 the derivation is another, 2 it came or went, 3 both; versions and states are empty
--- if that tier changed nothing. seen: 1 there is something to show, 2 it got worse.
+-- if that tier changed nothing. seen: 1 there is something to show, 2 it got worse. The indexes hold all that a list shows:
+-- SQLite would rather read the whole evaluation than look rows up.
 CREATE TABLE change (channel {int} NOT NULL, seq {int} NOT NULL, name {text} NOT NULL, attr {int} NOT NULL, moved SMALLINT NOT NULL, from_version {text} NOT NULL, to_version {text} NOT NULL, from_state SMALLINT NOT NULL, to_state SMALLINT NOT NULL, seen SMALLINT NOT NULL, PRIMARY KEY (channel, seq, name)) {clustered};
-CREATE INDEX change_seen ON change (channel, seq, name) WHERE seen > 0;
-CREATE INDEX change_worse ON change (channel, seq, name) WHERE seen = 2;
+CREATE INDEX change_seen ON change (channel, seq, name, attr, from_version, to_version, from_state, to_state, seen) WHERE seen > 0;
+CREATE INDEX change_worse ON change (channel, seq, name, attr, from_version, to_version, from_state, to_state, seen) WHERE seen = 2;
 
 -- What the search finds. kind: 1 attribute, 2 maintainer, 3 team, 4 operator, 5 channel, 6 closure; n counts reasons.
 CREATE TABLE word (term {text} NOT NULL, kind SMALLINT NOT NULL, ref {int} NOT NULL, n {int} NOT NULL, PRIMARY KEY (kind, term, ref)) {clustered};
