@@ -22,6 +22,7 @@ type reproOutput struct {
 	Disagreements []string  `json:"disagreements"`      // sentences
 
 	claims []api.Claim
+	more   bool // there are claims that the tracker does not list
 }
 
 // checkRepro looks up every output that is shown, by the policy, and compares.
@@ -57,7 +58,7 @@ func (a *app) checkRepro(ctx context.Context, f *reproFlags, t *trackerClient, a
 		if !p.Subject.Info.NarHash.IsZero() {
 			o.NarHash = p.Subject.Info.NarHash.String()
 		}
-		o.Disagreements = disagreements(o.claims, p.Claims, report)
+		o.Disagreements = disagreements(o, p.Claims, report)
 		if len(o.Disagreements) > 0 && ans.Exit != exitMisbehaviour {
 			ans.Exit = exitUntrusted
 		}
@@ -116,7 +117,7 @@ func outputsOf(out []reproOutput, p *api.PackagePage, channel string) []reproOut
 				known = known || other.Path == o.Path
 			}
 			if !known {
-				out = append(out, reproOutput{Path: o.Path, State: o.State, claims: o.Claims, Disagreements: []string{}})
+				out = append(out, reproOutput{Path: o.Path, State: o.State, claims: o.Claims, more: o.More, Disagreements: []string{}})
 			}
 		}
 	}
@@ -124,13 +125,17 @@ func outputsOf(out []reproOutput, p *api.PackagePage, channel string) []reproOut
 }
 
 // disagreements are sentences about claims of the policy's operators that the
-// tracker hides, alters, or counts although the logs do not prove them.
-func disagreements(says []api.Claim, proven []verify.Claim, r *verify.Report) []string {
+// tracker hides, alters, or counts although the logs do not prove them. Where it says that it does
+// not list all, it hides a claim only if nothing that it lists says the same and it says that nobody differs.
+func disagreements(o *reproOutput, proven []verify.Claim, r *verify.Report) []string {
 	out := []string{}
 	byID := make(map[string][]api.Claim)
-	for _, c := range says {
+	listed := make(map[string]bool)
+	for _, c := range o.claims {
 		byID[c.Statement] = append(byID[c.Statement], c)
+		listed[c.NarHash] = true
 	}
+	differs := o.State == api.Differ || o.State == api.Copying
 	ids := make(map[string]bool)
 	for _, c := range proven {
 		id := c.ID.String()
@@ -143,13 +148,14 @@ func disagreements(says []api.Claim, proven []verify.Claim, r *verify.Report) []
 			same = same || s.NarHash == c.About.NarHash.String()
 		}
 		switch {
+		case len(there) == 0 && o.more && (differs || listed[c.About.NarHash.String()]):
 		case len(there) == 0:
 			out = append(out, fmt.Sprintf("the tracker does not show the statement %s, in which %s claims %s", id, c.Operator, c.About.NarHash))
 		case !same:
 			out = append(out, fmt.Sprintf("the tracker says that %s claims %s, and its statement %s says %s", c.Operator, there[0].NarHash, id, c.About.NarHash))
 		}
 	}
-	for _, c := range says {
+	for _, c := range o.claims {
 		if who := operatorOf(c.Operator.Key, r); who != "" && c.Counts && !ids[c.Statement] && inLogs(c.Places, r) {
 			out = append(out, fmt.Sprintf("the tracker counts the statement %s of %s, and no log proves that it stands", c.Statement, who))
 		}

@@ -57,6 +57,7 @@ type Output struct {
 	Reason   string    `json:"reason,omitempty"`
 	Camps    []Camp    `json:"camps,omitempty"`
 	Claims   []Claim   `json:"claims,omitempty"`
+	More     bool      `json:"more,omitempty"` // there are claims that are not listed
 }
 
 // Camp is one content that somebody claims, the most counted operators first.

@@ -80,7 +80,7 @@ func claimOf(c store.ClaimView) api.Claim {
 func outputOf(o store.OutputView) api.Output {
 	out := api.Output{
 		Output: o.Output, Path: o.Path, State: stateOf(o.State), Fixed: o.FOD, Since: o.Since.UTC(), Agreeing: o.Agreeing, Against: o.Against,
-		Reason: o.Reason, Claims: each(o.Claims, claimOf),
+		Reason: o.Reason, Claims: each(o.Claims, claimOf), More: o.More,
 	}
 	camp(&out, o.Claims)
 	return out
