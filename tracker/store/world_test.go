@@ -296,6 +296,9 @@ func (m *worldMaker) deltas(all []evaluation) []evaluation {
 }
 
 func (m *worldMaker) meta(name string, n int) eval.Attribute {
+	if m.r.IntN(12) == 0 {
+		return eval.Attribute{Attr: name, Error: "its metadata does not evaluate"}
+	}
 	a := eval.Attribute{Attr: name, Pname: fmt.Sprint("pkg", n), Version: fmt.Sprint("1.", n), Description: "text <b>"}
 	for i := range n % 3 {
 		a.Maintainers = append(a.Maintainers, eval.Maintainer{Login: fmt.Sprintf("who%d", (n+i)%4), Name: fmt.Sprint("Name ", m.r.IntN(5))})
@@ -354,6 +357,11 @@ func (w *world) shuffled(t testing.TB, db *DB, seed uint64) {
 		return len(logs[logA])+len(logs[logB]) > 0 || slices.ContainsFunc(evals, func(l []evaluation) bool { return len(l) > 0 }), nil
 	}
 	for more := true; more; {
+		if r.IntN(6) == 0 { // as after a restart
+			db.mu.Lock()
+			db.state = nil
+			db.mu.Unlock()
+		}
 		write(t, db, func(tx *Tx) (err error) {
 			for range 1 + r.IntN(3) {
 				if more, err = step(tx); err != nil || !more {
