@@ -52,9 +52,6 @@ func (r *attrRow) listed() bool { return r.metaSeq > 0 || r.drvSeq > 0 }
 // evalChunk is how many attributes of an evaluation are looked at together.
 const evalChunk = 500
 
-// flushEvery is after how many chunks what follows from them is written.
-const flushEvery = 10
-
 // AddEvaluation adds an evaluation, newer than those of its channel and tier, whose attributes are
 // sorted by name. An error of attrs is returned as it is.
 func (tx *Tx) AddEvaluation(ctx context.Context, h eval.Header, attrs iter.Seq2[eval.Attribute, error]) error {
@@ -68,7 +65,6 @@ func (tx *Tx) AddEvaluation(ctx context.Context, h eval.Header, attrs iter.Seq2[
 		return fmt.Errorf("adding evaluation %d of %s: %w", h.Seq, h.Channel, err)
 	}
 	var chunk []eval.Attribute
-	done := 0
 	for a, err := range attrs {
 		if err != nil {
 			return err
@@ -86,11 +82,6 @@ func (tx *Tx) AddEvaluation(ctx context.Context, h eval.Header, attrs iter.Seq2[
 				return fmt.Errorf("adding evaluation %d of %s: %w", h.Seq, h.Channel, err)
 			}
 			chunk = chunk[:0]
-			if done++; done%flushEvery == 0 { // what is only noted stays small
-				if err := tx.flush(ctx); err != nil {
-					return fmt.Errorf("adding evaluation %d of %s: %w", h.Seq, h.Channel, err)
-				}
-			}
 		}
 	}
 	if err := e.chunk(ctx, chunk, true); err != nil {
@@ -210,10 +201,14 @@ func (e *evaluating) chunk(ctx context.Context, attrs []eval.Attribute, end bool
 	}
 	slices.SortFunc(attrs, func(a, b eval.Attribute) int { return cmp.Compare(a.Attr, b.Attr) })
 	attrs = slices.CompactFunc(attrs, func(a, b eval.Attribute) bool { return a.Attr == b.Attr })
+	add := e.drvs
 	if e.tier == meta {
-		return e.metas(ctx, attrs, rows)
+		add = e.metas
 	}
-	return e.drvs(ctx, attrs, rows)
+	if err := add(ctx, attrs, rows); err != nil {
+		return err
+	}
+	return e.tx.flush(ctx) // what is only noted stays small
 }
 
 // rows returns what the channel has now of the attributes, and if the evaluation is full, of those between them.
