@@ -319,7 +319,7 @@ func (v *served) kinds(g *trackerLog, attrs int) ([]pageKind, error) {
 		{"maintainer, JSON", with("/maintainer/", who, ".json")},
 		{"maintainer, by state", func(r *rand.Rand) string { return "/maintainer/" + who(r) + "?state=" + state(r) }},
 		{"maintainer, Atom", with("/maintainer/", who, ".atom")},
-		{"team", func(r *rand.Rand) string { return fmt.Sprintf("/team/team-%d", r.IntN(1)) }},
+		{"team", fixed("/team/team-0")},
 		{"operators", fixed("/operators")},
 		{"operator", with("/operator/", operator, "")},
 		{"operator, by state", func(r *rand.Rand) string { return "/operator/" + operator(r) + "?state=" + state(r) }},
