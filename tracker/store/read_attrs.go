@@ -317,7 +317,12 @@ func (q *view) history(attr int64) ([]VersionRow, error) {
 			return nil, err
 		}
 	}
-	outs, hashes, err := q.outputsWithoutClaims(unique(drvs))
+	drvs = unique(drvs)
+	outs, err := q.outputsWithoutClaims(drvs)
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := q.hashesOf(drvs)
 	rows := make([]VersionRow, len(all))
 	for i, e := range all {
 		e.Outputs, e.NarHashByOutput = outs[e.drv], hashes[e.drv]
@@ -326,18 +331,9 @@ func (q *view) history(attr int64) ([]VersionRow, error) {
 	return rows, err
 }
 
-// outputsWithoutClaims returns the outputs of derivations, and what hashes operators that count claim for each.
-func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, map[int64]map[string][]string, error) {
-	outs, hashes := make(map[int64][]OutputView), make(map[int64]map[string][]string)
-	var torn []claimedHashes
-	note := func(drv int64, name, text string) {
-		if hashes[drv] == nil {
-			hashes[drv] = make(map[string][]string)
-		}
-		if !slices.Contains(hashes[drv][name], text) {
-			hashes[drv][name] = append(hashes[drv][name], text)
-		}
-	}
+// outputsWithoutClaims returns the outputs of derivations.
+func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, error) {
+	outs := make(map[int64][]OutputView)
 	err := q.eachIn("SELECT d.drv, d.name, o.path, o.real, o.fod, o.state, o.since, o.agreeing, o.against FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
 		var o OutputView
 		var drv, real, fod, since int64
@@ -349,10 +345,22 @@ func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, map[i
 		outs[drv] = append(outs[drv], o)
 		return err
 	})
-	if err != nil {
-		return nil, nil, err
+	return outs, err
+}
+
+// hashesOf returns what hashes operators that count claim for each output of derivations: all of those that differ.
+func (q *view) hashesOf(drvs []int64) (map[int64]map[string][]string, error) {
+	hashes := make(map[int64]map[string][]string)
+	var torn []claimedHashes
+	note := func(drv int64, name, text string) {
+		if hashes[drv] == nil {
+			hashes[drv] = make(map[string][]string)
+		}
+		if !slices.Contains(hashes[drv][name], text) {
+			hashes[drv][name] = append(hashes[drv][name], text)
+		}
 	}
-	err = q.eachIn("SELECT d.drv, d.name, d.out, o.state, (SELECT c.nar FROM claim c WHERE c.out = d.out AND c.op > 0 ORDER BY c.op, c.stmt, c.n LIMIT 1) FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
+	err := q.eachIn("SELECT d.drv, d.name, d.out, o.state, (SELECT c.nar FROM claim c WHERE c.out = d.out AND c.op > 0 ORDER BY c.op, c.stmt, c.n LIMIT 1) FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
 		var h claimedHashes
 		var nar []byte
 		err := r.Scan(&h.drv, &h.name, &h.out, &h.state, &nar)
@@ -365,7 +373,7 @@ func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, map[i
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	for _, h := range torn {
 		err := q.each("SELECT nar FROM claim WHERE out = $1 AND op > 0 ORDER BY op, stmt, n LIMIT 100", []any{h.out}, func(r *sql.Rows) error {
@@ -377,7 +385,7 @@ func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, map[i
 			return err
 		})
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 	}
 	for _, of := range hashes {
@@ -385,7 +393,7 @@ func (q *view) outputsWithoutClaims(drvs []int64) (map[int64][]OutputView, map[i
 			slices.Sort(of[name])
 		}
 	}
-	return outs, hashes, nil
+	return hashes, nil
 }
 
 // claimedHashes is an output whose hashes are looked for.

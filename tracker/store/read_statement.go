@@ -298,7 +298,7 @@ func (db *DB) Queue(ctx context.Context, channel string, p Page) (l Listing[Path
 		for _, r := range listing.Rows {
 			drvs = append(drvs, r.drv)
 		}
-		outs, _, err := q.outputsWithoutClaims(unique(drvs))
+		outs, err := q.outputsWithoutClaims(unique(drvs))
 		if err != nil {
 			return err
 		}
