@@ -13,11 +13,11 @@ import (
 func rows(r *http.Request) int {
 	switch format(r) {
 	case ".json":
-		return 500
+		return 100
 	case ".atom":
 		return maxEntries
 	}
-	return 60
+	return 40
 }
 
 func (s *server) channel(r *http.Request, q query) (*page, error) {

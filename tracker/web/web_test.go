@@ -158,7 +158,7 @@ func TestChannelPage(t *testing.T) {
 	if rows := p.all("tbody", "")[0].all("tr", ""); len(rows) != 24 {
 		t.Errorf("the plot's table has %d rows, want 24", len(rows))
 	}
-	next := "/channel/nixos-unstable?after=60"
+	next := "/channel/nixos-unstable?after=40"
 	if !p.links(next) {
 		t.Fatal("no link to the next page")
 	}
