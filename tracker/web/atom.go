@@ -7,7 +7,7 @@ import (
 )
 
 // maxEntries bounds a feed.
-const maxEntries = 200
+const maxEntries = 100
 
 // feed is an Atom feed (RFC 4287).
 type feed struct {

@@ -34,9 +34,12 @@ func (s *server) channel(r *http.Request, q query) (*page, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the channel: %w", err)
 	}
-	list, err := s.src.Attributes(ctx, store.Filter{Channel: name, State: state, Order: order}, q.page(rows(r)))
-	if err != nil {
-		return nil, fmt.Errorf("reading the attributes of a channel: %w", err)
+	var list store.Listing[store.AttributeRow]
+	if format(r) != ".atom" { // a feed has changes only
+		list, err = s.src.Attributes(ctx, store.Filter{Channel: name, State: state, Order: order}, q.page(rows(r)))
+		if err != nil {
+			return nil, fmt.Errorf("reading the attributes of a channel: %w", err)
+		}
 	}
 	out := api.ChannelPage{Schema: api.Schema, Channel: channelOf(*c), Attributes: each(list.Rows, rowOf), Next: list.Next}
 	p := &page{template: "channel", title: show(name), modified: c.Time}
@@ -45,7 +48,7 @@ func (s *server) channel(r *http.Request, q query) (*page, error) {
 			return nil, err
 		}
 		onlyWorse := format(r) != ".atom"
-		worse, err := s.src.Changes(ctx, name, 0, onlyWorse, store.Page{Limit: map[bool]int{true: 20, false: 200}[onlyWorse]})
+		worse, err := s.src.Changes(ctx, name, 0, onlyWorse, store.Page{Limit: map[bool]int{true: 20, false: maxEntries}[onlyWorse]})
 		if err != nil {
 			return nil, fmt.Errorf("reading what got worse: %w", err)
 		}

@@ -90,7 +90,7 @@ func (s *server) search(r *http.Request, q query) (*page, error) {
 			return &page{redirect: s.urls.To("/")}, nil
 		}
 	}
-	hits, err := s.src.Search(r.Context(), text, 60)
+	hits, err := s.src.Search(r.Context(), text, 30)
 	if err != nil {
 		return nil, fmt.Errorf("searching: %w", err)
 	}
