@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,15 +12,11 @@ import (
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
-	"github.com/firn-log/firn/tracker/follow"
 	"github.com/firn-log/firn/tracker/store"
 )
 
 // queueName is the name of the statements that ask for work.
 const queueName = "firn-tracker-queue"
-
-// publishWait is how long the log is asked to wait for a checkpoint.
-const publishWait = 10 * time.Second
 
 func newQueueCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{Use: "queue", Short: "What should be rebuilt next"}
@@ -197,51 +192,11 @@ func (t *tracker) channelQueue(ctx context.Context, channel string) ([]nix.Store
 
 // publish asks for derivations in the log.
 func (a *app) publish(ctx context.Context, t *tracker, drvs []nix.StorePath) (*log.Submitted, error) {
-	l, err := t.publishLog()
+	p, err := a.openPublication(ctx, t.settings)
 	if err != nil {
 		return nil, err
 	}
-	if t.Publish.Key == "" {
-		return nil, fail(exitUsage, "name a build key of an operator with --key, or as publish.key", errors.New("the key that signs what is published is missing"))
-	}
-	signer, err := a.openSigner(ctx, t.Publish.Key, t.Publish.UseLoginKey)
-	if err != nil {
-		return nil, err
-	}
-	leaf, blobs, err := evalLeaf(ctx, signer, queueBody(drvs, time.Now()))
-	if err != nil {
-		return nil, fail(exitFailed, "", err)
-	}
-	client, err := log.NewClient(l.URL, l.Policy, log.Options{Origin: l.Origin, Memory: log.NewMemory(t.dir), UserAgent: "firn-tracker"})
-	if err != nil {
-		return nil, fail(exitUsage, "", err)
-	}
-	var res *log.SubmitResult
-	if len(blobs) > 0 {
-		res, err = client.SubmitWithBlobs(ctx, leaf, blobs, publishWait)
-	} else {
-		res, err = client.Submit(ctx, [][]byte{leaf}, publishWait)
-	}
-	if res == nil {
-		return nil, fail(status(err), "", err)
-	}
-	if r := &res.Results[0]; r.Status != log.Rejected {
-		return r, nil
-	}
-	return nil, fail(exitFailed, "the key must be a build key of an operator that the log knows: firn operator add-key", fmt.Errorf("the log does not take what is asked for: %s: %s", res.Results[0].Code, res.Results[0].Message))
-}
-
-// publishLog returns the log that is configured, or the only one.
-func (t *tracker) publishLog() (*follow.Log, error) {
-	if t.Publish.Log == "" && len(t.logs) == 1 {
-		return &t.logs[0], nil
-	}
-	for i := range t.logs {
-		if n := t.Publish.Log; n != "" && (n == t.names[i] || n == t.logs[i].URL || n == t.logs[i].Origin) {
-			return &t.logs[i], nil
-		}
-	}
-	return nil, fail(exitUsage, "name the home log of the operator with --to, or as publish.log", errors.New("which log is asked is not known"))
+	return p.state(ctx, queueBody(drvs, time.Now()), "")
 }
 
 // queueBody asks for derivations, which a statement lists by path.
