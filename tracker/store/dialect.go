@@ -12,6 +12,8 @@ import (
 type dialect interface {
 	// open returns the pool of the writer and that of readers, and what lets go of both and of the lock.
 	open(ctx context.Context, dsn string) (w, r *sql.DB, done func() error, err error)
+	// openReader returns a pool that only reads, from a database that is there, and what lets go of it.
+	openReader(ctx context.Context, dsn string) (r *sql.DB, done func() error, err error)
 	// lock makes the writer's connection the only one, if open has not done so.
 	lock(ctx context.Context, c *sql.Conn) error
 	macros() *strings.Replacer

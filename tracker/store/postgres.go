@@ -18,17 +18,13 @@ const advisory = 0x6669726e74726b72
 type postgres struct{}
 
 func (postgres) open(ctx context.Context, dsn string) (w, r *sql.DB, done func() error, err error) {
-	conf, err := pgx.ParseConfig(dsn)
+	conf, err := postgresConfig(dsn)
 	if err != nil {
-		return nil, nil, nil, fmt.Errorf("the address of the database: %w", err)
-	}
-	if conf.RuntimeParams["application_name"] == "" {
-		conf.RuntimeParams["application_name"] = "firn-tracker"
+		return nil, nil, nil, err
 	}
 	w, r = stdlib.OpenDB(*conf), stdlib.OpenDB(*conf)
 	w.SetMaxOpenConns(1)
-	r.SetMaxOpenConns(2 * readers)
-	r.SetMaxIdleConns(readers)
+	limitReaders(r)
 	done = func() error {
 		r.Close()
 		return w.Close()
@@ -38,6 +34,38 @@ func (postgres) open(ctx context.Context, dsn string) (w, r *sql.DB, done func()
 		return nil, nil, nil, err
 	}
 	return w, r, done, nil
+}
+
+func (postgres) openReader(ctx context.Context, dsn string) (r *sql.DB, done func() error, err error) {
+	conf, err := postgresConfig(dsn)
+	if err != nil {
+		return nil, nil, err
+	}
+	conf.RuntimeParams["default_transaction_read_only"] = "on"
+	conf.RuntimeParams["default_transaction_isolation"] = "repeatable read"
+	r = stdlib.OpenDB(*conf)
+	limitReaders(r)
+	if err := r.PingContext(ctx); err != nil {
+		r.Close()
+		return nil, nil, err
+	}
+	return r, r.Close, nil
+}
+
+func limitReaders(r *sql.DB) {
+	r.SetMaxOpenConns(2 * readers)
+	r.SetMaxIdleConns(readers)
+}
+
+func postgresConfig(dsn string) (*pgx.ConnConfig, error) {
+	conf, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, fmt.Errorf("the address of the database: %w", err)
+	}
+	if conf.RuntimeParams["application_name"] == "" {
+		conf.RuntimeParams["application_name"] = "firn-tracker"
+	}
+	return conf, nil
 }
 
 // lock takes the lock of the writer's session, which ends with its connection.

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -27,18 +29,14 @@ func (sqlite) open(ctx context.Context, path string) (w, r *sql.DB, done func() 
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	dsn := func(more string) string {
-		u := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&" + more}
-		return u.String()
-	}
 	// The allocator of the driver rounds a page up to 8 KiB: caches take twice the memory that they are given.
-	w, err = sql.Open("sqlite", dsn("_txlock=immediate&_pragma=cache_size(-24576)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)"))
+	w, err = sql.Open("sqlite", sqliteName(path, "_txlock=immediate&_pragma=cache_size(-24576)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)"))
 	if err == nil {
 		w.SetMaxOpenConns(1)
 		err = w.PingContext(ctx) // makes the file, which readers do not
 	}
 	if err == nil {
-		r, err = sql.Open("sqlite", dsn("_pragma=query_only(1)&_pragma=cache_size(-4096)"))
+		r, err = sqliteReaders(path)
 	}
 	done = func() error {
 		for _, db := range []*sql.DB{r, w} {
@@ -52,9 +50,38 @@ func (sqlite) open(ctx context.Context, path string) (w, r *sql.DB, done func() 
 		done()
 		return nil, nil, nil, err
 	}
-	r.SetMaxOpenConns(readers)
-	r.SetMaxIdleConns(readers)
 	return w, r, done, nil
+}
+
+func (sqlite) openReader(ctx context.Context, path string) (r *sql.DB, done func() error, err error) {
+	if path, err = filepath.Abs(path); err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, nil, fmt.Errorf("there is none; firn-tracker rebuild makes it: %w", err)
+	}
+	if r, err = sqliteReaders(path); err != nil {
+		return nil, nil, err
+	}
+	if err := r.PingContext(ctx); err != nil {
+		r.Close()
+		return nil, nil, err
+	}
+	return r, r.Close, nil
+}
+
+func sqliteReaders(path string) (*sql.DB, error) {
+	r, err := sql.Open("sqlite", sqliteName(path, "mode=rw&_pragma=query_only(1)&_pragma=cache_size(-4096)"))
+	if err == nil {
+		r.SetMaxOpenConns(readers)
+		r.SetMaxIdleConns(readers)
+	}
+	return r, err
+}
+
+func sqliteName(path, more string) string {
+	u := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&" + more}
+	return u.String()
 }
 
 func (sqlite) lock(context.Context, *sql.Conn) error { return nil }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/firn-log/firn/log/statement"
@@ -35,7 +34,7 @@ type DB struct {
 	opts    Options
 	log     *slog.Logger
 	dialect dialect
-	w, r    *sql.DB
+	w, r    *sql.DB // w is nil if it is open for reading alone
 	done    func() error
 
 	mu    sync.Mutex // of the writer: all that follows
@@ -59,13 +58,7 @@ type DB struct {
 // there is one writer. With ErrConfiguration the database is open, and Reset
 // and Close are what it is good for.
 func Open(ctx context.Context, dsn string, o Options) (*DB, error) {
-	db := &DB{opts: o, log: o.Log, dialect: sqlite{}, reads: make(map[string]*sql.Stmt)}
-	if db.log == nil {
-		db.log = slog.New(slog.DiscardHandler)
-	}
-	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
-		db.dialect = postgres{}
-	}
+	db := newDB(dsn, o)
 	var err error
 	if db.w, db.r, db.done, err = db.dialect.open(ctx, dsn); err != nil {
 		return nil, fmt.Errorf("opening the database: %w", err)
@@ -124,6 +117,9 @@ func (db *DB) configure(ctx context.Context) error {
 func (db *DB) connect(ctx context.Context) error {
 	if db.conn != nil {
 		return nil
+	}
+	if db.w == nil {
+		return errReadOnly
 	}
 	c, err := db.w.Conn(ctx)
 	if err != nil {
