@@ -150,8 +150,8 @@ func endsMore(k *verify.HistoryKey, r *statement.KeyRevoke) bool {
 }
 
 func newStatementCmd(a *app) *cobra.Command {
-	c := &cobra.Command{Use: "statement", Short: "Export statements, and take them back"}
-	c.AddCommand(newRetractCmd(a), newStatementExportCmd(a))
+	c := &cobra.Command{Use: "statement", Short: "State what a system consists of, export statements, and take them back"}
+	c.AddCommand(newStatementClosureCmd(a), newRetractCmd(a), newStatementExportCmd(a))
 	return c
 }
 

@@ -32,6 +32,35 @@ func (s *Submitter) Once(ctx context.Context, wait time.Duration) (Outcome, erro
 	}
 }
 
+// SendOne signs and sends one statement that waits in the spool, and nothing else, again with
+// growing pauses until it is sent and proven, refused, or wait is over. Without waiting (0) it
+// tries once. The error is one of the spool; why the statement still waits is in the Outcome.
+func (s *Submitter) SendOne(ctx context.Context, name string, wait time.Duration) (Outcome, error) {
+	var out Outcome
+	for end := s.now().Add(wait); ; {
+		out = Outcome{}
+		batch, err := s.sign(ctx, []string{name})
+		switch {
+		case err != nil:
+			out.Why = err
+		case len(batch) == 0: // set aside
+		default:
+			if err := s.submit(ctx, batch, min(wait, proofWait), &out); err != nil {
+				return out, err
+			}
+		}
+		var refused *send.RejectedError // which only somebody can change
+		if out.Why == nil || send.Final(out.Why) || errors.As(out.Why, &refused) {
+			break
+		}
+		left := end.Sub(s.now())
+		if left <= 0 || !send.Sleep(ctx, min(left, s.back.Next(s.conf.MaxPause.Duration, out.Why))) {
+			break
+		}
+	}
+	return out, errors.Join(s.spool.prune(s.conf.KeepSent), s.spool.sweepBlobs(s.now()))
+}
+
 // Loop resolves as builds come and sends, until ctx ends or the log is caught
 // with two histories, which it returns.
 func (s *Submitter) Loop(ctx context.Context) error {

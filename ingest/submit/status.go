@@ -65,7 +65,10 @@ type Build struct {
 
 // ReadStatus reads the spool of conf. It needs no lock; a build that moves
 // meanwhile is seen in one of its states.
-func ReadStatus(conf *Config) (*Status, error) {
+func ReadStatus(conf *Config) (*Status, error) { return readStatus(conf, spool.list) }
+
+// readStatus is ReadStatus of those that list names in each folder.
+func readStatus(conf *Config, list func(s spool, dir string) ([]string, error)) (*Status, error) {
 	s := spool{dir: conf.Spool}
 	st := &Status{Schema: 1, Spool: conf.Spool, Counts: make(map[State]int), Problems: []hook.Problem{}, Builds: []Build{}}
 	if _, err := os.Stat(conf.Spool); errors.Is(err, fs.ErrNotExist) {
@@ -87,7 +90,7 @@ func ReadStatus(conf *Config) (*Status, error) {
 		{heldDir, Held, readStatement},
 		{hook.PendingDir, Pending, readRecord},
 	} {
-		names, err := s.list(at.dir)
+		names, err := list(s, at.dir)
 		if err != nil {
 			return nil, err
 		}
