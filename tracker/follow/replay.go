@@ -183,7 +183,9 @@ func (l *follower) replay(ctx context.Context, cp *log.Checkpoint, from uint64) 
 	b := batch{l: l}
 	for p, err := range r.parts(ctx, cp, from) {
 		if err == nil {
-			b.add(p)
+			err = b.add(ctx, r, p)
+		}
+		if err == nil {
 			if last := p.entries[len(p.entries)-1]; last.index+1 == cp.Size {
 				l.ended(log.ParseFreeze(l.Policy, l.Origin, last.leaf) != nil)
 			}

@@ -110,11 +110,23 @@ type batch struct {
 }
 
 // add adds a part, and says what of it counts for nothing. What does not verify is given to
-// the database all the same: it must not matter whether its key was known by now.
-func (b *batch) add(p *part) {
+// the database all the same: it must not matter whether its key was known by now. Lists of
+// closures are fetched here, one after the other: each may be large, and b is written when it is.
+func (b *batch) add(ctx context.Context, r *reader, p *part) error {
 	for i := range p.entries {
 		e := &p.entries[i]
 		out := store.Entry{Index: e.index, Leaf: e.leaf, Statement: e.st, Verified: e.verified}
+		if e.err == nil {
+			var err error
+			if out.List, err = r.members(ctx, e.st); err != nil {
+				return err
+			}
+			if b.bytes += len(out.List); len(out.List) > 0 && b.full() {
+				if err := b.write(ctx); err != nil {
+					return err
+				}
+			}
+		}
 		switch {
 		case e.err != nil:
 			b.left++
@@ -126,6 +138,7 @@ func (b *batch) add(p *part) {
 		b.bytes += len(e.leaf)
 	}
 	b.kept += uint64(p.kept)
+	return nil
 }
 
 // full reports whether b should be written before more is added.

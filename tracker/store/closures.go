@@ -2,10 +2,12 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"maps"
 	"slices"
 
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -13,6 +15,86 @@ var (
 	closureTable = newTable("closure", "id name op count known agree differ missing copying fod_agree fod_differ fod_missing", "")
 	memberTable  = newTable("closure_output", "closure state out", "")
 )
+
+// addLists keeps the lists of closures that name them by a digest. A closure that is new
+// gets its members from it; one that was added without them before, too.
+func (tx *Tx) addLists(ctx context.Context, all []newStatement) error {
+	fresh := make(map[int64]*newStatement)
+	for i := range all {
+		if all[i].id != 0 {
+			fresh[all[i].id] = &all[i]
+		}
+	}
+	for i := range all {
+		n := &all[i]
+		b, ok := n.Body.(*statement.Closure)
+		if !ok || b.Paths != nil || n.list == nil {
+			continue
+		}
+		paths := membersOf(b, n.list)
+		var is int64
+		there, err := tx.one(ctx, "SELECT stmt FROM list WHERE stmt = $1", []any{n.row}, &is)
+		if err != nil {
+			return err
+		}
+		if there || paths == nil {
+			continue
+		}
+		if err := tx.exec(ctx, "INSERT INTO list (stmt, paths) VALUES ($1, $2)", n.row, n.list); err != nil {
+			return err
+		}
+		if f := fresh[n.row]; f == nil {
+			err = tx.addMembers(ctx, n.row, n.leaf)
+		} else if f.op > 0 {
+			body, s := *b, *f.Statement
+			body.Paths, s.Body = paths, &body
+			f.Statement = &s
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addMembers adds a closure anew whose list came later than it, if it counts.
+func (tx *Tx) addMembers(ctx context.Context, id int64, leaf []byte) error {
+	var op int64
+	if _, err := tx.one(ctx, "SELECT op FROM stmt WHERE id = $1", []any{id}, &op); err != nil || op == 0 {
+		return err
+	}
+	s, err := statement.Parse(slices.Clone(leaf))
+	if err != nil {
+		return err
+	}
+	return tx.moveClaims(ctx, id, op, op, s)
+}
+
+// membersOf reads the list of a closure, nil if it is another's.
+func membersOf(b *statement.Closure, list []byte) []nix.StorePath {
+	if sha256.Sum256(list) != b.Digest {
+		return nil
+	}
+	paths, err := statement.ParsePathsBlob(b.StoreDir, list)
+	if err != nil || uint64(len(paths)) != b.Count {
+		return nil
+	}
+	return paths
+}
+
+// listed gives a closure that has only a digest the list that the database keeps.
+func (tx *Tx) listed(ctx context.Context, id int64, s *statement.Statement) error {
+	b, ok := s.Body.(*statement.Closure)
+	if !ok || b.Paths != nil {
+		return nil
+	}
+	var list []byte
+	if ok, err := tx.one(ctx, "SELECT paths FROM list WHERE stmt = $1", []any{id}, &list); err != nil || !ok {
+		return err
+	}
+	b.Paths = membersOf(b, list)
+	return nil
+}
 
 // addClosure adds a closure that counts, and what its members come to.
 func (tx *Tx) addClosure(ctx context.Context, id, op int64, b *statement.Closure, outs map[outKey]int64) error {
@@ -39,7 +121,9 @@ func (tx *Tx) addClosure(ctx context.Context, id, op int64, b *statement.Closure
 	if err := r.write(ctx, tx); err != nil {
 		return err
 	}
-	tx.wordsOf(kindClosure, id, 1, b.Name)
+	if err := tx.closureWords(ctx, id, 1, b.Name); err != nil {
+		return err
+	}
 	return rows.write(ctx, tx)
 }
 
@@ -51,7 +135,9 @@ func (tx *Tx) dropClosure(ctx context.Context, id int64) error {
 	if _, err := tx.one(ctx, "SELECT name FROM closure WHERE id = $1", []any{id}, &name); err != nil {
 		return err
 	}
-	tx.wordsOf(kindClosure, id, -1, name)
+	if err := tx.closureWords(ctx, id, -1, name); err != nil {
+		return err
+	}
 	if err := tx.exec(ctx, "DELETE FROM closure_output WHERE closure = $1", id); err != nil {
 		return err
 	}

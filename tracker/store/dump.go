@@ -26,6 +26,7 @@ var dumped = []struct{ name, query string }{
 	{"diff", "SELECT o.path, s.sid, p.ident, d.a, d.b FROM diff d JOIN output o ON o.id = d.out JOIN stmt s ON s.id = d.stmt LEFT JOIN operator p ON p.id = d.op ORDER BY o.path, s.sid"},
 	{"closure", "SELECT s.sid, c.name, p.ident, c.count, c.known, c.agree, c.differ, c.missing, c.copying, c.fod_agree, c.fod_differ, c.fod_missing FROM closure c JOIN stmt s ON s.id = c.id JOIN operator p ON p.id = c.op ORDER BY s.sid"},
 	{"closure-output", "SELECT s.sid, c.state, o.path FROM closure_output c JOIN stmt s ON s.id = c.closure JOIN output o ON o.id = c.out ORDER BY s.sid, c.state, o.path"},
+	{"list", "SELECT s.sid, length(l.paths) FROM list l JOIN stmt s ON s.id = l.stmt ORDER BY s.sid"},
 	{"channel", "SELECT name, meta_seq, drv_seq, meta_first, drv_first FROM channel ORDER BY name"},
 	{"evaluation", "SELECT c.name, e.seq, e.tiers, e.revision, e.time, e.system FROM evaluation e JOIN channel c ON c.id = e.channel ORDER BY c.name, e.seq"},
 	{"person", "SELECT team, login, name FROM person ORDER BY team, login"},
@@ -36,7 +37,8 @@ var dumped = []struct{ name, query string }{
 	{"total", "SELECT COALESCE(p.team, -1), COALESCE(p.login, ''), c.name, t.attrs, t.agree, t.differ, t.missing, t.copying, t.fod_agree, t.fod_differ, t.fod_missing, t.errors FROM total t JOIN channel c ON c.id = t.channel LEFT JOIN person p ON p.id = t.scope WHERE t.attrs <> 0 OR t.agree <> 0 OR t.differ <> 0 OR t.missing <> 0 OR t.copying <> 0 OR t.fod_agree <> 0 OR t.fod_differ <> 0 OR t.fod_missing <> 0 OR t.errors <> 0 ORDER BY 1, 2, 3"},
 	{"trend", "SELECT COALESCE(p.team, -1), COALESCE(p.login, ''), c.name, t.seq, t.agree, t.differ, t.missing, t.copying, t.fod_agree, t.fod_differ, t.fod_missing, t.errors FROM trend t JOIN channel c ON c.id = t.channel LEFT JOIN person p ON p.id = t.scope WHERE t.agree <> 0 OR t.differ <> 0 OR t.missing <> 0 OR t.copying <> 0 OR t.fod_agree <> 0 OR t.fod_differ <> 0 OR t.fod_missing <> 0 OR t.errors <> 0 ORDER BY 1, 2, 3, 4"},
 	{"change", "SELECT c.name, h.seq, h.name, h.moved, h.from_version, h.to_version, h.from_state, h.to_state, h.seen FROM change h JOIN channel c ON c.id = h.channel ORDER BY c.name, h.seq, h.name"},
-	{"word", "SELECT w.term, w.kind, COALESCE(a.name, ''), COALESCE(p.login, ''), o.ident, COALESCE(c.name, ''), s.sid, w.n FROM word w LEFT JOIN attr a ON w.kind = 1 AND a.id = w.ref LEFT JOIN person p ON w.kind IN (2, 3) AND p.id = w.ref LEFT JOIN operator o ON w.kind = 4 AND o.id = w.ref LEFT JOIN channel c ON w.kind = 5 AND c.id = w.ref LEFT JOIN stmt s ON w.kind = 6 AND s.id = w.ref WHERE w.n <> 0 ORDER BY 1, 2, 3, 4, 5, 6, 7"},
+	{"word", "SELECT term, kind, key, n FROM word ORDER BY term, kind, key"},
+	{"label", "SELECT key, h, n FROM label ORDER BY key, h"},
 }
 
 // Dump writes everything by natural keys, each table in one order: two databases

@@ -19,6 +19,9 @@ type Entry struct {
 	// Verified says that the signature was verified. If not, the database verifies it as soon
 	// as it knows the key, which may come later.
 	Verified bool
+	// List is the blob of the list that a closure names by its digest; nil for anything else, and
+	// if the log does not have it. What is not that list is ignored.
+	List []byte
 }
 
 // openLog returns the row of a log, which it makes if need be.
@@ -78,7 +81,9 @@ func (tx *Tx) AddEntries(ctx context.Context, origin string, entries []Entry) er
 // newStatement is a statement of the entries that are being added.
 type newStatement struct {
 	*statement.Statement
-	id    int64
+	id    int64 // 0 if it was there before
+	row   int64
+	list  []byte
 	sid   statement.ID
 	leaf  []byte
 	index uint64
@@ -97,13 +102,16 @@ func (tx *Tx) addEntries(ctx context.Context, origin string, l *logState, entrie
 	all := make([]newStatement, 0, len(entries))
 	for _, e := range entries {
 		if e.Statement != nil {
-			n := newStatement{Statement: e.Statement, sid: e.Statement.ID(), leaf: e.Leaf, index: e.Index}
+			n := newStatement{Statement: e.Statement, sid: e.Statement.ID(), leaf: e.Leaf, index: e.Index, list: e.List}
 			n.sig = tx.checkSignature(e.Statement, e.Verified)
 			all = append(all, n)
 		}
 	}
 	again, err := tx.insertStatements(ctx, origin, l, all)
 	if err != nil {
+		return err
+	}
+	if err := tx.addLists(ctx, all); err != nil {
 		return err
 	}
 	fresh := slices.DeleteFunc(all, func(n newStatement) bool { return n.id == 0 })
@@ -157,6 +165,7 @@ func (tx *Tx) insertStatements(ctx context.Context, origin string, l *logState, 
 		} else if !slices.Contains(again, id) {
 			again = append(again, id)
 		}
+		n.row = id
 		places.add(id, l.id, int64(n.index), n.sig)
 		if old && n.sig == sigUnknown {
 			if leaf := leaves[id]; leaf == nil || !bytes.Equal(leaf, n.leaf) {
@@ -306,6 +315,11 @@ func (tx *Tx) recount(ctx context.Context, id int64) error {
 // moveClaims gives what a statement says to another operator, or to nobody.
 func (tx *Tx) moveClaims(ctx context.Context, id, was, op int64, s *statement.Statement) error {
 	claims := claimsOf(s)
+	if op > 0 {
+		if err := tx.listed(ctx, id, s); err != nil {
+			return err
+		}
+	}
 	keys := othersOf(s.Body)
 	for i := range claims {
 		keys = append(keys, claims[i].about)

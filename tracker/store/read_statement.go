@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -179,93 +177,6 @@ func timeText(sec uint64) string {
 		return ""
 	}
 	return time.Unix(int64(sec), 0).UTC().Format(time.RFC3339)
-}
-
-const closureColumns = "c.id, s.sid, c.name, c.op, g.kid, c.count, c.known, c.agree, c.differ, c.missing, c.copying, c.fod_agree, c.fod_differ, c.fod_missing FROM closure c JOIN stmt s ON s.id = c.id JOIN signer g ON g.id = s.signer"
-
-// closures reads closures and who stated them, and where.
-func (q *view) closures(query string, args []any) (ids []int64, all []ClosureView, err error) {
-	var ops []int64
-	var kids []statement.KeyID
-	err = q.each(query, args, func(r *sql.Rows) error {
-		var v ClosureView
-		var id, op int64
-		var sid, kid []byte
-		var n counts
-		err := r.Scan(append([]any{&id, &sid, &v.Name, &op, &kid, &v.Count, &v.Known}, n.dest()[:7]...)...)
-		if err != nil {
-			return err
-		}
-		v.ID, v.Counts = hex.EncodeToString(sid), n.view()
-		v.Statements = v.ID
-		ids, all, ops, kids = append(ids, id), append(all, v), append(ops, op), append(kids, statement.KeyID(kid))
-		return nil
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	places, err := q.places(unique(slices.Clone(ids)))
-	if err != nil {
-		return nil, nil, err
-	}
-	for i := range all {
-		all[i].Places = plain(places[ids[i]])
-		if all[i].By, err = q.operatorOf(ops[i], kids[i]); err != nil {
-			return nil, nil, err
-		}
-	}
-	return ids, all, nil
-}
-
-// Closures lists closures that operators who count stated, by name.
-func (db *DB) Closures(ctx context.Context, p Page) (l Listing[ClosureView], err error) {
-	err = db.view(ctx, func(q *view) error {
-		n, name := p.after(1)
-		ids, all, err := q.closures("SELECT "+closureColumns+" WHERE (c.name, c.id) > ($1, $2) ORDER BY c.name, c.id LIMIT CAST($3 AS BIGINT)", []any{name, n[0], p.limit() + 1})
-		if err != nil {
-			return err
-		}
-		l = page(all, p, func(c ClosureView) string { return cursor(c.Name, ids[p.limit()-1]) })
-		return nil
-	})
-	return l, err
-}
-
-func (q *view) findClosure(id string) (int64, *ClosureView, error) {
-	sid, err := statement.ParseID(id)
-	if err != nil {
-		return 0, nil, ErrNotFound
-	}
-	ids, all, err := q.closures("SELECT "+closureColumns+" WHERE s.h = $1 AND s.sid = $2", []any{first60(sid[:]), sid[:]})
-	if err == nil && len(all) == 0 {
-		err = ErrNotFound
-	}
-	if err != nil {
-		return 0, nil, err
-	}
-	return ids[0], &all[0], nil
-}
-
-// Closure returns a closure by the id of its statement.
-func (db *DB) Closure(ctx context.Context, id string) (c *ClosureView, err error) {
-	err = db.view(ctx, func(q *view) error {
-		_, c, err = q.findClosure(id)
-		return err
-	})
-	return c, err
-}
-
-// ClosurePaths lists the members of a closure, worst first; with a state only those.
-func (db *DB) ClosurePaths(ctx context.Context, id string, s State, p Page) (l Listing[PathRow], err error) {
-	err = db.view(ctx, func(q *view) error {
-		row, _, err := q.findClosure(id)
-		if err != nil {
-			return err
-		}
-		l, err = q.members("SELECT t.state, t.out FROM closure_output t WHERE t.closure = $1 AND ", row, s, p)
-		return err
-	})
-	return l, err
 }
 
 // Queue lists what to build next in a channel: first what one more builder can settle.

@@ -217,6 +217,8 @@ type ClosureView struct {
 	Counts     Counts
 	Places     []Place
 	Statements string
+	Before     *ClosureView  // stated before it under this name by this operator; only in lists
+	History    []ClosureView // the newest of its name, the newest first; only of one closure
 }
 
 // PathRow is a line of a closure or of the queue.
@@ -250,6 +252,7 @@ type CosignerView struct {
 // SearchHit is an answer of the search.
 type SearchHit struct {
 	Kind, Key, Text string // kind: attribute, maintainer, team, operator, path, statement, channel, closure
+	Match           string // MatchName, MatchText or MatchSimilar
 	Channel         string
 	State           State
 }

@@ -28,11 +28,12 @@ type worldMaker struct {
 	people []*person
 	specs  []spec
 	said   []*statement.Statement
-	late   [2]int64 // how many evaluations each tier leaves out at first
+	lists  map[statement.ID][]byte // blobs of closures, which only logA has
+	late   [2]int64                // how many evaluations each tier leaves out at first
 }
 
 func makeWorld(t testing.TB, seed uint64) *world {
-	m := &worldMaker{t: t, r: rand.New(rand.NewPCG(seed, 7)), w: &world{logs: make(map[string][]Entry)}}
+	m := &worldMaker{t: t, r: rand.New(rand.NewPCG(seed, 7)), w: &world{logs: make(map[string][]Entry)}, lists: make(map[statement.ID][]byte)}
 	for i := range 12 {
 		s := spec{name: fmt.Sprintf("pkg%d-1.%d", i, i), finished: uint64(1_700_000_000 + m.r.IntN(1_000_000))}
 		if i%3 == 0 {
@@ -60,6 +61,9 @@ func (m *worldMaker) put(s *statement.Statement) *statement.Statement {
 	for _, origin := range in {
 		n := uint64(len(m.w.logs[origin]))
 		e := entries(n, s)[0]
+		if origin == logA {
+			e.List = m.lists[s.ID()]
+		}
 		if m.r.IntN(10) == 0 { // what does not parse, and a log that repeats itself
 			m.w.logs[origin] = append(m.w.logs[origin], Entry{Index: n, Leaf: []byte("no statement")})
 			e.Index++
@@ -83,6 +87,9 @@ func (m *worldMaker) statements() {
 	}
 	for range 15 {
 		todo = append(todo, m.otherClaim)
+	}
+	for range 4 {
+		todo = append(todo, m.closureBeside)
 	}
 	m.r.Shuffle(len(todo), func(i, j int) { todo[i], todo[j] = todo[j], todo[i] })
 	for i, f := range todo {
@@ -219,14 +226,30 @@ func (p *person) diff(s spec) *statement.Statement {
 }
 
 func (p *person) closure(specs []spec) *statement.Statement {
-	var paths []nix.StorePath
+	paths := pathsOf(p.t, specs)
+	return p.sign(p.build, &statement.Closure{Name: "iso", StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(paths), Count: uint64(len(paths)), Paths: paths}, nil)
+}
+
+// closureBeside states a closure whose list is a blob.
+func (p *person) closureBeside(specs []spec) (*statement.Statement, []byte) {
+	paths := pathsOf(p.t, specs)
+	return p.sign(p.build, &statement.Closure{Name: "iso", StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(paths), Count: uint64(len(paths))}, nil), statement.PathsBlob(paths)
+}
+
+func (m *worldMaker) closureBeside() {
+	s, list := m.people[m.r.IntN(4)].closureBeside(m.specs[:1+m.r.IntN(len(m.specs))])
+	m.lists[s.ID()] = list
+	m.put(s)
+}
+
+func pathsOf(t testing.TB, specs []spec) (paths []nix.StorePath) {
 	for _, s := range specs {
-		for _, o := range s.body(p.t).Outputs {
+		for _, o := range s.body(t).Outputs {
 			paths = append(paths, o.Path)
 		}
 	}
 	slices.SortFunc(paths, nix.StorePath.Compare)
-	return p.sign(p.build, &statement.Closure{Name: "iso", StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(paths), Count: uint64(len(paths)), Paths: paths}, nil)
+	return slices.Compact(paths)
 }
 
 // evaluations are two channels whose attributes come and go.

@@ -43,9 +43,12 @@ CREATE TABLE diff (out {int} NOT NULL, stmt {int} NOT NULL, op {int} NOT NULL, a
 
 -- Closures that count, and their listed members by state.
 CREATE TABLE closure (id {id}, name {text} NOT NULL, op {int} NOT NULL, count {int} NOT NULL, known {int} NOT NULL, agree {int} NOT NULL, differ {int} NOT NULL, missing {int} NOT NULL, copying {int} NOT NULL, fod_agree {int} NOT NULL, fod_differ {int} NOT NULL, fod_missing {int} NOT NULL);
-CREATE INDEX closure_name ON closure (name, id);
+CREATE INDEX closure_name ON closure (name, op, id);
 CREATE TABLE closure_output (closure {int} NOT NULL, state SMALLINT NOT NULL, out {int} NOT NULL, PRIMARY KEY (closure, state, out)) {clustered};
 CREATE INDEX closure_output_out ON closure_output (out, closure);
+
+-- Lists of closures whose statements have only the digest, as their blobs.
+CREATE TABLE list (stmt {id}, paths {blob} NOT NULL);
 
 -- Evaluations. tiers: 1 metadata, 2 derivations.
 CREATE TABLE channel (id {id}, name {text} NOT NULL UNIQUE, meta_seq {int} NOT NULL, drv_seq {int} NOT NULL, meta_first {int} NOT NULL, drv_first {int} NOT NULL);
@@ -88,5 +91,9 @@ CREATE TABLE change (channel {int} NOT NULL, seq {int} NOT NULL, name {text} NOT
 CREATE INDEX change_seen ON change (channel, seq, name, attr, from_version, to_version, from_state, to_state, seen) WHERE seen > 0;
 CREATE INDEX change_worse ON change (channel, seq, name, attr, from_version, to_version, from_state, to_state, seen) WHERE seen = 2;
 
--- What the search finds. kind: 1 attribute, 2 maintainer, 3 team, 4 operator, 5 channel, 6 closure; n counts reasons.
-CREATE TABLE word (term {text} NOT NULL, kind SMALLINT NOT NULL, ref {int} NOT NULL, n {int} NOT NULL, PRIMARY KEY (kind, term, ref)) {clustered};
+-- What the search finds. kind: 1 attribute by name, 2 maintainer, 3 team, 4 operator, 5 channel, 6 closure, 7 attribute by all that is said
+-- of it, 8 by its homepage; n counts reasons. key is a login, an id or a name; of an attribute, how deep it lies (1 digit), how many words
+-- describe it (2 digits) and its name, so that the best of too many answers come first.
+CREATE TABLE word (term {text} NOT NULL, kind SMALLINT NOT NULL, key {text} NOT NULL, n {int} NOT NULL, PRIMARY KEY (kind, term, key)) {clustered};
+-- What attributes are found by, h is a digest of all its terms, and in how many channels. Only the first and the last of them touch words.
+CREATE TABLE label (key {text} NOT NULL, h {int} NOT NULL, n {int} NOT NULL, PRIMARY KEY (key, h)) {clustered};
