@@ -42,8 +42,7 @@ type attrRow struct {
 	error    string
 	outputs  counts  // of the derivation
 	people   []int64 // sorted
-	terms    []string
-	known    bool // it is in the database
+	known    bool    // it is in the database
 	metaText *metaText
 }
 
@@ -134,7 +133,7 @@ func (e *evaluating) open(ctx context.Context) error {
 			return err
 		}
 		tx.channels[h.Channel] = e.ch
-		tx.wordsOf(kindChannel, e.ch.id, 1, h.Channel)
+		tx.wordsOf(kindChannel, h.Channel, 1, h.Channel)
 	}
 	c := e.ch
 	switch {
@@ -268,10 +267,8 @@ func (tx *Tx) complete(ctx context.Context, rows map[string]*attrRow) error {
 		} else if r.error != "" {
 			r.outputs[countErrors] = 1
 		}
-		r.terms = termsOf(r.name)
 		if m := metas[r.meta]; m != nil {
 			r.metaText, r.people = m, m.people
-			r.terms = termsOf(r.name, m.Pname)
 		}
 	}
 	return nil
@@ -287,7 +284,7 @@ func (e *evaluating) row(rows map[string]*attrRow, name string) attrRow {
 	if r := rows[name]; r != nil {
 		return *r
 	}
-	return attrRow{channel: e.ch, name: name, rank: rankOf(0), terms: termsOf(name)}
+	return attrRow{channel: e.ch, name: name, rank: rankOf(0)}
 }
 
 // attrIDs gives names that are new a row.

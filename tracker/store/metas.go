@@ -62,14 +62,14 @@ func (e *evaluating) metas(ctx context.Context, attrs []eval.Attribute, rows map
 	for _, name := range names {
 		was := e.row(rows, name)
 		is := was
-		is.attr, is.meta, is.metaSeq, is.people, is.metaText, is.terms = ids[name], 0, 0, nil, nil, termsOf(name)
+		is.attr, is.meta, is.metaSeq, is.people, is.metaText = ids[name], 0, 0, nil, nil
 		if was.metaSeq > 0 {
 			if err := tx.exec(ctx, "UPDATE meta_fact SET to_seq = $1 WHERE attr = $2 AND channel = $3 AND from_seq = $4", e.h.Seq, is.attr, e.ch.id, was.metaSeq); err != nil {
 				return err
 			}
 		}
 		if m := news[name]; m != nil {
-			is.meta, is.metaSeq, is.people, is.metaText, is.terms = m.id, e.h.Seq, m.people, m, termsOf(name, m.Pname)
+			is.meta, is.metaSeq, is.people, is.metaText = m.id, e.h.Seq, m.people, m
 			facts.add(is.attr, e.ch.id, e.h.Seq, int64(0), m.id)
 		}
 		moves = append(moves, rowMove{was, is})
@@ -167,14 +167,14 @@ func (tx *Tx) person(ctx context.Context, team int64, login, name string) (id in
 		return 0, err
 	case !ok:
 		id = tx.id("person")
-		tx.wordsOf(kind, id, 1, login, name)
+		tx.wordsOf(kind, login, 1, login, name)
 		if team == 0 {
 			tx.stats["maintainers"]++
 		}
 		return id, tx.exec(ctx, "INSERT INTO person (id, team, login, name) VALUES ($1, $2, $3, $4)", id, team, login, name)
 	case name != "" && (has == "" || name < has):
-		tx.wordsOf(kind, id, -1, login, has)
-		tx.wordsOf(kind, id, 1, login, name)
+		tx.wordsOf(kind, login, -1, login, has)
+		tx.wordsOf(kind, login, 1, login, name)
 		return id, tx.exec(ctx, "UPDATE person SET name = $1 WHERE id = $2", name, id)
 	}
 	return id, nil

@@ -30,9 +30,7 @@ func (tx *Tx) moveRows(ctx context.Context, moves []rowMove) error {
 		if err := tx.movePeople(ctx, m, &listed); err != nil {
 			return err
 		}
-		if !slices.Equal(a.terms, b.terms) || a.listed() != b.listed() {
-			tx.moveTerms(a, b)
-		}
+		tx.moveLabel(a, b)
 		if !b.listed() {
 			if err := tx.exec(ctx, "DELETE FROM attr_row WHERE channel = $1 AND name = $2", ch, a.name); err != nil {
 				return err
@@ -45,19 +43,6 @@ func (tx *Tx) moveRows(ctx context.Context, moves []rowMove) error {
 		return err
 	}
 	return listed.write(ctx, tx)
-}
-
-func (tx *Tx) moveTerms(a, b *attrRow) {
-	if a.listed() {
-		for _, t := range a.terms {
-			tx.words[wordKey{t, kindAttr, a.attr}]--
-		}
-	}
-	if b.listed() {
-		for _, t := range b.terms {
-			tx.words[wordKey{t, kindAttr, b.attr}]++
-		}
-	}
 }
 
 // movePeople brings up to date what is said of those who maintain an attribute, or did.

@@ -27,7 +27,7 @@ func (tx *Tx) addVoters(ctx context.Context) error {
 		id := tx.id("operator")
 		tx.ops[ident] = id
 		r.add(id, ident[:], o.Name, 0, o.Name, "", "", "", "", 0, 0, 0, 0, 0)
-		tx.wordsOf(kindOperator, id, 1, o.Name)
+		tx.wordsOf(kindOperator, statement.ID(ident).String(), 1, o.Name)
 	}
 	tx.nameVoters(p)
 	return r.write(ctx, tx)
@@ -62,7 +62,7 @@ func (tx *Tx) syncOperator(ctx context.Context, o *verify.Registered) error {
 		if registered == 0 {
 			tx.stats["operators"]++
 		}
-		tx.wordsOf(kindOperator, row, -1, name)
+		tx.wordsOf(kindOperator, o.ID.String(), -1, name)
 	}
 	if tx.db.opts.Policy == nil {
 		name := o.ID.String()
@@ -79,7 +79,7 @@ func (tx *Tx) syncOperator(ctx context.Context, o *verify.Registered) error {
 	p := o.Profile
 	r := operatorTable.rows()
 	r.add(row, o.ID[:], voter, 1, p.Name, p.Contact, p.URL, p.HomeLog, fork, 0, 0, 0, 0, 0)
-	tx.wordsOf(kindOperator, row, 1, p.Name)
+	tx.wordsOf(kindOperator, o.ID.String(), 1, p.Name)
 	if err := r.write(ctx, tx); err != nil {
 		return err
 	}

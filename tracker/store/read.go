@@ -14,6 +14,11 @@ import (
 
 // eachIn is the view's eachIn: "IN ?" stands for a list of vals.
 func (q *view) eachIn(query string, args []any, vals []int64, f func(*sql.Rows) error) error {
+	return eachOf(q, query, args, vals, f)
+}
+
+// eachOf is eachIn for lists of anything.
+func eachOf[T any](q *view, query string, args []any, vals []T, f func(*sql.Rows) error) error {
 	for _, list := range lists(vals) {
 		text := strings.Replace(query, "IN ?", "IN "+inList(len(args)+1, len(list)), 1)
 		if err := q.each(text, append(args[:len(args):len(args)], list...), f); err != nil {

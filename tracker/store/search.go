@@ -10,6 +10,13 @@ import (
 	"strings"
 )
 
+// How a search hit was found.
+const (
+	MatchName    = "name"    // by its name, or words of it
+	MatchText    = "text"    // by its description
+	MatchSimilar = "similar" // nothing is called so, and this almost is
+)
+
 // maxCandidates bounds how many entries of the index of each kind a search looks at, so that
 // names that strangers give themselves crowd out no package.
 var maxCandidates = map[int]int{kindAttr: 600, kindMaintainer: 100, kindTeam: 100, kindOperator: 100, kindChannel: 100, kindClosure: 100}
@@ -20,17 +27,28 @@ const maxHits = 100
 // hit is a candidate: better ones have a smaller rank.
 type hit struct {
 	kind int
-	ref  int64
+	key  string
 	rank int
 	term string
 }
 
-// Search finds attributes, package names, maintainers, teams, operators, channels and closures by
-// the beginnings of their words, store paths by their hash part, and
-// statements by the beginning of their id. Exact hits come first, then those that begin so.
+// Ranks. What is described so comes last, that with fewer of the words in its name the later.
+const (
+	rankCalled    = iota // exactly so
+	rankWord             // a word of its name, or the last part of it
+	rankBegins           // its name begins so
+	rankWordBegin        // a word of its name begins so
+	rankWords            // all words of the text begin words of its name
+	rankSimilar
+	rankText
+)
+
+// Search finds attributes, maintainers, teams, operators, channels and closures by their names, attributes by
+// their descriptions and homepages, store paths by their hash part and statements by the beginning of
+// their id (spec/tracker.md#search). The best come first, at most limit.
 func (db *DB) Search(ctx context.Context, text string, limit int) (hits []SearchHit, err error) {
 	limit = min(max(limit, 1), maxHits)
-	text = strings.ToLower(strings.TrimSpace(strings.ReplaceAll(cut(strings.ToValidUTF8(text, ""), 256), "\x00", "")))
+	text = strings.ToLower(strings.Join(strings.Fields(strings.ReplaceAll(cut(strings.ToValidUTF8(text, ""), 256), "\x00", "")), " "))
 	if text == "" {
 		return nil, nil
 	}
@@ -42,10 +60,7 @@ func (db *DB) Search(ctx context.Context, text string, limit int) (hits []Search
 		if err != nil {
 			return err
 		}
-		for _, h := range found {
-			if len(hits) >= limit {
-				break
-			}
+		for _, h := range share(found, limit-len(hits)) {
 			s, err := q.show(h)
 			if err != nil {
 				return err
@@ -59,13 +74,37 @@ func (db *DB) Search(ctx context.Context, text string, limit int) (hits []Search
 	return hits, err
 }
 
+// share returns the first n, of which attributes leave a third to others.
+func share(found []hit, n int) []hit {
+	others := 0
+	for _, h := range found {
+		if h.kind != kindAttr {
+			others++
+		}
+	}
+	attrs := n - min(others, n/3)
+	var out []hit
+	for _, h := range found {
+		if h.kind == kindAttr {
+			if attrs == 0 {
+				continue
+			}
+			attrs--
+		}
+		if len(out) < n {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 // searchHashes finds store paths and statements.
 func (q *view) searchHashes(text string, limit int) (hits []SearchHit, err error) {
 	base := text[strings.LastIndexByte(text, '/')+1:]
 	hash, _, _ := strings.Cut(base, "-")
 	if low, high, ok := base32Range(hash, len(hash)); ok && len(hash) >= 4 && len(hash) <= nixHashLen {
 		err = q.each("SELECT path, real, state FROM output WHERE h BETWEEN $1 AND $2 ORDER BY h LIMIT 200", []any{low, high}, func(r *sql.Rows) error {
-			h := SearchHit{Kind: "path"}
+			h := SearchHit{Kind: "path", Match: MatchName}
 			var real int64
 			err := r.Scan(&h.Key, &real, &h.State)
 			if h.Text = h.Key; real == 0 && strings.HasPrefix(h.Key, base) && len(hits) < limit/2+1 {
@@ -77,7 +116,7 @@ func (q *view) searchHashes(text string, limit int) (hits []SearchHit, err error
 	if low, high, ok := hexRange(text); ok && err == nil {
 		n := 0
 		err = q.each("SELECT sid, kind FROM stmt WHERE h BETWEEN $1 AND $2 ORDER BY h LIMIT 50", []any{low, high}, func(r *sql.Rows) error {
-			h := SearchHit{Kind: "statement"}
+			h := SearchHit{Kind: "statement", Match: MatchName}
 			var sid []byte
 			err := r.Scan(&sid, &h.Text)
 			if h.Key = hex.EncodeToString(sid); strings.HasPrefix(h.Key, text) && n < limit/4+1 {
@@ -88,7 +127,7 @@ func (q *view) searchHashes(text string, limit int) (hits []SearchHit, err error
 		})
 	}
 	if ident, e := hex.DecodeString(text); e == nil && len(ident) == 32 && err == nil {
-		h := SearchHit{Kind: "operator", Key: text}
+		h := SearchHit{Kind: "operator", Key: text, Match: MatchName}
 		var ok bool
 		if ok, err = q.one("SELECT name FROM operator WHERE ident = $1", []any{ident}, &h.Text); ok {
 			hits = append([]SearchHit{h}, hits...)
@@ -123,37 +162,39 @@ func hexRange(text string) (low, high int64, ok bool) {
 	return low, high, true
 }
 
-// searchWords returns what has all words of text, best first.
+// searchWords returns all that text finds, best first.
 func (q *view) searchWords(text string) ([]hit, error) {
-	whole, err := q.prefix(cut(text, maxTerm))
-	if err != nil {
-		return nil, err
+	type thing struct {
+		kind int
+		key  string
 	}
-	best := make(map[[2]int64]hit)
+	best := make(map[thing]hit)
 	note := func(h hit) {
-		k := [2]int64{int64(h.kind), h.ref}
+		k := thing{h.kind, h.key}
+		if h.kind == kindAttr {
+			k.key = h.key[labelHead:] // whatever its description
+		}
 		if old, ok := best[k]; !ok || h.rank < old.rank {
 			best[k] = h
 		}
 	}
-	for _, h := range whole {
-		if h.rank = 1; h.term == text {
-			h.rank = 0
-		}
-		note(h)
+	if err := q.named(text, note); err != nil {
+		return nil, err
 	}
-	// What has the words of the text somewhere comes after all that begins with it.
-	if words := termsOf(text); len(words) > 2 && len(best) < maxHits { // the text itself, and more than one word
-		if err := q.allWords(words, text, note); err != nil {
+	if len(best) == 0 {
+		if err := q.similar(text, note); err != nil {
 			return nil, err
 		}
+	}
+	if err := q.described(text, note); err != nil {
+		return nil, err
 	}
 	hits := make([]hit, 0, len(best))
 	for _, h := range best {
 		hits = append(hits, h)
 	}
 	slices.SortFunc(hits, func(a, b hit) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(kindRank[a.kind], kindRank[b.kind]), cmp.Compare(len(a.term), len(b.term)), cmp.Compare(a.term, b.term), cmp.Compare(a.ref, b.ref))
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(kindRank[a.kind], kindRank[b.kind]), cmp.Compare(len(a.term), len(b.term)), cmp.Compare(a.key, b.key))
 	})
 	return hits, nil
 }
@@ -161,74 +202,119 @@ func (q *view) searchWords(text string) ([]hit, error) {
 // kindRank is the order of hits that are as good as each other.
 var kindRank = map[int]int{kindChannel: 1, kindAttr: 2, kindMaintainer: 3, kindTeam: 4, kindOperator: 5, kindClosure: 6}
 
-// maxChecked is how many candidates of several words are looked at.
-const maxChecked = 200
-
-// allWords notes what has every word of a text: of what the rarest word finds, that which the others begin
-// a word of, too.
-func (q *view) allWords(words []string, text string, note func(hit)) error {
-	var rarest []hit
-	for _, w := range words {
-		if w == text {
-			continue
-		}
-		found, err := q.prefix(w)
+// named notes what is called text, what begins so, and what has all its words in its name.
+func (q *view) named(text string, note func(hit)) error {
+	whole := cut(text, maxTerm)
+	words := slices.DeleteFunc(termsOf(text), func(w string) bool { return w == whole })
+	for kind := kindAttr; kind <= kindClosure; kind++ {
+		found, err := q.prefix(kind, whole, maxCandidates[kind])
 		if err != nil {
 			return err
 		}
-		if rarest == nil || len(found) < len(rarest) {
-			rarest = found
+		for _, h := range found {
+			h.rank = rankOfName(h, text)
+			note(h)
 		}
-		if len(found) == 0 {
-			return nil
-		}
-	}
-	seen := make(map[[2]int64]bool)
-	for _, h := range rarest {
-		k := [2]int64{int64(h.kind), h.ref}
-		if seen[k] || len(seen) == maxChecked {
+		if len(words) < 2 {
 			continue
 		}
-		seen[k] = true
-		s, err := q.show(h)
+		keys, err := q.withAll(kind, words, true, maxHits)
 		if err != nil {
 			return err
 		}
-		terms := termsOf(s.Key, s.Text)
-		has := func(w string) bool {
-			return w == text || slices.ContainsFunc(terms, func(t string) bool { return strings.HasPrefix(t, w) })
-		}
-		if !slices.ContainsFunc(words, func(w string) bool { return !has(w) }) {
-			note(hit{kind: h.kind, ref: h.ref, rank: 2})
+		for _, k := range keys {
+			note(hit{kind: kind, key: k, rank: rankWords})
 		}
 	}
 	return nil
 }
 
-// prefix returns what has a word that begins with w.
-func (q *view) prefix(w string) (hits []hit, err error) {
-	for kind := kindAttr; kind <= kindClosure; kind++ {
-		err = q.each("SELECT term, ref FROM word WHERE kind = $1 AND term >= $2 AND term < $3 AND n > 0 ORDER BY term, ref LIMIT CAST($4 AS BIGINT)", []any{kind, w, w + "\U0010FFFF", maxCandidates[kind]}, func(r *sql.Rows) error {
-			h := hit{kind: kind}
-			err := r.Scan(&h.term, &h.ref)
-			hits = append(hits, h)
-			return err
-		})
+// rankOfName says how well a term that begins with text is what was asked for.
+func rankOfName(h hit, text string) int {
+	name := h.term
+	if h.kind == kindAttr {
+		name = strings.ToLower(h.key[labelHead:])
+	} else if h.kind != kindOperator && h.kind != kindClosure { // whose names are not their keys
+		name = strings.ToLower(h.key)
+	}
+	switch {
+	case name == text:
+		return rankCalled
+	case h.term == text:
+		return rankWord
+	case strings.HasPrefix(name, text):
+		return rankBegins
+	}
+	return rankWordBegin
+}
+
+// described notes attributes by their homepage, and those that have all words of text in their
+// names and descriptions.
+func (q *view) described(text string, note func(hit)) error {
+	if home := homeOf(text); home != "" {
+		found, err := q.prefix(kindHome, home, maxHits)
 		if err != nil {
-			return nil, err
+			return err
+		}
+		for _, h := range found {
+			note(hit{kind: kindAttr, key: h.key, rank: rankText, term: h.term})
 		}
 	}
-	return hits, nil
+	words := describedBy(text)
+	if len(words) == 0 {
+		return nil
+	}
+	keys, err := q.withAll(kindText, words, false, maxHits)
+	if err != nil {
+		return err
+	}
+	if len(keys) < maxHits { // then also what has words that only begin so
+		more, err := q.withAll(kindText, words, true, maxHits)
+		if err != nil {
+			return err
+		}
+		keys = append(keys, more...)
+	}
+	for _, k := range keys {
+		own := describedBy(k[labelHead:])
+		rank := rankText
+		for _, w := range words {
+			if !slices.Contains(own, w) {
+				rank++
+			}
+		}
+		note(hit{kind: kindAttr, key: k, rank: rank})
+	}
+	return nil
+}
+
+// prefix returns what has a term that begins with w, by term and then by key.
+func (q *view) prefix(kind int, w string, most int) (hits []hit, err error) {
+	err = q.each("SELECT term, key FROM word WHERE kind = $1 AND term >= $2 AND term < $3 ORDER BY term, key LIMIT CAST($4 AS BIGINT)", []any{kind, w, w + "\U0010FFFF", most}, func(r *sql.Rows) error {
+		h := hit{kind: kind}
+		err := r.Scan(&h.term, &h.key)
+		hits = append(hits, h)
+		return err
+	})
+	return hits, err
 }
 
 // show fills in a hit; its Key is "" if it is not there any more.
 func (q *view) show(h hit) (s SearchHit, err error) {
+	switch {
+	case h.rank == rankSimilar:
+		s.Match = MatchSimilar
+	case h.rank >= rankText:
+		s.Match = MatchText
+	default:
+		s.Match = MatchName
+	}
 	switch h.kind {
 	case kindAttr:
 		s.Kind = "attribute"
 		var rank int64
 		var text string
-		ok, err := q.one("SELECT r.name, c.name, r.rank, COALESCE(m.json, '{}') FROM attr_row r JOIN channel c ON c.id = r.channel LEFT JOIN meta m ON m.id = r.meta WHERE r.attr = $1 ORDER BY c.name LIMIT 1", []any{h.ref}, &s.Key, &s.Channel, &rank, &text)
+		ok, err := q.one("SELECT a.name, c.name, r.rank, COALESCE(m.json, '{}') FROM attr a JOIN attr_row r ON r.attr = a.id JOIN channel c ON c.id = r.channel LEFT JOIN meta m ON m.id = r.meta WHERE a.name = $1 ORDER BY r.rank, c.name LIMIT 1", []any{h.key[labelHead:]}, &s.Key, &s.Channel, &rank, &text)
 		if err != nil || !ok {
 			return s, err
 		}
@@ -240,21 +326,23 @@ func (q *view) show(h hit) (s SearchHit, err error) {
 		s.Text = strings.TrimSpace(a.Version + " " + a.Description)
 	case kindMaintainer, kindTeam:
 		s.Kind = [...]string{"maintainer", "team"}[h.kind-kindMaintainer]
-		_, err = q.one("SELECT login, name FROM person WHERE id = $1", []any{h.ref}, &s.Key, &s.Text)
+		_, err = q.one("SELECT login, name FROM person WHERE team = $1 AND login = $2", []any{h.kind - kindMaintainer, h.key}, &s.Key, &s.Text)
 	case kindOperator:
 		s.Kind = "operator"
-		var ident []byte
-		_, err = q.one("SELECT ident, name FROM operator WHERE id = $1", []any{h.ref}, &ident, &s.Text)
-		s.Key = hex.EncodeToString(ident)
+		ident, _ := hex.DecodeString(h.key)
+		var ok bool
+		if ok, err = q.one("SELECT name FROM operator WHERE ident = $1", []any{ident}, &s.Text); ok {
+			s.Key = h.key
+		}
 	case kindChannel:
-		s.Kind = "channel"
-		_, err = q.one("SELECT name FROM channel WHERE id = $1", []any{h.ref}, &s.Key)
-		s.Text, s.Channel = s.Key, s.Key
+		s.Kind, s.Key, s.Text, s.Channel = "channel", h.key, h.key, h.key
 	case kindClosure:
 		s.Kind = "closure"
-		var sid []byte
-		_, err = q.one("SELECT s.sid, c.name FROM closure c JOIN stmt s ON s.id = c.id WHERE c.id = $1", []any{h.ref}, &sid, &s.Text)
-		s.Key = hex.EncodeToString(sid)
+		sid, _ := hex.DecodeString(h.key)
+		var ok bool
+		if ok, err = q.one("SELECT c.name FROM stmt s JOIN closure c ON c.id = s.id WHERE s.h = $1 AND s.sid = $2", []any{first60(sid), sid}, &s.Text); ok {
+			s.Key = h.key
+		}
 	}
 	return s, err
 }

@@ -110,7 +110,7 @@ func (db *DB) configure(ctx context.Context) error {
 	if err := tx.addVoters(ctx); err != nil {
 		return err
 	}
-	return tx.flush(ctx)
+	return tx.end(ctx)
 }
 
 // connect gets the writer's connection and its lock.
@@ -232,7 +232,7 @@ func (db *DB) Write(ctx context.Context, f func(*Tx) error) error {
 		if err := f(tx); err != nil {
 			return err
 		}
-		return tx.flush(ctx)
+		return tx.end(ctx)
 	})
 }
 

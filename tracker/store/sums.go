@@ -6,8 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
 // counts are Counts in the order of the columns: agree, differ, missing, copying, and
@@ -113,13 +111,12 @@ func increase(table, keys, columns string) string {
 var (
 	totalTable = newTable("total", "scope channel attrs "+countColumns, increase("total", "scope, channel", "attrs "+countColumns))
 	trendTable = newTable("trend", "scope channel seq "+countColumns, increase("trend", "scope, channel, seq", countColumns))
-	wordTable  = newTable("word", "term kind ref n", increase("word", "kind, term, ref", "n"))
 	statTable  = newTable("stat", "name n", increase("stat", "name", "n"))
 )
 
 // flushSums writes by how much sums changed.
 func (tx *Tx) flushSums(ctx context.Context) error {
-	total, trend, word, stat := totalTable.rows(), trendTable.rows(), wordTable.rows(), statTable.rows()
+	total, trend, stat := totalTable.rows(), trendTable.rows(), statTable.rows()
 	for _, k := range slices.SortedFunc(maps.Keys(tx.totals), compareScopes) {
 		if s := tx.totals[k]; *s != (sums{}) {
 			total.add(append([]any{k.scope, k.channel, s.attrs}, s.values(len(s.counts))...)...)
@@ -133,30 +130,13 @@ func (tx *Tx) flushSums(ctx context.Context) error {
 			trend.add(append([]any{k.scope, k.channel, k.seq}, d.values(len(d))...)...)
 		}
 	}
-	byWord := func(a, b wordKey) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.term, b.term), cmp.Compare(a.ref, b.ref))
-	}
-	var lost []wordKey
-	for _, k := range slices.SortedFunc(maps.Keys(tx.words), byWord) {
-		if n := tx.words[k]; n != 0 {
-			word.add(k.term, k.kind, k.ref, n)
-			if n < 0 {
-				lost = append(lost, k)
-			}
-		}
-	}
 	for _, name := range slices.Sorted(maps.Keys(tx.stats)) {
 		if n := tx.stats[name]; n != 0 {
 			stat.add(name, n)
 		}
 	}
-	for _, r := range []*rows{&total, &trend, &word, &stat} {
+	for _, r := range []*rows{&total, &trend, &stat} {
 		if err := r.write(ctx, tx); err != nil {
-			return err
-		}
-	}
-	for _, k := range lost { // or names that somebody had once are in the way of every search
-		if err := tx.exec(ctx, "DELETE FROM word WHERE kind = $1 AND term = $2 AND ref = $3 AND n = 0", k.kind, k.term, k.ref); err != nil {
 			return err
 		}
 	}
@@ -173,55 +153,4 @@ func (tx *Tx) flushSums(ctx context.Context) error {
 
 func compareScopes(a, b scopeKey) int {
 	return cmp.Or(cmp.Compare(a.scope, b.scope), cmp.Compare(a.channel, b.channel))
-}
-
-// Kinds of what the search finds, as the table word has them.
-const (
-	kindAttr = iota + 1
-	kindMaintainer
-	kindTeam
-	kindOperator
-	kindChannel
-	kindClosure
-)
-
-type wordKey struct {
-	term string
-	kind int
-	ref  int64
-}
-
-// wordsOf adds, or with -1 takes away, a reason to find something by texts.
-func (tx *Tx) wordsOf(kind int, ref, n int64, texts ...string) {
-	for _, t := range termsOf(texts...) {
-		tx.words[wordKey{t, kind, ref}] += n
-	}
-}
-
-// maxTerm is how many bytes of a term are kept.
-const maxTerm = 64
-
-// termsOf returns what something is found by: the whole texts and their words, in lower case.
-func termsOf(texts ...string) []string {
-	var terms []string
-	for _, t := range texts {
-		t = strings.ToLower(t)
-		terms = append(terms, cut(t, maxTerm))
-		for _, w := range strings.FieldsFunc(t, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) }) {
-			terms = append(terms, cut(w, maxTerm))
-		}
-	}
-	slices.Sort(terms)
-	return slices.DeleteFunc(slices.Compact(terms), func(t string) bool { return t == "" })
-}
-
-// cut returns at most n bytes of s, whole characters.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

@@ -26,12 +26,13 @@ type Tx struct {
 	totals   map[scopeKey]*sums
 	trends   map[trendKey]*counts
 	words    map[wordKey]int64
+	labels   map[label]labelled
 	stats    map[string]int64
 	closures map[int64]*counts
 }
 
 func (db *DB) newTx() *Tx {
-	tx := &Tx{db: db, state: db.state}
+	tx := &Tx{db: db, state: db.state, words: make(map[wordKey]int64), labels: make(map[label]labelled)}
 	tx.clean()
 	return tx
 }
@@ -46,7 +47,6 @@ func (tx *Tx) clean() {
 	tx.opDelta = make(map[int64]*[5]int64)
 	tx.totals = make(map[scopeKey]*sums)
 	tx.trends = make(map[trendKey]*counts)
-	tx.words = make(map[wordKey]int64)
 	tx.stats = make(map[string]int64)
 	tx.closures = make(map[int64]*counts)
 }
@@ -61,7 +61,15 @@ func (tx *Tx) flush(ctx context.Context) error {
 		}
 	}
 	tx.clean()
-	return nil
+	return tx.flushWords(ctx, false)
+}
+
+// end writes all that is still noted.
+func (tx *Tx) end(ctx context.Context) error {
+	if err := tx.flush(ctx); err != nil {
+		return err
+	}
+	return tx.flushWords(ctx, true)
 }
 
 // prepared returns a statement of the writer's connection.
