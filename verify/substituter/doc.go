@@ -3,8 +3,8 @@
 //
 // A [Substituter] asks the upstreams of the policy for narinfos, judges their whole fingerprints
 // in batches through a [verify.Session], and answers with narinfos that it derives from what was
-// judged and signs with a key of its own. NARs are passed through unchanged and checked on the
-// way. Decisions are kept in a file, with what the logs answered, so that judging again costs one
+// judged and signs with a key of its own. NARs are unpacked and checked on the way, once for it and
+// for Nix. Decisions are kept in a file, with what the logs answered, so that judging again costs one
 // question for many paths.
 //
 // What it promises: nothing is served, neither narinfo nor NAR, but under a decision that the

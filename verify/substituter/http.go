@@ -120,18 +120,15 @@ func (s *Substituter) refused(w http.ResponseWriter, what string, d *decision, e
 	return true
 }
 
-// suffixes are what the files of compressed NARs end in.
-var suffixes = map[string]string{"none": ".nar", "xz": ".nar.xz", "zstd": ".nar.zst", "bzip2": ".nar.bz2"}
-
-// narName names the NAR of a decision in URLs: hash part, NAR hash, compression.
+// narName names the NAR of a decision in URLs: hash part and NAR hash.
 func narName(info *nix.NarInfo) string {
-	return info.Path.HashPart() + "-" + nix.EncodeBase32(info.NarHash[:]) + suffixes[info.Compression]
+	return info.Path.HashPart() + "-" + nix.EncodeBase32(info.NarHash[:]) + ".nar"
 }
 
-// derive is the narinfo that Nix gets: what was judged, where its NAR is here, and a signature of
-// it (spec/substituter.md#narinfos).
+// derive is the narinfo that Nix gets: what was judged, where its NAR is here, not packed, and a
+// signature (spec/substituter.md#narinfos).
 func (s *Substituter) derive(d *decision) *nix.NarInfo {
-	out := &nix.NarInfo{URL: "nar/" + narName(d.info), Compression: d.info.Compression, FileHash: d.info.FileHash, FileSize: d.info.FileSize}
+	out := &nix.NarInfo{URL: "nar/" + narName(d.info), Compression: "none", FileHash: d.info.NarHash.String(), FileSize: d.info.NarSize}
 	out.Path, out.NarHash, out.NarSize, out.References, out.CA = d.info.Path, d.info.NarHash, d.info.NarSize, d.info.References, d.info.CA
 	sig, ok := strings.CutPrefix(d.signed, s.keyID)
 	if !ok {
@@ -156,7 +153,7 @@ func keyIDOf(k nix.SecretKey) string {
 	return string(sum[:8])
 }
 
-// nar passes the file of a NAR on, if the path is let in now.
+// nar passes a NAR on, if the path is let in now.
 func (s *Substituter) nar(w http.ResponseWriter, r *http.Request) {
 	file := r.PathValue("file")
 	part, _, _ := strings.Cut(file, "-")
@@ -170,10 +167,11 @@ func (s *Substituter) nar(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if narName(d.info) != file {
-		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s is not what it was when Nix asked about it: the upstream %s has other content or another file now", d.path().Base(), d.upstream))
+		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s is not what it was when Nix asked about it: the upstream %s has other content now", d.path().Base(), d.upstream))
 		return
 	}
 	if r.Method == http.MethodHead {
+		narHeader(w, d.info)
 		return
 	}
 	begun, err := s.passOn(w, r, d)

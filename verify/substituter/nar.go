@@ -16,9 +16,9 @@ import (
 // errChanged says that an upstream sends another file than its narinfo named.
 var errChanged = errors.New("the file is not the one that its narinfo names")
 
-// passOn sends the file of a NAR unchanged, and unpacks and hashes it on the way. What is held
-// back until all of it was found right is the end: so what is wrong never arrives whole. It reports
-// whether an answer was begun.
+// passOn unpacks the file of a NAR and sends what comes out, so that Nix has nothing to unpack. What
+// is held back until all of it was found right is the end: so what is wrong never arrives whole. It
+// reports whether an answer was begun.
 func (s *Substituter) passOn(w http.ResponseWriter, r *http.Request, d *decision) (begun bool, err error) {
 	u := s.rules.Load().upstream(d.upstream)
 	if u == nil {
@@ -38,78 +38,58 @@ func (s *Substituter) passOn(w http.ResponseWriter, r *http.Request, d *decision
 	if err != nil {
 		return false, err
 	}
-	defer file.Close()
-	w.Header().Set("Content-Type", "application/x-nix-nar")
-	if d.info.FileSize > 0 {
-		w.Header().Set("Content-Length", strconv.FormatUint(d.info.FileSize, 10))
+	nar, err := unpack(file, d.info)
+	if err != nil {
+		return false, err
 	}
-	return copyChecked(w, file, d.info)
+	defer nar.Close()
+	narHeader(w, d.info)
+	return copyChecked(w, nar, d.info.NarSize)
 }
 
-// copyChecked copies a file whose NAR, size and hash are those in info: all but its end before
-// that is known. It fails otherwise, with the end not written, and reports whether anything was.
-func copyChecked(w io.Writer, file io.Reader, info *nix.NarInfo) (begun bool, err error) {
-	c := newChecker(info)
-	defer c.abandon()
-	size := chunk
-	if info.FileSize > 0 && info.FileSize < chunk {
-		size = int(info.FileSize) + 1
-	}
-	b, last := make([]byte, size), make([]byte, 0, heldBack)
-	for {
-		n, err := file.Read(b)
-		if n > 0 {
-			// It is unpacked here while whoever asked unpacks it too.
-			if err := c.write(b[:n]); err != nil {
-				return begun, &contentError{err}
-			}
-			sent, err := sendBut(w, &last, b[:n])
-			begun = begun || sent
-			if err != nil {
-				return begun, err
-			}
+// narHeader says what is sent: its size is known before it is unpacked.
+func narHeader(w http.ResponseWriter, info *nix.NarInfo) {
+	w.Header().Set("Content-Type", "application/x-nix-nar")
+	w.Header().Set("Content-Length", strconv.FormatUint(info.NarSize, 10))
+}
+
+// heldBack is how much of the end of a NAR, in bytes, whoever asked gets only if all of it was right.
+// What is wrong and no longer is refused with a sentence.
+const heldBack = 64 << 10
+
+// copyChecked copies size bytes of a NAR, which ends with io.EOF only if it was right: all but its end
+// before that is known. It fails otherwise, with the end not written, and reports whether anything was.
+func copyChecked(w io.Writer, nar io.Reader, size uint64) (begun bool, err error) {
+	b := make([]byte, min(size, heldBack))
+	for early := size - uint64(len(b)); early > 0; {
+		n, err := io.ReadFull(nar, b[:min(early, heldBack)])
+		if err != nil {
+			return begun, whole(err)
 		}
-		switch {
-		case err == io.EOF:
-			if err := c.end(); err != nil {
-				return begun, &contentError{err}
-			}
-			_, err := w.Write(last)
-			return true, err
-		case err != nil:
+		begun = true
+		if _, err := w.Write(b[:n]); err != nil {
 			return begun, err
 		}
+		early -= uint64(n)
 	}
+	if _, err := io.ReadFull(nar, b); err != nil {
+		return begun, whole(err)
+	}
+	var more [1]byte
+	if n, err := io.ReadFull(nar, more[:]); n > 0 || err != io.EOF {
+		return begun, whole(err)
+	}
+	_, err = w.Write(b)
+	return true, err
 }
 
-const (
-	chunk = 64 << 10 // of a file, that is read at once
-	// heldBack is the end of a file that whoever asked gets only if all of it was right. The more it is,
-	// the longer they wait for us with nothing to unpack.
-	heldBack = 8 << 10
-)
-
-// sendBut writes last and b but for their end, which is then last, and reports whether it wrote
-// anything.
-func sendBut(w io.Writer, last *[]byte, b []byte) (bool, error) {
-	n := len(*last) + len(b) - heldBack // what goes
-	if n <= 0 {
-		*last = append(*last, b...)
-		return false, nil
+// whole is the error of a NAR that did not have the size that it was found right with, which no reader
+// lets happen.
+func whole(err error) error {
+	if err == nil || err == io.EOF || err == io.ErrUnexpectedEOF {
+		return &contentError{fmt.Errorf("%w: its size is another", bincache.ErrNar)}
 	}
-	if old := min(n, len(*last)); old > 0 {
-		if _, err := w.Write((*last)[:old]); err != nil {
-			return true, err
-		}
-		*last, n = append((*last)[:0], (*last)[old:]...), n-old
-	}
-	if n > 0 {
-		if _, err := w.Write(b[:n]); err != nil {
-			return true, err
-		}
-	}
-	*last = append(*last, b[n:]...)
-	return true, nil
+	return err
 }
 
 // contentError says that the content of a file is wrong, not that it could not be had.
@@ -124,62 +104,83 @@ func isWrong(err error) bool {
 	return errors.As(err, &content) || errors.Is(err, bincache.ErrNar) || errors.Is(err, bincache.ErrMissing)
 }
 
-// checker unpacks what it is given, in a goroutine of its own, and hashes both forms.
-type checker struct {
+// unpacked is the NAR of a file. It ends with io.EOF only if NAR and file are those that the narinfo
+// names; if they are not, and not because the file could not be had, the error is a contentError.
+type unpacked struct {
+	nar  io.ReadCloser
+	file *original
+}
+
+// unpack returns what is in a file. Closing it closes the file, and so does an error.
+func unpack(file io.ReadCloser, info *nix.NarInfo) (*unpacked, error) {
+	u := &unpacked{file: newOriginal(file, info)}
+	var err error
+	if u.nar, err = bincache.Unpack(u.file, info); err != nil {
+		return nil, u.blames(err)
+	}
+	return u, nil
+}
+
+func (u *unpacked) Read(b []byte) (int, error) {
+	n, err := u.nar.Read(b)
+	if err == io.EOF {
+		err = u.file.end()
+	}
+	return n, u.blames(err)
+}
+
+func (u *unpacked) Close() error { return u.nar.Close() }
+
+// blames says whose fault an error is: that of the file, unless reading it failed.
+func (u *unpacked) blames(err error) error {
+	switch {
+	case err == nil || err == io.EOF:
+		return err
+	case u.file.err != nil && u.file.err != io.EOF:
+		return fmt.Errorf("reading the file: %w", u.file.err)
+	}
+	return &contentError{err}
+}
+
+// original is the file of an upstream, which is hashed while it is read.
+type original struct {
+	io.ReadCloser
 	info *nix.NarInfo
-	file hash.Hash // nil if the narinfo names no SHA-256 of the file
+	hash hash.Hash // nil if the narinfo names no SHA-256 of the file
 	want nix.Hash
 	size uint64
-	pipe *pipe
-	done chan error
+	err  error // of reading
 }
 
-func newChecker(info *nix.NarInfo) *checker {
-	p := newPipe()
-	c := &checker{info: info, pipe: p, done: make(chan error, 1)}
+func newOriginal(file io.ReadCloser, info *nix.NarInfo) *original {
+	o := &original{ReadCloser: file, info: info}
 	if h, err := nix.ParseHash(info.FileHash); err == nil {
-		c.file, c.want = sha256.New(), h
+		o.hash, o.want = sha256.New(), h
 	}
-	go func() {
-		n, err := bincache.Unpack(io.NopCloser(p), info)
-		if err == nil {
-			_, err = io.Copy(io.Discard, n)
-			n.Close()
-		}
-		if err == nil {
-			_, err = io.Copy(io.Discard, p) // what follows the end of a stream
-		}
-		p.stop(err)
-		c.done <- err
-	}()
-	return c
+	return o
 }
 
-func (c *checker) write(b []byte) error {
-	c.size += uint64(len(b))
-	if c.file != nil {
-		c.file.Write(b)
+func (o *original) Read(b []byte) (int, error) {
+	n, err := o.ReadCloser.Read(b)
+	o.size += uint64(n)
+	if o.hash != nil {
+		o.hash.Write(b[:n])
 	}
-	_, err := c.pipe.Write(b)
-	return err
+	if err != nil {
+		o.err = err
+	}
+	return n, err
 }
 
-// end says whether the file was right.
-func (c *checker) end() error {
-	c.pipe.end(io.EOF)
-	if err := <-c.done; err != nil {
+// end reads what follows what was unpacked, and returns io.EOF if the file was right.
+func (o *original) end() error {
+	switch _, err := io.Copy(io.Discard, o); {
+	case err != nil:
 		return err
-	}
-	if c.file != nil && nix.Hash(c.file.Sum(nil)) != c.want {
+	case o.hash != nil && nix.Hash(o.hash.Sum(nil)) != o.want:
 		return fmt.Errorf("%w: its hash is another", errChanged)
+	case o.info.FileSize > 0 && o.size != o.info.FileSize:
+		return fmt.Errorf("%w: it has %d of %d bytes", errChanged, o.size, o.info.FileSize)
 	}
-	if c.info.FileSize > 0 && c.size != c.info.FileSize {
-		return fmt.Errorf("%w: it has %d of %d bytes", errChanged, c.size, c.info.FileSize)
-	}
-	return nil
+	return io.EOF
 }
-
-var errAbandoned = errors.New("abandoned")
-
-// abandon ends the goroutine of a check that was not finished.
-func (c *checker) abandon() { c.pipe.end(errAbandoned) }

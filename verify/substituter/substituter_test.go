@@ -24,13 +24,13 @@ func TestTrustedPathIsServed(t *testing.T) {
 		t.Errorf("what nobody signed is served: %+v", got)
 	}
 	status, body, err := w.get(got.URL)
-	if err != nil || status != 200 || body != string(zstdOf(narOf(t, "text"))) {
+	if err != nil || status != 200 || body != string(narOf(t, "text")) {
 		t.Errorf("the NAR: %d, %s, %v", status, body, err)
 	}
 	if status, body, _ := w.get("nix-cache-info"); status != 200 || !strings.Contains(body, "StoreDir: /nix/store\n") {
 		t.Errorf("nix-cache-info: %d %s", status, body)
 	}
-	for _, name := range []string{"x.narinfo", "nar/x", "nar/" + n.Path.HashPart() + "-x.nar.zst", "log/x", "a/b"} {
+	for _, name := range []string{"x.narinfo", "nar/x", "nar/" + n.Path.HashPart() + "-x.nar", "log/x", "a/b"} {
 		if status, body, _ := w.get(name); status == 200 {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
@@ -197,7 +197,7 @@ func TestSecondUpstreamStandsIn(t *testing.T) {
 	w.builds("a b", good)
 	w.start(refuseRule)
 	got := w.served(good)
-	if status, body, err := w.get(got.URL); err != nil || status != 200 || body != string(zstdOf(narOf(t, "text"))) {
+	if status, body, err := w.get(got.URL); err != nil || status != 200 || body != string(narOf(t, "text")) {
 		t.Errorf("%d %v", status, err)
 	}
 }

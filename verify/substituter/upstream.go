@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ const maxFetches = 64
 // maxNars bounds the NARs that are unpacked at the same time: each costs the window of its
 // compression, mostly 8 MiB and 128 MiB at most.
 const maxNars = 16
+
+// compressions are those of which NARs are unpacked.
+var compressions = []string{"none", "xz", "zstd", "bzip2"}
 
 // maxSigs bounds the signatures that are looked at in one narinfo.
 const maxSigs = 100
@@ -80,7 +84,7 @@ func (u *upstream) narInfo(ctx context.Context, h hashPart) (*nix.NarInfo, error
 		info, err = c.NarInfo(ctx, h.String())
 		return err
 	})
-	if err == nil && suffixes[info.Compression] == "" {
+	if err == nil && !slices.Contains(compressions, info.Compression) {
 		return nil, fmt.Errorf("%s: the compression %q of %s is not xz, zstd, bzip2 or none", u.URL, bincache.Clip(info.Compression), info.Path.Base())
 	}
 	return info, err
