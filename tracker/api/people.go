@@ -87,16 +87,27 @@ type Closure struct {
 	Counts    Counts   `json:"counts"`
 	Places    []Place  `json:"places"`
 	Statement string   `json:"statement,omitempty"`
+	Before    *Stated  `json:"before,omitempty"` // in lists: what was stated before it under this name
+}
+
+// Stated is a closure as one of several of its name.
+type Stated struct {
+	ID     string  `json:"id"`
+	Count  int64   `json:"count"`
+	Known  int64   `json:"known"`
+	Counts Counts  `json:"counts"`
+	Places []Place `json:"places"`
 }
 
 // ClosurePage is the page of one closure.
 type ClosurePage struct {
-	Schema  int     `json:"schema"`
-	Closure Closure `json:"closure"`
-	Verdict string  `json:"verdict"`
-	State   State   `json:"state"` // of the paths listed; "" is all
-	Paths   []Path  `json:"paths"`
-	Next    string  `json:"next,omitempty"`
+	Schema  int      `json:"schema"`
+	Closure Closure  `json:"closure"`
+	Verdict string   `json:"verdict"`
+	History []Stated `json:"history"` // what its operator stated under this name, newest first
+	State   State    `json:"state"`   // of the paths listed; "" is all
+	Paths   []Path   `json:"paths"`
+	Next    string   `json:"next,omitempty"`
 }
 
 // LogsPage is the health of all followed logs.

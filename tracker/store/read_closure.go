@@ -86,7 +86,8 @@ func (db *DB) Closures(ctx context.Context, p Page) (l Listing[ClosureView], err
 		for i, id := range ids {
 			rows[i] = *all[id]
 			if b := before[id]; b > 0 {
-				rows[i].Before = all[b]
+				s := all[b].stated()
+				rows[i].Before = &s
 			}
 		}
 		l = page(rows, p, func(c ClosureView) string { return cursor(c.Name, ops[p.limit()-1]) })
@@ -158,7 +159,7 @@ func (db *DB) Closure(ctx context.Context, id string) (c *ClosureView, err error
 			return err
 		}
 		for _, id := range ids {
-			found.History = append(found.History, *all[id])
+			found.History = append(found.History, all[id].stated())
 		}
 		c = found
 		return nil

@@ -67,7 +67,7 @@ type AttributeRow struct {
 	Channel, Attr, Pname, Version string
 	State                         State // worst of its outputs; 0 if its derivation is not known
 	Counts                        Counts
-	Builders                      int    // counted operators who built any output
+	Builders                      int    // counted operators who built the output that most built
 	Drv                           string // base name
 	Error                         string
 	Since                         time.Time // since when the state holds, by what signers and evaluations say
@@ -217,8 +217,20 @@ type ClosureView struct {
 	Counts     Counts
 	Places     []Place
 	Statements string
-	Before     *ClosureView  // stated before it under this name by this operator; only in lists
-	History    []ClosureView // the newest of its name, the newest first; only of one closure
+	Before     *StatedView  // stated before it under this name by this operator; only in lists
+	History    []StatedView // the newest of its name, the newest first; only of one closure
+}
+
+// StatedView is a closure as one of several of its name.
+type StatedView struct {
+	ID           string
+	Count, Known int64
+	Counts       Counts
+	Places       []Place
+}
+
+func (c *ClosureView) stated() StatedView {
+	return StatedView{ID: c.ID, Count: c.Count, Known: c.Known, Counts: c.Counts, Places: c.Places}
 }
 
 // PathRow is a line of a closure or of the queue.

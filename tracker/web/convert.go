@@ -177,10 +177,19 @@ func pathOf(p store.PathRow) api.Path {
 }
 
 func closureOf(c store.ClosureView) api.Closure {
-	return api.Closure{
+	out := api.Closure{
 		ID: c.ID, Name: c.Name, Operator: refOf(c.By), Count: c.Count, Known: c.Known, Counts: countsOf(c.Counts),
 		Places: each(c.Places, placeOf), Statement: c.Statements,
 	}
+	if c.Before != nil {
+		before := statedOf(*c.Before)
+		out.Before = &before
+	}
+	return out
+}
+
+func statedOf(c store.StatedView) api.Stated {
+	return api.Stated{ID: c.ID, Count: c.Count, Known: c.Known, Counts: countsOf(c.Counts), Places: each(c.Places, placeOf)}
 }
 
 func cosignerOf(c store.CosignerView) api.Cosigner {

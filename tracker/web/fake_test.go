@@ -28,6 +28,7 @@ type fake struct {
 	changes   []store.Change
 	operators []store.OperatorView
 	closures  []store.ClosureView
+	older     []store.ClosureView // of the same name as the first
 	logs      []store.LogView
 	err       error // what every read fails with
 }
@@ -87,6 +88,19 @@ func newFake() *fake {
 	f.closures = []store.ClosureView{
 		{ID: hexOf("iso"), Name: "nixos-minimal-26.05.iso", By: f.ref(0), Count: 1212, Known: 300, Counts: store.Counts{Agree: 260, Missing: 31, Differ: 9}, Places: f.places(7), Statements: hexOf("statement iso")},
 		{ID: hexOf("hostile"), Name: hostile, By: store.OperatorRef{Key: hexOf("k")}, Count: 1, Places: f.places(8)},
+	}
+	iso := &f.closures[0]
+	iso.History = []store.StatedView{{ID: iso.ID, Count: iso.Count, Known: iso.Known, Counts: iso.Counts, Places: iso.Places}}
+	for i, agree := range []int64{240, 200, 0} {
+		old := store.StatedView{ID: hexOf(fmt.Sprint("iso", i+1)), Count: 1211, Known: 300, Counts: store.Counts{Agree: agree, Missing: 298 - agree, Differ: 2}, Places: f.places(uint64(6 - i))}
+		if agree == 0 {
+			old.Known, old.Counts = 0, store.Counts{}
+		}
+		iso.History = append(iso.History, old)
+	}
+	iso.Before = &iso.History[1]
+	for _, old := range iso.History[1:] {
+		f.older = append(f.older, store.ClosureView{ID: old.ID, Name: iso.Name, By: iso.By, Count: old.Count, Known: old.Known, Counts: old.Counts, Places: old.Places, History: iso.History})
 	}
 	return f
 }
@@ -430,8 +444,9 @@ func (f *fake) Closures(_ context.Context, p store.Page) (store.Listing[store.Cl
 }
 
 func (f *fake) Closure(_ context.Context, id string) (*store.ClosureView, error) {
-	i := slices.IndexFunc(f.closures, func(c store.ClosureView) bool { return c.ID == id })
-	return found(f, &f.closures[max(0, i)], i >= 0)
+	all := slices.Concat(f.closures, f.older)
+	i := slices.IndexFunc(all, func(c store.ClosureView) bool { return c.ID == id })
+	return found(f, &all[max(0, i)], i >= 0)
 }
 
 func (f *fake) ClosurePaths(_ context.Context, _ string, s store.State, p store.Page) (store.Listing[store.PathRow], error) {

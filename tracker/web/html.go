@@ -96,7 +96,7 @@ func (v view) With(pairs ...string) string {
 func parseTemplates(s *server) templates {
 	funcs := template.FuncMap{
 		"anchor": anchor, "u": func() urls { return s.urls }, "show": show, "prose": prose, "short": short, "num": num, "size": size, "percent": percent,
-		"day": day, "utc": utc, "iso": iso, "opname": operatorName, "bar": bar, "plot": plot, "word": stateWord, "changed": changeWords,
+		"day": day, "utc": utc, "iso": iso, "opname": operatorName, "bar": bar, "plot": plot, "closureplot": closurePlot, "entry": entryOf, "word": stateWord, "changed": changeWords,
 		"weblink": weblink, "decides": decides, "ago": func(t time.Time) string { return ago(s.o.Now(), t) }, "matrix": matrix,
 		"groups": groups, "share": func(c api.Counts) float64 { return c.Share(api.Agree) }, "delta": delta, "few": few, "hash": shortHash, "plural": plural,
 		"late":   func(t time.Time) bool { return s.o.Now().Sub(t) > freshCheckpoint },

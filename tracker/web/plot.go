@@ -34,6 +34,11 @@ type plotView struct {
 // plot draws how the shares of states changed. It is drawn from numbers and
 // dates only, and what names it is escaped.
 func plot(name string, points []api.TrendPoint) plotView {
+	return plotOf(name, points, "evaluation", func(p api.TrendPoint) string { return day(p.Time) })
+}
+
+// plotOf is plot of points of which each is one of what, and is called by label, in ASCII.
+func plotOf(name string, points []api.TrendPoint, what string, label func(api.TrendPoint) string) plotView {
 	v := plotView{Points: len(points)}
 	if len(points) == 0 {
 		return v
@@ -47,10 +52,10 @@ func plot(name string, points []api.TrendPoint) plotView {
 	fmt.Fprintf(&b, `<svg class="plot" viewBox="0 0 %d %d" role="img">`, plotW, plotH)
 	fmt.Fprintf(&b, `<title>Share reproduced in %s</title>`, xmlText(show(name)))
 	fmt.Fprintf(&b, `<desc>Stacked shares of outputs by state, %s to %s: agree went from %s to %s, differ from %s to %s. The table below has the numbers.</desc>`,
-		day(first.Time), day(last.Time), percent(first.Counts.Share(api.Agree)), percent(last.Counts.Share(api.Agree)),
+		xmlText(label(first)), xmlText(label(last)), percent(first.Counts.Share(api.Agree)), percent(last.Counts.Share(api.Agree)),
 		percent(first.Counts.Share(api.Differ)), percent(last.Counts.Share(api.Differ)))
 	bands(&b, points)
-	axes(&b, points)
+	axes(&b, points, what, label)
 	b.WriteString(`</svg>`)
 	v.SVG = template.HTML(b.String()) //nolint:gosec // numbers, and escaped text
 	return v
@@ -102,7 +107,7 @@ func bands(b *strings.Builder, points []api.TrendPoint) {
 
 func plotY(share float64) float64 { return plotTop + (1-share)*plotInnerH }
 
-func axes(b *strings.Builder, points []api.TrendPoint) {
+func axes(b *strings.Builder, points []api.TrendPoint, what string, label func(api.TrendPoint) string) {
 	for _, y := range []float64{0, 0.25, 0.5, 0.75, 1} {
 		fmt.Fprintf(b, `<path class="grid" d="M%d %.1fH%d"/>`, plotLeft, plotY(y), plotW-plotRight)
 		if y == 0 || y == 0.5 || y == 1 {
@@ -118,9 +123,9 @@ func axes(b *strings.Builder, points []api.TrendPoint) {
 		if i == 1 && len(points) == 1 {
 			break
 		}
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s">%s</text>`, e.x, plotH-plotBottom+plotLabel+8, e.anchor, day(e.p.Time))
+		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s">%s</text>`, e.x, plotH-plotBottom+plotLabel+8, e.anchor, xmlText(label(e.p)))
 	}
-	fmt.Fprintf(b, `<text class="axis" x="%d" y="%d" text-anchor="middle">share of outputs, by evaluation</text>`, plotLeft+plotInnerW/2, plotH-6)
+	fmt.Fprintf(b, `<text class="axis" x="%d" y="%d" text-anchor="middle">share of outputs, by %s</text>`, plotLeft+plotInnerW/2, plotH-6, what)
 }
 
 // bar draws shares as one line; the words beside it say the same.

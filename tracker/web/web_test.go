@@ -228,7 +228,17 @@ func TestPeoplePages(t *testing.T) {
 
 func TestClosureStatementLogAndQueuePages(t *testing.T) {
 	h := site(t, newFake())
-	parsed(t, h, "/closures").has(t, "nixos-minimal-26.05.iso", "86.7 %", "unknown")
+	list := parsed(t, h, "/closures")
+	if list.has(t, "nixos-minimal-26.05.iso", "86.7 %", "80.0 %", "unknown"); !list.links("/closure/" + hexOf("iso1")) {
+		t.Error("the list does not lead to the closure before")
+	}
+	older := parsed(t, h, "/closure/"+hexOf("iso3"))
+	if older.has(t, "has only a digest of the list", "Since then", "this one"); !older.links("/closure/"+hexOf("iso")) || !older.links("/closure/"+hexOf("iso1")) || len(older.all("svg", "plot")) != 1 {
+		t.Error("an earlier closure does not lead to the others, or has no plot")
+	}
+	if p := parsed(t, h, "/closure/"+hexOf("hostile")); len(p.all("svg", "plot")) != 0 {
+		t.Error("one closure is plotted")
+	}
 	parsed(t, h, "/closure/"+hexOf("iso")).has(t, "260 of 300 outputs are reproduced, and on 9 builders do not come to the same.", "known by a digest only")
 	id := hexOf("statement 1")
 	p := parsed(t, h, "/statement/"+id)
