@@ -40,6 +40,8 @@ func (c *madeChannel) output(attr int, seq int64) int {
 	return firstOutput + (i+int(changes)*c.attrs)%c.outputs
 }
 
+func attributeName(attr int) string { return "attribute-" + strconv.Itoa(attr) }
+
 // changed reports whether an evaluation gives an attribute another version.
 func (c *madeChannel) changed(attr int, seq int64) bool {
 	return seq == 1 || c.output(attr, seq) != c.output(attr, seq-1)
@@ -57,10 +59,10 @@ func (c *madeChannel) add(seq int64) error {
 		if err != nil {
 			return err
 		}
-		name := "attribute-" + strconv.Itoa(a)
+		name := attributeName(a)
 		m := eval.Attribute{
 			Attr: name, Name: packageName(i), Pname: "package-" + strconv.Itoa(a), Version: fmt.Sprintf("1.%d", i), System: "x86_64-linux",
-			Position: fmt.Sprintf("pkgs/%d.nix:1", a), Description: "A package that was made up", Licences: []string{"MIT"},
+			Position: fmt.Sprintf("pkgs/%d.nix:1", a), Description: description(a), Homepage: fmt.Sprintf("https://home-%d.example/", a), Licences: []string{"MIT"},
 			Maintainers: []eval.Maintainer{{Login: fmt.Sprintf("maintainer-%d", a%(c.attrs/30+1))}},
 		}
 		if a%50 == 0 {

@@ -300,7 +300,7 @@ func (v *served) kinds(g *trackerLog, attrs int) ([]pageKind, error) {
 	with := func(before string, f func(*rand.Rand) string, after string) func(*rand.Rand) string {
 		return func(r *rand.Rand) string { return before + f(r) + after }
 	}
-	return []pageKind{
+	return append(searched(attrs), []pageKind{
 		{"front", fixed("/")},
 		{"front, JSON", fixed("/index.json")},
 		{"channel", with("/channel/", channel, "")},
@@ -337,7 +337,7 @@ func (v *served) kinds(g *trackerLog, attrs int) ([]pageKind, error) {
 		{"queue, deep", deep["/queue?channel=unstable"]},
 		{"logs", fixed("/logs")},
 		{"about", fixed("/about")},
-	}, nil
+	}...), nil
 }
 
 // cursor returns the numbers of the cursor of a listing of attributes, "0." if it has one page.

@@ -32,10 +32,12 @@ type hit struct {
 	term string
 }
 
-// Ranks. What is described so comes last, that with fewer of the words in its name the later.
+// Ranks. What is described so comes last: later by one for each word that is not in its name, and by more than
+// all of these if words only begin so.
 const (
 	rankCalled    = iota // exactly so
-	rankWord             // a word of its name, or the last part of it
+	rankPart             // the last part of its name
+	rankWord             // a word of its name
 	rankBegins           // its name begins so
 	rankWordBegin        // a word of its name begins so
 	rankWords            // all words of the text begin words of its name
@@ -172,7 +174,7 @@ func (q *view) searchWords(text string) ([]hit, error) {
 	note := func(h hit) {
 		k := thing{h.kind, h.key}
 		if h.kind == kindAttr {
-			k.key = h.key[labelHead:] // whatever its description
+			k.key = labelledBy(h.key) // whatever its description
 		}
 		if old, ok := best[k]; !ok || h.rank < old.rank {
 			best[k] = h
@@ -233,13 +235,15 @@ func (q *view) named(text string, note func(hit)) error {
 func rankOfName(h hit, text string) int {
 	name := h.term
 	if h.kind == kindAttr {
-		name = strings.ToLower(h.key[labelHead:])
+		name = strings.ToLower(labelledBy(h.key))
 	} else if h.kind != kindOperator && h.kind != kindClosure { // whose names are not their keys
 		name = strings.ToLower(h.key)
 	}
 	switch {
 	case name == text:
 		return rankCalled
+	case strings.HasSuffix(name, "."+text):
+		return rankPart
 	case h.term == text:
 		return rankWord
 	case strings.HasPrefix(name, text):
@@ -268,16 +272,20 @@ func (q *view) described(text string, note func(hit)) error {
 	if err != nil {
 		return err
 	}
-	if len(keys) < maxHits { // then also what has words that only begin so
+	exact := len(keys)
+	if exact < maxHits { // then also what has words that only begin so
 		more, err := q.withAll(kindText, words, true, maxHits)
 		if err != nil {
 			return err
 		}
 		keys = append(keys, more...)
 	}
-	for _, k := range keys {
-		own := describedBy(k[labelHead:])
+	for i, k := range keys {
+		own := describedBy(labelledBy(k))
 		rank := rankText
+		if i >= exact {
+			rank += maxWords + 1
+		}
 		for _, w := range words {
 			if !slices.Contains(own, w) {
 				rank++
@@ -314,7 +322,7 @@ func (q *view) show(h hit) (s SearchHit, err error) {
 		s.Kind = "attribute"
 		var rank int64
 		var text string
-		ok, err := q.one("SELECT a.name, c.name, r.rank, COALESCE(m.json, '{}') FROM attr a JOIN attr_row r ON r.attr = a.id JOIN channel c ON c.id = r.channel LEFT JOIN meta m ON m.id = r.meta WHERE a.name = $1 ORDER BY r.rank, c.name LIMIT 1", []any{h.key[labelHead:]}, &s.Key, &s.Channel, &rank, &text)
+		ok, err := q.one("SELECT a.name, c.name, r.rank, COALESCE(m.json, '{}') FROM attr a JOIN attr_row r ON r.attr = a.id JOIN channel c ON c.id = r.channel LEFT JOIN meta m ON m.id = r.meta WHERE a.name = $1 ORDER BY r.rank, c.name LIMIT 1", []any{labelledBy(h.key)}, &s.Key, &s.Channel, &rank, &text)
 		if err != nil || !ok {
 			return s, err
 		}

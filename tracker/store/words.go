@@ -51,11 +51,13 @@ const (
 	maxTerm      = 64   // bytes of a term that are kept
 	maxDescribed = 40   // words of a description that are kept
 	labelHead    = 3    // bytes of a label's key before the name
+	labelTail    = 5    // and behind it
 	labelChunk   = 4000 // labels that a transaction collects: rows of neighbours are written together
 )
 
 // labelOf returns what an attribute is found by; m may be nil. Keys put first what lies least deep,
-// then what is described most shortly, then go by name: of too many answers the first ones are the best.
+// then what is described most shortly, then go by name: of too many answers the first ones are the best. What
+// is said in one channel and what is said in another are told apart by a digest at their end.
 func labelOf(name string, m *metaText) (label, []wordKey) {
 	names, described, home := []string{name}, []string(nil), ""
 	if m != nil {
@@ -63,25 +65,32 @@ func labelOf(name string, m *metaText) (label, []wordKey) {
 		described = describedBy(m.Description)
 		home = homeOf(m.Homepage)
 	}
-	key := fmt.Sprintf("%d%02d%s", min(strings.Count(name, "."), 9), len(described), name)
 	var terms []wordKey
 	for _, t := range termsOf(names...) {
-		terms = append(terms, wordKey{t, kindAttr, key})
+		terms = append(terms, wordKey{term: t, kind: kindAttr})
 	}
 	words := append(described, describedBy(strings.Join(names, " "))...)
 	slices.Sort(words)
 	for _, t := range slices.Compact(words) {
-		terms = append(terms, wordKey{t, kindText, key})
+		terms = append(terms, wordKey{term: t, kind: kindText})
 	}
 	if home != "" {
-		terms = append(terms, wordKey{home, kindHome, key})
+		terms = append(terms, wordKey{term: home, kind: kindHome})
 	}
 	sum := sha256.New()
 	for _, t := range terms {
 		fmt.Fprintf(sum, "%d %s\n", t.kind, t.term)
 	}
-	return label{key, first60(sum.Sum(nil))}, terms
+	h := first60(sum.Sum(nil))
+	key := fmt.Sprintf("%d%02d%s %04x", min(strings.Count(name, "."), 9), len(described), name, h&0xffff)
+	for i := range terms {
+		terms[i].key = key
+	}
+	return label{key, h}, terms
 }
+
+// labelledBy is the attribute that a key of a label names.
+func labelledBy(key string) string { return key[labelHead : len(key)-labelTail] }
 
 // moveLabel notes by what an attribute of a channel is found from now on.
 func (tx *Tx) moveLabel(a, b *attrRow) {

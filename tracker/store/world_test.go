@@ -322,7 +322,7 @@ func (m *worldMaker) meta(name string, n int) eval.Attribute {
 	if m.r.IntN(12) == 0 {
 		return eval.Attribute{Attr: name, Error: "its metadata does not evaluate"}
 	}
-	a := eval.Attribute{Attr: name, Pname: fmt.Sprint("pkg", n), Version: fmt.Sprint("1.", n), Description: "text <b>"}
+	a := eval.Attribute{Attr: name, Pname: fmt.Sprint("pkg", n), Version: fmt.Sprint("1.", n), Description: fmt.Sprintf("Text <b> of the libraries, number w%d", n%3), Homepage: fmt.Sprintf("https://www.host%d.example/", n%2)}
 	for i := range n % 3 {
 		a.Maintainers = append(a.Maintainers, eval.Maintainer{Login: fmt.Sprintf("who%d", (n+i)%4), Name: fmt.Sprint("Name ", m.r.IntN(5))})
 	}

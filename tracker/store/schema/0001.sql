@@ -36,8 +36,11 @@ CREATE TABLE output (id {id}, h {int} NOT NULL, path {text} NOT NULL, real SMALL
   state SMALLINT NOT NULL, agreeing {int} NOT NULL, against {int} NOT NULL, builders {int} NOT NULL, since {int} NOT NULL);
 CREATE INDEX output_h ON output (h);
 
--- Claims; n is which of its statement's. rest is a digest of store dir, size and references. path only if the output is real.
-CREATE TABLE claim (out {int} NOT NULL, op {int} NOT NULL, stmt {int} NOT NULL, n SMALLINT NOT NULL, class SMALLINT NOT NULL, time {int} NOT NULL, nar {blob} NOT NULL, rest {blob} NOT NULL, impl {text} NOT NULL, path {text} NOT NULL, PRIMARY KEY (out, op, stmt, n)) {clustered};
+-- What operators that count say about outputs, each thing once: the first claim of it by time; n is which of its statement's. k numbers what an
+-- operator says, up to 17 things. rest is a digest of store dir, size and references. path only if the output is real.
+CREATE TABLE claim (out {int} NOT NULL, op {int} NOT NULL, k SMALLINT NOT NULL, stmt {int} NOT NULL, n SMALLINT NOT NULL, class SMALLINT NOT NULL, time {int} NOT NULL, nar {blob} NOT NULL, rest {blob} NOT NULL, impl {text} NOT NULL, path {text} NOT NULL, PRIMARY KEY (out, op, k)) {clustered};
+-- All other claims: what an operator says again, or beyond 17 things, with a digest of it, and of operator 0 those that do not count.
+CREATE TABLE further (out {int} NOT NULL, op {int} NOT NULL, what {blob} NOT NULL, time {int} NOT NULL, stmt {int} NOT NULL, n SMALLINT NOT NULL, PRIMARY KEY (out, op, what, time, stmt, n)) {clustered};
 CREATE TABLE op_output (op {int} NOT NULL, state SMALLINT NOT NULL, out {int} NOT NULL, PRIMARY KEY (op, state, out)) {clustered};
 CREATE TABLE diff (out {int} NOT NULL, stmt {int} NOT NULL, op {int} NOT NULL, a {blob} NOT NULL, b {blob} NOT NULL, PRIMARY KEY (out, op, stmt)) {clustered};
 
@@ -93,7 +96,7 @@ CREATE INDEX change_worse ON change (channel, seq, name, attr, from_version, to_
 
 -- What the search finds. kind: 1 attribute by name, 2 maintainer, 3 team, 4 operator, 5 channel, 6 closure, 7 attribute by all that is said
 -- of it, 8 by its homepage; n counts reasons. key is a login, an id or a name; of an attribute, how deep it lies (1 digit), how many words
--- describe it (2 digits) and its name, so that the best of too many answers come first.
+-- describe it (2 digits), its name, and 4 digits of the label's digest, so that the best of too many answers come first.
 CREATE TABLE word (term {text} NOT NULL, kind SMALLINT NOT NULL, key {text} NOT NULL, n {int} NOT NULL, PRIMARY KEY (kind, term, key)) {clustered};
 -- What attributes are found by, h is a digest of all its terms, and in how many channels. Only the first and the last of them touch words.
 CREATE TABLE label (key {text} NOT NULL, h {int} NOT NULL, n {int} NOT NULL, PRIMARY KEY (key, h)) {clustered};
