@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -38,6 +40,16 @@ type request struct {
 	limit        int64         // bytes of the answer
 }
 
+// maxHeader bounds the header of an answer in bytes.
+const maxHeader = 64 << 10
+
+// transport is that of clients which are given none.
+var transport = sync.OnceValue(func() http.RoundTripper {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxResponseHeaderBytes = maxHeader
+	return t
+})
+
 var errNoAPI = errors.New("a folder of files cannot be asked; this needs the log's http URL")
 
 func newSource(logURL string, o Options) (source, error) {
@@ -58,7 +70,7 @@ func newSource(logURL string, o Options) (source, error) {
 		}
 		s := &httpSource{prefix: strings.TrimSuffix(u.String(), "/") + "/", client: o.HTTP, timeout: o.Timeout, agent: o.UserAgent}
 		if s.client == nil {
-			s.client = &http.Client{}
+			s.client = &http.Client{Transport: transport()}
 		}
 		if s.timeout == 0 {
 			s.timeout = DefaultTimeout
@@ -75,7 +87,7 @@ func newSource(logURL string, o Options) (source, error) {
 type fileSource struct{ dir string }
 
 func (s fileSource) get(_ context.Context, path string, limit int64) ([]byte, error) {
-	f, err := os.Open(filepath.Join(s.dir, filepath.FromSlash(path)))
+	f, err := openFile(filepath.Join(s.dir, filepath.FromSlash(path)))
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && s.present():
 		return nil, fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -84,6 +96,18 @@ func (s fileSource) get(_ context.Context, path string, limit int64) ([]byte, er
 	}
 	defer f.Close()
 	return readBounded(f, limit, 0)
+}
+
+// openFile opens a file to read it. What is none, and may never come to an end, is an error.
+func openFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s is not a file", path), err, f.Close())
+	}
+	return f, nil
 }
 
 // present reports whether the folder can be read at all.
@@ -138,7 +162,7 @@ func (s *httpSource) call(ctx context.Context, r request) ([]byte, int, error) {
 		return nil, 0, fmt.Errorf("%w: %w", ErrUnreachable, &visibleError{s.brief(err)})
 	}
 	defer resp.Body.Close()
-	body, err := decoded(resp)
+	body, err := decoded(resp, r.limit)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%w: %s: %w", ErrUnreachable, r.path, err)
 	}
@@ -175,13 +199,18 @@ func (s *httpSource) brief(err error) error {
 	return err
 }
 
-// decoded undoes gzip, which a log may use without having been asked.
-func decoded(resp *http.Response) (io.Reader, error) {
+// decoded undoes gzip, which a log may use without having been asked. It reads one gzip member,
+// and not much more than limit bytes of it: both can go on for ever and come to nothing.
+func decoded(resp *http.Response, limit int64) (io.Reader, error) {
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "", "identity":
 		return resp.Body, nil
 	case "gzip":
-		return gzip.NewReader(resp.Body)
+		z, err := gzip.NewReader(io.LimitReader(resp.Body, limit+limit/64+maxRefusal))
+		if err == nil {
+			z.Multistream(false)
+		}
+		return z, err
 	default:
 		return nil, fmt.Errorf("answered in content encoding %q", enc)
 	}

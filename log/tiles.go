@@ -150,7 +150,21 @@ func (t *tileCache) load(tile tlog.Tile) []byte {
 	if b != nil || t.dir == "" || tile.W != tileWidth {
 		return b
 	}
-	b, err := os.ReadFile(filepath.Join(t.dir, filepath.FromSlash(tilePath(tile.L, tile.N, tile.W))))
+	return readTile(t.path(tile))
+}
+
+func (t *tileCache) path(tile tlog.Tile) string {
+	return filepath.Join(t.dir, filepath.FromSlash(tilePath(tile.L, tile.N, tile.W)))
+}
+
+// readTile returns what a file holds that is as long as a full tile, and nil of any other.
+func readTile(path string) []byte {
+	f, err := openFile(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	b, err := readBounded(f, tileWidth*tlog.HashSize, tileWidth*tlog.HashSize)
 	if err != nil || len(b) != tileWidth*tlog.HashSize {
 		return nil
 	}
@@ -169,8 +183,8 @@ func (t *tileCache) save(tile tlog.Tile, b []byte) {
 	if have || t.dir == "" || tile.W != tileWidth {
 		return
 	}
-	path := filepath.Join(t.dir, filepath.FromSlash(tilePath(tile.L, tile.N, tile.W)))
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(b) {
+	path := t.path(tile)
+	if string(readTile(path)) == string(b) {
 		return
 	}
 	if os.MkdirAll(filepath.Dir(path), 0o755) == nil {

@@ -117,7 +117,7 @@ func (f *Follower) open(l Log, memory *log.Memory) (*follower, error) {
 	}
 	var err error
 	if one.file, err = openVerified(filepath.Join(own, "verified"), l.Origin); err != nil {
-		return nil, err
+		one.log.Warn("which leaves are verified cannot be kept, so that a database that is made again takes longer; remove what is there", "error", err)
 	}
 	one.client, err = log.NewClient(l.URL, l.Policy, log.Options{
 		Origin: l.Origin, Mirrors: l.Mirrors, Memory: memory, CacheDir: dir, HTTP: f.o.HTTP, UserAgent: "firn-tracker",

@@ -3,9 +3,9 @@ package follow
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"runtime"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -37,11 +37,12 @@ type reader struct {
 	keys   *keyRing
 	file   *verifiedFile
 	warn   func(what string, err error)
+	full   sync.Once     // that nothing can be kept is said once
 	busy   chan struct{} // a place for each goroutine that computes
 }
 
 func newReader(client *log.Client, keys *keyRing, file *verifiedFile, warn func(string, error)) *reader {
-	return &reader{client, keys, file, warn, make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &reader{client: client, keys: keys, file: file, warn: warn, busy: make(chan struct{}, runtime.GOMAXPROCS(0))}
 }
 
 // parts yields the entries of cp from an index on, parsed and verified, while the next
@@ -168,7 +169,7 @@ func (r *reader) verify(ctx context.Context, p *part) {
 			e.verified, e.err = r.signature(ctx, e.st)
 			runtime.Gosched() // pages go first
 		}
-		if errors.Is(e.err, log.ErrUnreachable) {
+		if list := (*listError)(nil); errors.As(e.err, &list) {
 			*p = part{err: e.err} // what the database comes to must not depend on who answered when
 			return
 		}
@@ -178,13 +179,15 @@ func (r *reader) verify(ctx context.Context, p *part) {
 	}
 	if whole && (kept == nil || *kept != now) && ctx.Err() == nil {
 		if err := r.file.save(p.entries[0].index/groupSize, &now); err != nil {
-			r.warn("what was verified cannot be kept", err)
+			r.full.Do(func() {
+				r.warn("what was verified cannot be kept, and is verified again when the database is made again", err)
+			})
 		}
 	}
 }
 
 // signature verifies all that is signed in a statement. It is false without an error
-// if that cannot be done with what is known, and with log.ErrUnreachable if what is needed may be there.
+// if that cannot be done with what is known, and with a *listError if what is needed may be there.
 func (r *reader) signature(ctx context.Context, s *statement.Statement) (bool, error) {
 	key, known := r.keys.of(s.Signer)
 	if s.SignerKey != nil {
@@ -216,18 +219,24 @@ const (
 	blobPause = time.Second
 )
 
+// A listError says that the log neither gives a list nor says that it has none.
+type listError struct{ error }
+
+func (e *listError) Error() string {
+	return "a list of references that a claim covers: " + e.error.Error()
+}
+func (e *listError) Unwrap() error { return e.error }
+
 // withList verifies a cache-sig with the list of references that the log has.
 func (r *reader) withList(ctx context.Context, s *statement.Statement, key statement.PublicKey) (bool, error) {
 	b := s.Body.(*statement.CacheSig)
 	list, err := r.blob(ctx, *b.RefsDigest)
-	if errors.Is(err, log.ErrUnreachable) {
-		return false, fmt.Errorf("a list of references that a claim covers: %w", err)
+	if errors.Is(err, log.ErrNotFound) || errors.Is(err, log.ErrDeleted) {
+		r.warn("a claim is not verified: it covers a list of references that the log does not have", err)
+		return false, nil
 	}
 	if err != nil {
-		if ctx.Err() == nil {
-			r.warn("a claim is not verified: it covers a list of references that the log does not give", err)
-		}
-		return false, nil
+		return false, &listError{err}
 	}
 	refs, err := statement.ParsePathsBlob(b.StoreDir, list)
 	if err == nil {

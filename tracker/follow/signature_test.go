@@ -109,33 +109,21 @@ func TestAListOfReferencesIsReadFromTheLog(t *testing.T) {
 // While a log does not give a list of references, nothing behind it is added: what the
 // database holds must not depend on when the log answered.
 func TestAListThatIsAwayIsWaitedFor(t *testing.T) {
-	key := nix.SecretKey{Name: "cache-1", Key: ed25519.NewKeyFromSeed(make([]byte, 32))}
-	info := &nix.PathInfo{NarSize: 1}
-	for i := range 1500 {
-		p, err := nix.DefaultStoreDir.FromBase(fmt.Sprintf("00000000000000000000000000000000-dependency-number-%04d", i))
-		if err != nil {
-			t.Fatal(err)
-		}
-		info.Path, info.References = p, append(info.References, p)
-	}
-	long, err := statement.NewCacheSig(info, key.Public(), key.Sign(info.Fingerprint()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	long, at, list := longClaim(t)
 	w := newWorld(t)
 	w.register()
-	w.Add(long.Leaf())
+	w.Add(long)
 	w.Publish()
 	away := true
 	w.Lie(func(l *logtest.Lies) {
 		l.Edit = func(path string, status int, b []byte) (int, []byte) {
 			switch {
-			case path != log.BlobPath(*long.Body.(*statement.CacheSig).RefsDigest):
+			case path != at:
 				return status, b
 			case away:
 				return 503, []byte("later")
 			}
-			return 200, statement.PathsBlob(info.References)
+			return 200, list
 		}
 	})
 	store := newFake()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -73,14 +74,19 @@ func parseGroup(n uint64, b []byte) (*group, bool) {
 // verifiedFile holds the groups of one log (spec/tracker.md#verified-leaves).
 // It is a cache: what is not there, or damaged, is verified again, so nothing is
 // synced. It may be used by one goroutine at a time, and its file by one process.
+//
+// Nil holds nothing.
 type verifiedFile struct{ f *os.File }
 
 // openVerified opens the file of an origin and makes it if it is missing. One that
-// is of another origin, or of another version, is emptied.
+// is of another origin, or of another version, is emptied; a link, or what is no file, is an error.
 func openVerified(path, origin string) (*verifiedFile, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
 	if err != nil {
 		return nil, err
+	}
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errors.Join(fmt.Errorf("%s is not a file", path), err, f.Close())
 	}
 	of := sha256.Sum256([]byte(origin))
 	want := append([]byte(verifiedMagic), of[:]...)
@@ -103,7 +109,7 @@ func openVerified(path, origin string) (*verifiedFile, error) {
 
 // load returns the n-th group if it is about entries with these leaf hashes.
 func (v *verifiedFile) load(n uint64, leaves [sha256.Size]byte) (*group, bool) {
-	if n >= maxGroups {
+	if v == nil || n >= maxGroups {
 		return nil, false
 	}
 	b := make([]byte, recordSize)
@@ -120,11 +126,16 @@ func (v *verifiedFile) load(n uint64, leaves [sha256.Size]byte) (*group, bool) {
 // save keeps the n-th group in place of what is there. A disk that is full costs
 // only time later.
 func (v *verifiedFile) save(n uint64, g *group) error {
-	if n >= maxGroups {
+	if v == nil || n >= maxGroups {
 		return nil
 	}
 	_, err := v.f.WriteAt(g.marshal(n), headerSize+int64(n)*recordSize)
 	return err
 }
 
-func (v *verifiedFile) Close() error { return v.f.Close() }
+func (v *verifiedFile) Close() error {
+	if v == nil {
+		return nil
+	}
+	return v.f.Close()
+}
