@@ -221,13 +221,16 @@ type PersonPkg struct {
 type SearchPage struct {
 	Schema int         `json:"schema"`
 	Query  string      `json:"query"`
-	Hits   []SearchHit `json:"hits"`
+	Hits   []SearchHit `json:"hits"`           // best first, at most 30
+	More   bool        `json:"more,omitempty"` // there are answers that are not listed
 }
 
 // SearchHit is one answer. Kind is attribute, maintainer, team, operator, path,
-// statement, channel or closure.
+// statement, channel or closure. Match says how it was found: by its name, in the text that
+// describes it, or as similar, if nothing is called as was asked.
 type SearchHit struct {
 	Kind    string `json:"kind"`
+	Match   string `json:"match"`
 	Key     string `json:"key"`
 	Text    string `json:"text,omitempty"`
 	Channel string `json:"channel,omitempty"`

@@ -29,7 +29,8 @@ type OperatorPage struct {
 	Schema   int           `json:"schema"`
 	Operator OperatorInfo  `json:"operator"`
 	Verdict  string        `json:"verdict"`
-	Keys     []OperatorKey `json:"keys"`
+	Keys     []OperatorKey `json:"keys"` // at most 100, live ones first
+	MoreKeys int64         `json:"more_keys,omitempty"`
 	Recent   []Statement   `json:"recent"`
 	State    State         `json:"state"` // of the outputs listed
 	Outputs  []Path        `json:"outputs"`

@@ -109,15 +109,7 @@ func (db *DB) Operator(ctx context.Context, id string) (*OperatorView, error) {
 			return err
 		}
 		v = found
-		var kids [][]byte
-		err = q.each("SELECT kid, role, state, cache FROM operator_key WHERE op = $1 ORDER BY kid", []any{row}, func(r *sql.Rows) error {
-			var k OperatorKey
-			var kid []byte
-			err := r.Scan(&kid, &k.Role, &k.State, &k.CacheName)
-			k.Key = hex.EncodeToString(kid)
-			v.Keys, kids = append(v.Keys, k), append(kids, kid)
-			return err
-		})
+		kids, err := q.keys(&v, row)
 		if err != nil {
 			return err
 		}

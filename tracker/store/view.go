@@ -176,11 +176,12 @@ type PersonView struct {
 // OperatorView is an operator's page.
 type OperatorView struct {
 	ID, Name, Contact, URL, Home string
-	Fork                         string // a sentence if its chain forks
-	Keys                         []OperatorKey
-	Claims                       int64 // live claims about outputs
-	Agreed, Differed, Alone      int64 // outputs where it is in the largest camp of ≥ 2, against it, or the only one
-	Copied                       int64 // outputs random by construction on which it agrees with somebody
+	Fork                         string        // a sentence if its chain forks
+	Keys                         []OperatorKey // at most 100, live ones first
+	MoreKeys                     int64         // that are not listed
+	Claims                       int64         // live claims about outputs
+	Agreed, Differed, Alone      int64         // outputs where it is in the largest camp of ≥ 2, against it, or the only one
+	Copied                       int64         // outputs random by construction on which it agrees with somebody
 	Recent                       []StatementRow
 }
 

@@ -21,19 +21,15 @@ func (s *server) badge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, state, words := http.StatusNotFound, api.Unknown, "unknown"
-	v, err := s.src.Attribute(r.Context(), attr)
+	row, err := s.src.Row(r.Context(), channel, attr)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 	case err != nil:
 		s.show(w, r, s.problem(r, fmt.Errorf("reading an attribute for its badge: %w", err)))
 		return
 	default:
-		for _, c := range v.Channels {
-			if c.Row.Channel == channel {
-				status, state = http.StatusOK, stateOf(c.Row.State)
-				words = badgeWords(state, c.Row)
-			}
-		}
+		status, state = http.StatusOK, stateOf(row.State)
+		words = badgeWords(state, *row)
 	}
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")

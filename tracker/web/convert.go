@@ -198,6 +198,6 @@ func cosignerOf(c store.CosignerView) api.Cosigner {
 
 func hitsOf(hits []store.SearchHit) []api.SearchHit {
 	return each(hits, func(h store.SearchHit) api.SearchHit {
-		return api.SearchHit{Kind: h.Kind, Key: h.Key, Text: h.Text, Channel: h.Channel, State: stateOf(h.State)}
+		return api.SearchHit{Kind: h.Kind, Match: h.Match, Key: h.Key, Text: h.Text, Channel: h.Channel, State: stateOf(h.State)}
 	})
 }

@@ -373,6 +373,11 @@ func (f *fake) Changes(_ context.Context, channel string, _ int64, onlyWorse boo
 	return found(f, cut(out, p), true)
 }
 
+func (f *fake) Row(_ context.Context, channel, attr string) (*store.AttributeRow, error) {
+	i := slices.IndexFunc(f.rows, func(r store.AttributeRow) bool { return r.Channel == channel && r.Attr == attr })
+	return found(f, &f.rows[max(0, i)], i >= 0)
+}
+
 func (f *fake) Attribute(_ context.Context, attr string) (*store.AttributeView, error) {
 	v, ok := f.attrs[attr]
 	return found(f, v, ok)
@@ -477,7 +482,15 @@ func (f *fake) Search(_ context.Context, q string, limit int) ([]store.SearchHit
 	var out []store.SearchHit
 	add := func(kind, key, text string, s store.State) {
 		if strings.Contains(strings.ToLower(key+text), strings.ToLower(q)) && len(out) < limit {
-			out = append(out, store.SearchHit{Kind: kind, Key: key, Text: text, State: s})
+			out = append(out, store.SearchHit{Kind: kind, Match: store.MatchName, Key: key, Text: text, State: s})
+		}
+	}
+	if q == "ffmpge" {
+		out = append(out, store.SearchHit{Kind: "attribute", Match: store.MatchSimilar, Key: "ffmpeg", Text: "5.1 Complete, cross-platform solution to record, convert and stream audio and video", Channel: "nixos-unstable", State: store.Missing})
+	}
+	if q == "compression library" {
+		for _, n := range []string{"zlib", "xz", "zstd", "brotli"} {
+			out = append(out, store.SearchHit{Kind: "attribute", Match: store.MatchText, Key: n, Text: "1.3 A lossless compression library", Channel: "nixos-unstable", State: f.attrs[n].Channels[0].Row.State})
 		}
 	}
 	if v, ok := f.attrs[q]; ok {

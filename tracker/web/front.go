@@ -73,6 +73,9 @@ func newest(logs []api.Log) time.Time {
 	return t
 }
 
+// maxAnswers is how many answers a search lists.
+const maxAnswers = 30
+
 // search goes to the page that is called exactly so, if there is one, and lists
 // answers otherwise.
 func (s *server) search(r *http.Request, q query) (*page, error) {
@@ -90,11 +93,11 @@ func (s *server) search(r *http.Request, q query) (*page, error) {
 			return &page{redirect: s.urls.To("/")}, nil
 		}
 	}
-	hits, err := s.src.Search(r.Context(), text, 30)
+	hits, err := s.src.Search(r.Context(), text, maxAnswers+1)
 	if err != nil {
 		return nil, fmt.Errorf("searching: %w", err)
 	}
-	out := api.SearchPage{Schema: api.Schema, Query: text, Hits: hitsOf(hits)}
+	out := api.SearchPage{Schema: api.Schema, Query: text, More: len(hits) > maxAnswers, Hits: hitsOf(hits[:min(len(hits), maxAnswers)])}
 	if at := s.exact(text, out.Hits); at != "" && format(r) == ".html" {
 		return &page{redirect: at}, nil
 	}

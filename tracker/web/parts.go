@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/firn-log/firn/tracker/api"
+	"github.com/firn-log/firn/tracker/store"
 )
 
 // maxColumns is how many operators a matrix has.
@@ -130,25 +131,28 @@ func shortHash(s string) string {
 	return short(digest)
 }
 
-// groups are search hits by kind, in the order in which people look for them.
+// groups are search hits by kind, in the order in which people look for them: what is almost called so
+// first, for then nothing is called so, and what is described so last.
 func groups(hits []api.SearchHit) []hitGroup {
-	names := []struct{ kind, title string }{
-		{"attribute", "Packages"},
-		{"channel", "Channels"},
-		{"maintainer", "Maintainers"},
-		{"team", "Teams"},
-		{"operator", "Operators"},
-		{"path", "Store paths"},
-		{"closure", "Closures"},
-		{"statement", "Statements"},
+	names := []struct{ kind, match, title string }{
+		{"", store.MatchSimilar, "Did you mean"},
+		{"attribute", store.MatchName, "Packages"},
+		{"channel", store.MatchName, "Channels"},
+		{"maintainer", store.MatchName, "Maintainers"},
+		{"team", store.MatchName, "Teams"},
+		{"operator", store.MatchName, "Operators"},
+		{"path", store.MatchName, "Store paths"},
+		{"closure", store.MatchName, "Closures"},
+		{"statement", store.MatchName, "Statements"},
+		{"attribute", store.MatchText, "Packages that are described so"},
 	}
 	var out []hitGroup
 	for _, n := range names {
 		g := hitGroup{Title: n.title}
 		seen := make(map[string]bool)
 		for _, h := range hits {
-			if h.Kind == n.kind && !seen[h.Key+" "+h.Channel] {
-				seen[h.Key+" "+h.Channel] = true
+			if id := h.Kind + " " + h.Key + " " + h.Channel; h.Match == n.match && (n.kind == "" || h.Kind == n.kind) && !seen[id] {
+				seen[id] = true
 				g.Hits = append(g.Hits, h)
 			}
 		}

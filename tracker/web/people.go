@@ -131,7 +131,7 @@ func (s *server) operator(r *http.Request, q query) (*page, error) {
 		return nil, fmt.Errorf("reading the outputs of an operator: %w", err)
 	}
 	out := api.OperatorPage{
-		Schema: api.Schema, Operator: operatorOf(*v), Keys: each(v.Keys, keyOf), Recent: each(v.Recent, statementOf),
+		Schema: api.Schema, Operator: operatorOf(*v), Keys: each(v.Keys, keyOf), MoreKeys: v.MoreKeys, Recent: each(v.Recent, statementOf),
 		State: stateOf(state), Outputs: each(list.Rows, pathOf), Next: list.Next,
 	}
 	out.Verdict = operatorVerdict(out.Operator)

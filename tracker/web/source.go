@@ -14,6 +14,7 @@ type Source interface {
 	Trend(ctx context.Context, kind, key, channel string) ([]store.TrendPoint, error)
 	Attributes(ctx context.Context, f store.Filter, p store.Page) (store.Listing[store.AttributeRow], error)
 	Changes(ctx context.Context, channel string, seq int64, onlyWorse bool, p store.Page) (store.Listing[store.Change], error)
+	Row(ctx context.Context, channel, attr string) (*store.AttributeRow, error)
 	Attribute(ctx context.Context, attr string) (*store.AttributeView, error)
 	Output(ctx context.Context, path string) (*store.OutputView, []store.AttributeRow, error)
 	Maintainer(ctx context.Context, login string) (*store.PersonView, error)

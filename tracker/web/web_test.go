@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 
 	"golang.org/x/net/html"
 
+	"github.com/firn-log/firn/tracker/api"
 	"github.com/firn-log/firn/tracker/store"
 )
 
@@ -145,7 +147,22 @@ func TestSearchGoesToWhatIsCalledSo(t *testing.T) {
 	}
 	p := parsed(t, h, "/search?q=pytho")
 	p.has(t, "Packages", "python3", "Teams", "python3Packages.django-aa")
-	parsed(t, h, "/search?q=zzzzz").has(t, "Nothing is called like that")
+	parsed(t, h, "/search?q=zzzzz").has(t, "Nothing is called or described like that")
+}
+
+// What is almost called so is asked about and never gone to, and what is only described so says that it is.
+func TestSearchSaysHowItFound(t *testing.T) {
+	h := New(newFake(), Options{})
+	p := parsed(t, h, "/search?q=ffmpge")
+	p.has(t, "Did you mean")
+	p = parsed(t, h, "/search?q=compression+library")
+	p.has(t, "Packages that are described so")
+	r := get(t, h, "/search.json?q=a")
+	var out api.SearchPage
+	if err := json.NewDecoder(r.Body).Decode(&out); err != nil || len(out.Hits) != maxAnswers || !out.More || out.Hits[0].Match != store.MatchName {
+		t.Errorf("%v, %+v", err, out)
+	}
+	parsed(t, h, "/search?q=a").has(t, "More words find fewer.")
 }
 
 func TestChannelPage(t *testing.T) {
