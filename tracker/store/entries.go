@@ -205,8 +205,9 @@ func (tx *Tx) knownStatements(ctx context.Context, all []newStatement) (map[stat
 }
 
 var (
-	claimTable = newTable("claim", "out op stmt n class time nar rest impl path", "")
-	diffTable  = newTable("diff", "out stmt op a b", "")
+	claimTable   = newTable("claim", "out op k stmt n class time nar rest impl path", "")
+	furtherTable = newTable("further", "out op what time stmt n", "")
+	diffTable    = newTable("diff", "out stmt op a b", "")
 )
 
 // addClaims adds what new statements say about outputs.
@@ -240,15 +241,11 @@ func (tx *Tx) addClaims(ctx context.Context, all []newStatement) error {
 func (tx *Tx) addClaim(out int64, c claim) {
 	tx.stats["claims"]++
 	if c.op == 0 {
-		tx.claims.add(c.row(out)...)
+		tx.further.add(c.furtherRow(out)...)
 		return
 	}
 	ch := tx.touch(out)
 	ch.add = append(ch.add, c)
-}
-
-func (c *claim) row(out int64) []any {
-	return []any{out, c.op, c.stmt, c.n, int64(c.class), c.time, c.nar[:], c.rest[:], c.impl, c.path}
 }
 
 // othersOf returns the outputs that a statement names without claiming anything of their content.
@@ -331,14 +328,14 @@ func (tx *Tx) moveClaims(ctx context.Context, id, was, op int64, s *statement.St
 	for i := range claims {
 		c := &claims[i]
 		out := outs[c.about]
-		c.stmt = id
+		c.stmt, c.op = id, was
 		if was == 0 {
-			if err := tx.exec(ctx, "DELETE FROM claim WHERE out = $1 AND op = 0 AND stmt = $2 AND n = $3", out, id, c.n); err != nil {
+			if err := tx.deleteFurther(ctx, c.furtherRow(out)); err != nil {
 				return err
 			}
 		} else {
 			ch := tx.touch(out)
-			ch.del = append(ch.del, claimKey{was, id, c.n})
+			ch.del = append(ch.del, c.claim)
 		}
 		c.op = op
 		tx.addClaim(out, c.claim)

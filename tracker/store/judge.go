@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -39,7 +40,6 @@ type summary struct {
 	builders          int64
 	since             int64
 	stands            map[int64]int // by operator
-	claims            map[int64]int64
 }
 
 // event is the first time that an operator says one thing about an output.
@@ -49,38 +49,33 @@ type event struct {
 	time  int64
 	fp    fingerprint
 	impl  string
+	much  bool // it says more than maxSaid things: all of them are this event
 }
 
-// eventsOf returns claims without repetitions, by time.
-func eventsOf(claims []claim) []event {
-	events := make([]event, 0, len(claims))
-	for i := range claims {
-		c := &claims[i]
-		events = append(events, event{c.op, c.class, c.time, c.fingerprint(), c.impl})
+// eventsOf returns what is heard by time.
+func eventsOf(list []*heard) []event {
+	said := make(map[int64]int)
+	for _, h := range list {
+		said[h.op]++
 	}
-	if len(events) < 2 {
-		return events
+	events := make([]event, 0, len(list))
+	for _, h := range list {
+		switch n := said[h.op]; {
+		case n > maxSaid:
+			events = append(events, event{op: h.op, much: true})
+			said[h.op] = 0
+		case n > 0:
+			events = append(events, event{op: h.op, class: h.class, time: h.time, fp: h.fingerprint(), impl: h.impl})
+		}
 	}
 	slices.SortFunc(events, func(a, b event) int {
 		return cmp.Or(cmp.Compare(a.time, b.time), cmp.Compare(a.op, b.op), cmp.Compare(a.class, b.class), compareFingerprints(a.fp, b.fp), cmp.Compare(a.impl, b.impl))
 	})
-	type what struct {
-		op    int64
-		class verify.Class
-		fp    fingerprint
-		impl  string
-	}
-	seen := make(map[what]bool, len(events))
-	return slices.DeleteFunc(events, func(e event) bool {
-		w := what{e.op, e.class, e.fp, e.impl}
-		again := seen[w]
-		seen[w] = true
-		return again
-	})
+	return events
 }
 
 func compareFingerprints(a, b fingerprint) int {
-	return cmp.Or(slices.Compare(a.nar[:], b.nar[:]), slices.Compare(a.rest[:], b.rest[:]), cmp.Compare(a.path, b.path))
+	return cmp.Or(bytes.Compare(a.nar[:], b.nar[:]), bytes.Compare(a.rest[:], b.rest[:]), cmp.Compare(a.path, b.path))
 }
 
 // maxSteps bounds how many claims back the time is looked for since when a state holds.
@@ -88,41 +83,55 @@ const maxSteps = 64
 
 // summarize says what the claims that count about an output come to
 // (spec/tracker.md#states).
-func (j *judge) summarize(claims []claim) summary {
+func (j *judge) summarize(list []*heard) summary {
 	s := summary{state: Missing}
-	if len(claims) == 0 {
+	if len(list) == 0 {
 		return s
 	}
-	events := eventsOf(claims)
-	s.state = j.stateOf(events)
-	s.since = j.sinceOf(events, s.state)
-	s.claims = make(map[int64]int64)
-	for i := range claims {
-		s.claims[claims[i].op]++
-	}
+	events := eventsOf(list)
+	s.state, s.since = j.stateAndSince(events)
 	s.camps(events)
 	return s
 }
 
-// sinceOf returns the time of the claim from which on the state is what it is.
-func (j *judge) sinceOf(events []event, state State) int64 {
-	n := len(events)
-	for range maxSteps {
-		t := events[n-1].time
-		for n > 0 && events[n-1].time == t {
-			n--
-		}
-		if n == 0 {
-			if state == Missing {
-				return 0
-			}
-			return t
-		}
-		if j.stateOf(events[:n]) != state {
-			return t
+// moment is what the claims up to one time come to.
+type moment struct {
+	time  int64
+	n     int // so many events
+	state State
+}
+
+// stateAndSince returns the state, and the time of the claim from which on it is what it is.
+func (j *judge) stateAndSince(events []event) (state State, since int64) {
+	t := j.tally()
+	moments := make([]moment, 0, 4)
+	for i := range events {
+		t.add(&events[i])
+		if i+1 == len(events) || events[i+1].time != events[i].time {
+			moments = append(moments, moment{events[i].time, i + 1, t.state()})
 		}
 	}
-	return events[n].time
+	at := func(m *moment) State {
+		if m.state == 0 {
+			m.state = Missing
+			if j.trusted(events[:m.n]) {
+				m.state = Agree
+			}
+		}
+		return m.state
+	}
+	last := len(moments) - 1
+	state = at(&moments[last])
+	for i := last; i > 0 && i > last-maxSteps; i-- {
+		if at(&moments[i-1]) != state {
+			return state, moments[i].time
+		}
+	}
+	first := max(0, last-maxSteps+1)
+	if first == 0 && state == Missing {
+		return state, 0
+	}
+	return state, moments[first].time
 }
 
 // position is what one operator says of an output.
@@ -143,6 +152,10 @@ func positionsOf(events []event) map[int64]*position {
 		if p == nil {
 			p = &position{}
 			at[e.op] = p
+		}
+		if e.much {
+			p.says, p.torn = true, true
+			continue
 		}
 		p.made = p.made || e.class == verify.Built
 		p.built = p.built || e.class == verify.Built || e.class == verify.Addressed
@@ -204,88 +217,92 @@ type judge struct {
 	rule *verify.Rule
 }
 
-// stateOf is spec/tracker.md#states for the claims that count.
-func (j *judge) stateOf(events []event) State {
-	if len(events) == 0 {
-		return Missing
+// tally is what some claims come to. Claims can be added one by one.
+type tally struct {
+	real, random bool
+	policy       bool
+	said         map[fingerprint]*sayers
+	contents     map[string]fingerprint // by path, of an output that only builds name
+	paths        map[string]string      // by implementation, likewise
+	copying      bool
+	differ       bool
+	agree        bool // without a policy
+}
+
+// sayers are the first operators that say that they built something, or that it follows from the path.
+type sayers struct{ maker, builder int64 }
+
+func (j *judge) tally() *tally {
+	t := &tally{real: j.out.real, random: j.flag.random && !j.flag.fod, policy: j.tx.db.opts.Policy != nil, said: make(map[fingerprint]*sayers)}
+	if t.real {
+		t.contents, t.paths = make(map[string]fingerprint), make(map[string]string)
 	}
-	supports := make(map[fingerprint]map[int64]bool)
-	built := make(map[fingerprint]map[int64]bool)
-	made := make(map[fingerprint]map[int64]bool)
-	for _, e := range events {
-		if e.class == verify.Realised {
-			continue
-		}
-		note(supports, e.fp, e.op)
-		if e.class == verify.Built {
-			note(made, e.fp, e.op)
-		}
-		if e.class == verify.Built || e.class == verify.Addressed {
-			note(built, e.fp, e.op)
+	return t
+}
+
+// add adds a claim. Of an output that only builds name, other paths by other implementations contradict
+// nothing (spec/policy.md#how-a-verdict-is-found).
+func (t *tally) add(e *event) {
+	if e.much {
+		t.differ = true
+		return
+	}
+	if t.real {
+		path, ok := t.paths[e.impl]
+		t.differ = t.differ || ok && path != e.fp.path
+		t.paths[e.impl] = e.fp.path
+	}
+	if e.class == verify.Realised {
+		return
+	}
+	s := t.said[e.fp]
+	if s == nil {
+		s = &sayers{}
+		t.said[e.fp] = s
+		if t.real {
+			_, other := t.contents[e.fp.path]
+			t.differ = t.differ || other
+			t.contents[e.fp.path] = e.fp
+		} else {
+			t.differ = t.differ || len(t.said) > 1
 		}
 	}
-	if j.flag.random && !j.flag.fod {
-		for _, ops := range made {
-			if len(ops) >= 2 {
-				return Copying
-			}
-		}
+	if e.class == verify.Built {
+		t.copying = t.copying || t.random && s.maker > 0 && s.maker != e.op
+		s.maker = cmp.Or(s.maker, e.op)
 	}
-	if j.differ(events, supports) {
+	if e.class == verify.Built || e.class == verify.Addressed {
+		t.agree = t.agree || s.builder > 0 && s.builder != e.op
+		s.builder = cmp.Or(s.builder, e.op)
+	}
+}
+
+// state is spec/tracker.md#states; 0 if the policy is to be asked.
+func (t *tally) state() State {
+	switch {
+	case t.copying:
+		return Copying
+	case t.differ:
 		return Differ
-	}
-	if j.tx.db.opts.Policy != nil {
-		if j.trusted(events, supports) {
-			return Agree
-		}
-		return Missing
-	}
-	for _, ops := range built {
-		if len(ops) >= 2 {
-			return Agree
-		}
+	case t.policy:
+		return 0
+	case t.agree:
+		return Agree
 	}
 	return Missing
 }
 
-func note(m map[fingerprint]map[int64]bool, fp fingerprint, op int64) {
-	if m[fp] == nil {
-		m[fp] = make(map[int64]bool)
-	}
-	m[fp][op] = true
-}
-
-// differ reports whether not all claims can be true. Of an output that only builds name, other paths
-// by other implementations contradict nothing (spec/policy.md#how-a-verdict-is-found).
-func (j *judge) differ(events []event, supports map[fingerprint]map[int64]bool) bool {
-	if !j.out.real {
-		return len(supports) > 1
-	}
-	contents := make(map[string]fingerprint)
-	for fp := range supports {
-		if other, ok := contents[fp.path]; ok && other != fp {
-			return true
-		}
-		contents[fp.path] = fp
-	}
-	paths := make(map[string]string)
-	for _, e := range events {
-		if other, ok := paths[e.impl]; ok && other != e.fp.path {
-			return true
-		}
-		paths[e.impl] = e.fp.path
-	}
-	return false
-}
-
 // trusted asks verify about every fingerprint. What it says depends only on who says the same as whom, so
 // it is asked once for each such pattern.
-func (j *judge) trusted(events []event, supports map[fingerprint]map[int64]bool) bool {
-	fps := make([]fingerprint, 0, len(supports))
-	for fp := range supports {
-		fps = append(fps, fp)
+func (j *judge) trusted(events []event) bool {
+	fps := make([]fingerprint, 0, len(events))
+	for i := range events {
+		if events[i].class != verify.Realised {
+			fps = append(fps, events[i].fp)
+		}
 	}
 	slices.SortFunc(fps, compareFingerprints)
+	fps = slices.Compact(fps)
 	rule := j.ruleOf()
 	var key strings.Builder
 	fmt.Fprintf(&key, "%s %t", rule.Name, j.out.real)

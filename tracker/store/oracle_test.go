@@ -100,8 +100,26 @@ func (or *oracle) claims(path, drv, output string) (all []says) {
 	return all
 }
 
+// sayTooMuch are the operators that contradict themselves by how much they claim.
+func sayTooMuch(claims []says) map[string]bool {
+	said := make(map[string]map[says]bool)
+	much := make(map[string]bool)
+	for _, c := range claims {
+		if said[c.by] == nil {
+			said[c.by] = make(map[says]bool)
+		}
+		said[c.by][c] = true
+		if len(said[c.by]) > 16 {
+			much[c.by] = true
+		}
+	}
+	return much
+}
+
 // state is spec/tracker.md#states.
 func (or *oracle) state(claims []says, random, fod bool, path, system string, real bool) State {
+	much := sayTooMuch(claims)
+	claims = slices.DeleteFunc(slices.Clone(claims), func(c says) bool { return much[c.by] })
 	built := make(map[verify.Fingerprint]map[string]bool)
 	for _, c := range claims {
 		if c.class == verify.Realised {
@@ -118,6 +136,9 @@ func (or *oracle) state(claims []says, random, fod bool, path, system string, re
 		if random && !fod && len(ops) > 1 {
 			return Copying
 		}
+	}
+	if len(much) > 0 {
+		return Differ
 	}
 	for i, a := range claims { // each with each, by the words of the specification
 		for _, b := range claims[:i] {

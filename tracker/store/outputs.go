@@ -20,11 +20,8 @@ type output struct {
 
 // outChange is what changes about the claims that count of an output.
 type outChange struct {
-	add []claim
-	del []claimKey
+	add, del []claim
 }
-
-type claimKey struct{ op, stmt, n int64 }
 
 // touch notes that an output is to be looked at again.
 func (tx *Tx) touch(out int64) *outChange {
@@ -95,7 +92,7 @@ func (tx *Tx) flushOutputs(ctx context.Context) error {
 			return err
 		}
 	}
-	return tx.claims.write(ctx, tx)
+	return tx.further.write(ctx, tx)
 }
 
 var (
@@ -120,7 +117,7 @@ func (tx *Tx) flushSome(ctx context.Context, ids []int64) error {
 	if err != nil {
 		return err
 	}
-	f := flushing{tx: tx, fresh: newOutputTable.rows(), changed: outputTable.rows(), claims: claimTable.rows(), stands: opOutputTable.rows(), was: was}
+	f := flushing{tx: tx, fresh: newOutputTable.rows(), changed: outputTable.rows(), claims: claimTable.rows(), further: furtherTable.rows(), stands: opOutputTable.rows(), was: was}
 	for _, id := range ids {
 		o := was[id]
 		if o == nil {
@@ -130,7 +127,7 @@ func (tx *Tx) flushSome(ctx context.Context, ids []int64) error {
 			return err
 		}
 	}
-	for _, r := range []*rows{&f.fresh, &f.changed, &f.claims, &f.stands} {
+	for _, r := range []*rows{&f.fresh, &f.changed, &f.claims, &f.further, &f.stands} {
 		if err := r.write(ctx, tx); err != nil {
 			return err
 		}
@@ -148,32 +145,29 @@ func (tx *Tx) flushSome(ctx context.Context, ids []int64) error {
 
 // flushing is the work on some outputs.
 type flushing struct {
-	tx                             *Tx
-	fresh, changed, claims, stands rows
-	was                            map[int64]*output
-	moved                          []movedOutput // those whose state or sort is another
-	heard                          []int64       // those whose claims are others
+	tx              *Tx
+	fresh, changed  rows
+	claims, further rows
+	stands          rows
+	was             map[int64]*output
+	moved           []movedOutput // those whose state or sort is another
+	heard           []int64       // those whose claims are others
 }
 
 type movedOutput struct{ was, is output }
 
 // output computes what an output comes to, and notes what that changes.
-func (f *flushing) output(ctx context.Context, o *output, claims []claim, ch *outChange) error {
+func (f *flushing) output(ctx context.Context, o *output, has []*heard, ch *outChange) error {
 	tx := f.tx
 	before := *o
-	before.summary = (&judge{tx: tx, out: o.key, flag: o.flags}).summarize(claims)
-	for _, k := range ch.del {
-		claims = slices.DeleteFunc(claims, func(c claim) bool { return c.op == k.op && c.stmt == k.stmt && c.n == k.n })
-		if err := tx.exec(ctx, "DELETE FROM claim WHERE out = $1 AND op = $2 AND stmt = $3 AND n = $4", o.id, k.op, k.stmt, k.n); err != nil {
-			return err
-		}
-	}
-	for i := range ch.add {
-		f.claims.add(ch.add[i].row(o.id)...)
+	before.summary = (&judge{tx: tx, out: o.key, flag: o.flags}).summarize(has)
+	has, err := f.hear(ctx, o.id, has, ch)
+	if err != nil {
+		return err
 	}
 	now := *o
 	now.flags = o.flags.with(tx.flags[o.id])
-	now.summary = (&judge{tx: tx, out: o.key, flag: now.flags}).summarize(append(claims, ch.add...))
+	now.summary = (&judge{tx: tx, out: o.key, flag: now.flags}).summarize(has)
 	row := []any{o.id, hashPart60(o.key.path), o.key.path, bit(o.key.real), bit(now.fod), bit(now.random), now.system, int64(now.state), now.agreeing, now.against, now.builders, now.since}
 	if tx.fresh[o.id] != nil {
 		f.fresh.add(row...)
@@ -189,37 +183,48 @@ func (f *flushing) output(ctx context.Context, o *output, claims []claim, ch *ou
 	if o.key.real {
 		return nil
 	}
+	for i := range ch.del {
+		tx.stand(ch.del[i].op, 0, -1)
+	}
+	for i := range ch.add {
+		tx.stand(ch.add[i].op, 0, 1)
+	}
 	return f.stand(ctx, &before, &now)
 }
 
 // stand brings up to date what the operators of an output are told of it.
 func (f *flushing) stand(ctx context.Context, was, is *output) error {
-	for op := range was.stands {
-		f.tx.stands(op, was, -1)
-		if is.stands[op] == 0 || was.state != is.state {
+	for op, stood := range was.stands {
+		stands := is.stands[op]
+		if stands != stood {
+			f.tx.stand(op, stood, -1)
+		}
+		if stands == 0 || was.state != is.state {
 			if err := f.tx.exec(ctx, "DELETE FROM op_output WHERE op = $1 AND state = $2 AND out = $3", op, int64(was.state), is.id); err != nil {
 				return err
 			}
 		}
 	}
-	for _, op := range slices.Sorted(maps.Keys(is.stands)) {
-		f.tx.stands(op, is, 1)
-		if was.stands[op] == 0 || was.state != is.state {
+	for op, stands := range is.stands {
+		stood := was.stands[op]
+		if stands != stood {
+			f.tx.stand(op, stands, 1)
+		}
+		if stood == 0 || was.state != is.state {
 			f.stands.add(op, int64(is.state), is.id)
 		}
 	}
 	return nil
 }
 
-// stands adds or takes away what an output means for the counters of an operator.
-func (tx *Tx) stands(op int64, o *output, sign int64) {
+// stand adds n to a counter of an operator: 0 its claims, or where it stands.
+func (tx *Tx) stand(op int64, counter int, n int64) {
 	d := tx.opDelta[op]
 	if d == nil {
 		d = new([5]int64)
 		tx.opDelta[op] = d
 	}
-	d[0] += sign * o.claims[op]
-	d[o.stands[op]] += sign
+	d[counter] += n
 }
 
 func bit(b bool) int64 {
@@ -245,16 +250,16 @@ func (tx *Tx) loadOutputs(ctx context.Context, ids []int64) (map[int64]*output, 
 	return outs, err
 }
 
-// loadClaims returns the claims that count, as they are in the database.
-func (tx *Tx) loadClaims(ctx context.Context, ids []int64) (map[int64][]claim, error) {
-	claims := make(map[int64][]claim)
-	q := "SELECT out, op, stmt, n, class, time, nar, rest, impl, path FROM claim WHERE op > 0 AND out IN ?"
+// loadClaims returns what operators that count say, as it is in the database.
+func (tx *Tx) loadClaims(ctx context.Context, ids []int64) (map[int64][]*heard, error) {
+	claims := make(map[int64][]*heard)
+	q := "SELECT out, op, k, stmt, n, class, time, nar, rest, impl, path FROM claim WHERE out IN ?"
 	err := eachIn(ctx, tx, q, nil, ids, func(r *sql.Rows) error {
-		var c claim
+		c := &heard{stored: true}
 		var out int64
 		var nar, rest sql.RawBytes
 		var class int64
-		if err := r.Scan(&out, &c.op, &c.stmt, &c.n, &class, &c.time, &nar, &rest, &c.impl, &c.path); err != nil {
+		if err := r.Scan(&out, &c.op, &c.k, &c.stmt, &c.n, &class, &c.time, &nar, &rest, &c.impl, &c.path); err != nil {
 			return err
 		}
 		c.class = verify.Class(class)

@@ -360,7 +360,7 @@ func (q *view) hashesOf(drvs []int64) (map[int64]map[string][]string, error) {
 			hashes[drv][name] = append(hashes[drv][name], text)
 		}
 	}
-	err := q.eachIn("SELECT d.drv, d.name, d.out, o.state, (SELECT c.nar FROM claim c WHERE c.out = d.out AND c.op > 0 ORDER BY c.op, c.stmt, c.n LIMIT 1) FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
+	err := q.eachIn("SELECT d.drv, d.name, d.out, o.state, (SELECT c.nar FROM claim c WHERE c.out = d.out ORDER BY c.op, c.k LIMIT 1) FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
 		var h claimedHashes
 		var nar []byte
 		err := r.Scan(&h.drv, &h.name, &h.out, &h.state, &nar)
@@ -376,7 +376,7 @@ func (q *view) hashesOf(drvs []int64) (map[int64]map[string][]string, error) {
 		return nil, err
 	}
 	for _, h := range torn {
-		err := q.each("SELECT nar FROM claim WHERE out = $1 AND op > 0 ORDER BY op, stmt, n LIMIT 100", []any{h.out}, func(r *sql.Rows) error {
+		err := q.each("SELECT nar FROM claim WHERE out = $1 ORDER BY op, k LIMIT 100", []any{h.out}, func(r *sql.Rows) error {
 			var nar []byte
 			err := r.Scan(&nar)
 			if text := narText(nar); text != "" {

@@ -133,10 +133,17 @@ type readClaim struct {
 }
 
 // claims returns the claims about an output, those that count first. If there are more than limit, it returns of each
-// operator the newest and the first one, so that nobody who says much keeps others from being seen.
+// operator some, and each thing that it says before what it says again, so that nobody who says much keeps others from being seen.
 func (q *view) claims(out int64, limit int) (all []readClaim, more bool, err error) {
-	if all, err = q.readClaims("ORDER BY c.op DESC, c.stmt DESC, c.n DESC", out, -1, limit+1); err != nil {
+	if all, err = q.readClaims("claim "+claimJoins+"WHERE c.out = $1 ORDER BY c.op DESC, c.k DESC", limit+1, out); err != nil {
 		return nil, false, err
+	}
+	if len(all) <= limit {
+		rest, err := q.readClaims("further "+claimJoins+"WHERE c.out = $1 ORDER BY c.op DESC, c.what DESC, c.time DESC, c.stmt DESC, c.n DESC", limit+1-len(all), out)
+		if err != nil {
+			return nil, false, err
+		}
+		all = append(all, rest...)
 	}
 	if more = len(all) > limit; more {
 		if all, err = q.someClaims(out, limit); err != nil {
@@ -157,6 +164,7 @@ func (q *view) claims(out int64, limit int) (all []readClaim, more bool, err err
 	}
 	for i := range all {
 		c := &all[i]
+		q.content(c)
 		if c.view, err = q.claimView(c, q.parsed[c.stmt], places[c.stmt]); err != nil {
 			return nil, false, err
 		}
@@ -181,45 +189,59 @@ func (q *view) someClaims(out int64, limit int) (all []readClaim, err error) {
 		ops = append(ops, last)
 	}
 	each := max(2, limit/(len(ops)+1))
-	for _, op := range append(ops, 0) {
-		some, err := q.readClaims("ORDER BY c.stmt DESC, c.n DESC", out, op, each)
+	for _, op := range ops {
+		some, err := q.readClaims("claim "+claimJoins+"WHERE c.out = $1 AND c.op = $2 ORDER BY c.k", each, out, op)
 		if err != nil {
 			return nil, err
 		}
-		if len(some) == each { // there may be more
-			first, err := q.readClaims("ORDER BY c.stmt, c.n", out, op, 1)
-			if err != nil {
-				return nil, err
-			}
-			some = slices.DeleteFunc(some, func(c readClaim) bool { return c.stmt == first[0].stmt && c.n == first[0].n })
-			some = append(some[:min(len(some), each-1)], first...)
+		all = append(all, some...)
+		if len(some) == each {
+			continue
+		}
+		if some, err = q.readClaims("further "+claimJoins+"WHERE c.out = $1 AND c.op = $2 ORDER BY c.what, c.time, c.stmt, c.n", each-len(some), out, op); err != nil {
+			return nil, err
 		}
 		all = append(all, some...)
 	}
-	return all, nil
+	some, err := q.readClaims("further "+claimJoins+"WHERE c.out = $1 AND c.op = 0 ORDER BY c.what DESC, c.time DESC, c.stmt DESC, c.n DESC", each, out)
+	return append(all, some...), err
 }
 
-// readClaims returns the first claims of one operator, or of all if op is negative, in an order.
-func (q *view) readClaims(order string, out, op int64, limit int) (all []readClaim, err error) {
-	query := "SELECT c.op, c.stmt, c.n, c.class, c.time, c.nar, c.rest, c.impl, c.path, s.sid, g.kid FROM claim c JOIN stmt s ON s.id = c.stmt JOIN signer g ON g.id = s.signer WHERE c.out = $1 "
-	args := []any{out}
-	if op >= 0 {
-		query, args = query+"AND c.op = $2 ", append(args, op)
-	}
+const claimJoins = "c JOIN stmt s ON s.id = c.stmt JOIN signer g ON g.id = s.signer "
+
+// readClaims returns the first claims of a query, of which it knows only whose they are.
+func (q *view) readClaims(query string, limit int, args ...any) (all []readClaim, err error) {
 	args = append(args, limit)
-	err = q.each(query+order+" LIMIT CAST($"+itoa(len(args))+" AS BIGINT)", args, func(r *sql.Rows) error {
+	query = "SELECT c.op, c.stmt, c.n, s.sid, g.kid FROM " + query + " LIMIT CAST($" + itoa(len(args)) + " AS BIGINT)"
+	err = q.each(query, args, func(r *sql.Rows) error {
 		var c readClaim
-		var class int64
-		var nar, rest, sid, kid []byte
-		if err := r.Scan(&c.op, &c.stmt, &c.n, &class, &c.time, &nar, &rest, &c.impl, &c.path, &sid, &kid); err != nil {
+		var sid, kid []byte
+		if err := r.Scan(&c.op, &c.stmt, &c.n, &sid, &kid); err != nil {
 			return err
 		}
-		c.class, c.nar, c.rest = verify.Class(class), nix.Hash(nar), [16]byte(rest)
 		c.sid, c.kid = statement.ID(sid), statement.KeyID(kid)
 		all = append(all, c)
 		return nil
 	})
 	return all, err
+}
+
+// content fills in what a claim says, of a statement that is parsed.
+func (q *view) content(c *readClaim) {
+	s := q.parsed[c.stmt]
+	if s == nil {
+		return
+	}
+	all, ok := q.said[c.stmt]
+	if !ok {
+		all = claimsOf(s)
+		q.said[c.stmt] = all
+	}
+	if c.n < int64(len(all)) {
+		op, stmt := c.op, c.stmt
+		c.claim = all[c.n].claim
+		c.op, c.stmt = op, stmt
+	}
 }
 
 // parse reads statements into q.parsed, each once for a page.

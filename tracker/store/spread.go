@@ -60,25 +60,16 @@ func (tx *Tx) computeDrvs(ctx context.Context, was map[int64]*drv) (map[int64]*d
 		n.state, n.counts, n.builders, n.since = 0, counts{}, 0, 0
 		is[id] = &n
 	}
-	q := "SELECT d.drv, o.state, o.since FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ?"
+	q := "SELECT d.drv, o.state, o.since, o.builders FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ?"
 	err := eachIn(ctx, tx, q, nil, ids, func(r *sql.Rows) error {
-		var id, since int64
+		var id, since, builders int64
 		var s State
-		if err := r.Scan(&id, &s, &since); err != nil {
+		if err := r.Scan(&id, &s, &since, &builders); err != nil {
 			return err
 		}
 		is[id].output(s, since)
+		is[id].builders = max(is[id].builders, builders)
 		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	q = "SELECT DISTINCT d.drv, c.op FROM drv_output d JOIN claim c ON c.out = d.out WHERE c.op > 0 AND c.class IN (1, 3) AND d.drv IN ?"
-	err = eachIn(ctx, tx, q, nil, ids, func(r *sql.Rows) error {
-		var id, op int64
-		err := r.Scan(&id, &op)
-		is[id].builders++
-		return err
 	})
 	return is, err
 }

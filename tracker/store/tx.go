@@ -17,7 +17,7 @@ type Tx struct {
 	db *DB
 	*state
 
-	claims   rows // of nobody who counts
+	further  rows // claims of nobody who counts
 	fresh    map[int64]*output
 	dirty    map[int64]*outChange
 	flags    map[int64]flags
@@ -39,7 +39,7 @@ func (db *DB) newTx() *Tx {
 
 // clean forgets what was flushed.
 func (tx *Tx) clean() {
-	tx.claims = claimTable.rows()
+	tx.further = furtherTable.rows()
 	tx.fresh = make(map[int64]*output)
 	tx.dirty = make(map[int64]*outChange)
 	tx.flags = make(map[int64]flags)

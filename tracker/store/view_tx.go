@@ -16,6 +16,7 @@ type view struct {
 	tx  *sql.Tx
 
 	parsed   map[int64]*statement.Statement // by row, and by whom, so that nothing is read twice for a page
+	said     map[int64][]said               // what those claim
 	speakers map[speaker]OperatorRef
 }
 
@@ -38,7 +39,7 @@ func (db *DB) view(ctx context.Context, f func(*view) error) error {
 		return fmt.Errorf("reading from the database: %w", err)
 	}
 	defer tx.Rollback()
-	if err := f(&view{ctx: ctx, db: db, tx: tx, parsed: make(map[int64]*statement.Statement), speakers: make(map[speaker]OperatorRef)}); err != nil {
+	if err := f(&view{ctx: ctx, db: db, tx: tx, parsed: make(map[int64]*statement.Statement), said: make(map[int64][]said), speakers: make(map[speaker]OperatorRef)}); err != nil {
 		if errors.Is(err, ErrNotFound) {
 			return err
 		}
