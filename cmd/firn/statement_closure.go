@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -161,7 +164,7 @@ func (a *app) closurePaths(ctx context.Context, f *statementClosureFlags, conf *
 		}
 		defer src.Close()
 		if subjects, err = (&closure.Store{Source: src, Root: conf.Store}).Subjects(ctx, args); err != nil {
-			return nil, closureFailure(err)
+			return nil, failf(exitFailed, strings.Replace(closureHint(err), "with --store", "as store in the configuration", 1), "finding what to state: %w", err)
 		}
 	}
 	paths := make([]nix.StorePath, len(subjects))
@@ -207,7 +210,7 @@ func (a *app) sendClosure(ctx context.Context, f *statementClosureFlags, conf *s
 	open := func(ctx context.Context, spec string) (statement.Signer, error) {
 		return a.openSigner(ctx, spec, conf.UseLoginKey)
 	}
-	s, err := submit.Open(conf, submit.Options{Said: a.Stderr, Signer: open})
+	s, err := submit.Open(conf, submit.Options{Said: warnings{a.Stderr}, Signer: open})
 	var locked *durable.LockedError
 	switch {
 	case errors.As(err, &locked):
@@ -225,18 +228,31 @@ func (a *app) sendClosure(ctx context.Context, f *statementClosureFlags, conf *s
 	}
 	out.State = string(submit.Waiting)
 	var sent submit.Outcome
-	if s != nil {
-		sent, err = s.SendOne(ctx, out.Spooled, f.wait)
-	} else {
-		err = a.awaitSubmitter(ctx, conf, out.Spooled, f.wait)
-	}
-	if err == nil {
-		err = a.fate(conf, out)
+	err = a.fate(conf, out) // it may have been sent in this second
+	if err == nil && out.State == string(submit.Waiting) {
+		if s != nil {
+			sent, err = s.SendOne(ctx, out.Spooled, f.wait)
+		} else {
+			err = a.awaitSubmitter(ctx, conf, out.Spooled, f.wait)
+		}
+		if err == nil {
+			err = a.fate(conf, out)
+		}
 	}
 	if err == nil && out.State == string(submit.Waiting) {
 		err = closureWaits(conf, out, sent.Why)
 	}
 	return err
+}
+
+// warnings passes on what a submitter warns of, and nothing else of what it does.
+type warnings struct{ w io.Writer }
+
+func (w warnings) Write(line []byte) (int, error) {
+	if !bytes.HasPrefix(line, []byte("firn: warning: ")) {
+		return len(line), nil
+	}
+	return w.w.Write(line)
 }
 
 // awaitSubmitter waits until the service has sent a claim, or set it aside.

@@ -230,14 +230,18 @@ func (a *app) stateDir(flag string) string {
 }
 
 func closureFailure(err error) error {
-	hint := ""
+	return failf(exitFailed, closureHint(err), "finding what to verify: %w", err)
+}
+
+// closureHint is for somebody whose paths are not found.
+func closureHint(err error) string {
 	switch {
 	case errors.Is(err, nixdb.ErrNotValid):
-		hint = "build it or fetch it first; firn verifies what is in the store"
+		return "build it or fetch it first; only what is in the store can be looked at"
 	case errors.Is(err, closure.ErrNotInStore), errors.Is(err, os.ErrNotExist):
-		hint = "name a store path, a link to one, or a .drv; a private store is named with --store"
+		return "name a store path, a link to one, or a .drv; a private store is named with --store"
 	}
-	return failf(exitFailed, hint, "finding what to verify: %w", err)
+	return ""
 }
 
 func (f *verifyFlags) failure(err error) error {
