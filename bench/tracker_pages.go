@@ -25,6 +25,7 @@ import (
 
 var (
 	pagesFurther = flag.Int("further", 20_000, "number of statements that firn-tracker replays while its pages are read")
+	pagesBeside  = flag.Bool("postgres", false, "the part pages also with a private PostgreSQL")
 	pagesDir     = flag.String("made", "", "folder for the log and the database of the part pages, which later runs use; empty is a temporary one")
 )
 
@@ -39,9 +40,17 @@ var trackerChannels = []string{"unstable", "stable", "old"}
 // madeSteps is how often a log that is kept can be used.
 const madeSteps = 6
 
+// pagesOf is the database whose pages are read.
+type pagesOf struct {
+	name  string // as rows have it
+	data  string // folder of the tracker
+	args  []string
+	fresh bool
+}
+
 // benchPages reads every kind of page of the real firn-tracker while it replays further entries.
-func benchPages(ctx context.Context, dir, bin string) ([]row, error) {
-	dir, steps := filepath.Join(dir, "pages"), 1
+func benchPages(ctx context.Context, temporary, bin string) ([]row, error) {
+	dir, steps := filepath.Join(temporary, "pages"), 2
 	if *pagesDir != "" {
 		dir, steps = *pagesDir, madeSteps
 	}
@@ -64,11 +73,36 @@ func benchPages(ctx context.Context, dir, bin string) ([]row, error) {
 		return nil, err
 	}
 	defer stop()
-	attrs := g.Statements / 10
-	what := fmt.Sprintf("%s statements, %d channels of %s attributes", count(float64(g.Statements)), len(trackerChannels), count(float64(attrs)))
+	all := []pagesOf{{"SQLite", data, nil, fresh}}
+	if *pagesBeside {
+		pg, err := startPostgres(ctx, filepath.Join(temporary, "pg"))
+		if err != nil || pg == nil {
+			return nil, errors.Join(errors.New("there is no PostgreSQL to run beside SQLite"), err)
+		}
+		defer pg.stop()
+		beside := filepath.Join(temporary, "pages-postgres")
+		if err := errors.Join(os.MkdirAll(beside, 0o755), os.Symlink(filepath.Join(data, "evals"), filepath.Join(beside, "evals"))); err != nil {
+			return nil, err
+		}
+		all = append(all, pagesOf{"PostgreSQL", beside, []string{"--database", pg.dsn}, true})
+	}
 	var rows []row
-	if fresh {
-		filled, err := t.run(ctx, data)
+	for _, p := range all {
+		some, err := p.read(ctx, t, g, known)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return rows, nil
+}
+
+// read fills a database if need be and reads its pages; known says how far the log is.
+func (p *pagesOf) read(ctx context.Context, t *trackerRun, g *trackerLog, known string) (rows []row, err error) {
+	attrs := g.Statements / 10
+	what := fmt.Sprintf("%s statements in %s, %d channels of %s attributes", count(float64(g.Statements)), p.name, len(trackerChannels), count(float64(attrs)))
+	if p.fresh {
+		filled, err := t.run(ctx, p.data, p.args...)
 		if err != nil {
 			return nil, err
 		}
@@ -78,7 +112,7 @@ func benchPages(ctx context.Context, dir, bin string) ([]row, error) {
 			fraction: fmt.Sprintf("%d µs of one core for each statement and its share of the evaluations", filled.cpu.Microseconds()),
 		})
 	}
-	v, err := startTracker(ctx, t, data)
+	v, err := startTracker(ctx, t, p.data, p.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +126,8 @@ func benchPages(ctx context.Context, dir, bin string) ([]row, error) {
 	if err := g.advance(); err != nil {
 		return nil, err
 	}
-	if text, err = json.Marshal(g.made); err == nil {
+	text, err := json.Marshal(g.made)
+	if err == nil {
 		err = os.WriteFile(known, text, 0o644)
 	}
 	if err != nil {
@@ -103,6 +138,7 @@ func benchPages(ctx context.Context, dir, bin string) ([]row, error) {
 		return nil, err
 	}
 	rss := peak(v.pid)
+	fmt.Fprintln(os.Stderr, p.name+":")
 	during.print(os.Stderr, alone)
 	fmt.Fprintf(os.Stderr, "a page takes %s of one core\n", millis(cpu))
 	return append(rows, during.rows(what, alone, rss, float64(g.Further)/took.Seconds())...), nil
@@ -148,11 +184,11 @@ type served struct {
 var servesAt = regexp.MustCompile(`msg=serving address=(\S+)`)
 
 // startTracker starts one, which asks for new entries every second, and waits until it is ready.
-func startTracker(ctx context.Context, t *trackerRun, data string) (*served, error) {
+func startTracker(ctx context.Context, t *trackerRun, data string, args ...string) (*served, error) {
 	if err := os.WriteFile(filepath.Join(data, "firn-tracker.toml"), []byte("poll = \"1s\"\n"), 0o644); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, "firn-tracker"), "serve", "--listen", "127.0.0.1:0", "--log-policy", t.policy, data)
+	cmd := exec.CommandContext(ctx, filepath.Join(t.bin, "firn-tracker"), append([]string{"serve", "--listen", "127.0.0.1:0", "--log-policy", t.policy, data}, args...)...)
 	r, w := io.Pipe()
 	cmd.Stderr = w
 	if err := cmd.Start(); err != nil {
