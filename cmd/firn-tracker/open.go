@@ -193,7 +193,7 @@ func (s *settings) dsn() string {
 	return filepath.Join(s.dir, "tracker.db")
 }
 
-// tracker is an open tracker.
+// tracker is an open tracker. Of one that only reads there is no more than db.
 type tracker struct {
 	*settings
 	log         *slog.Logger
@@ -204,17 +204,33 @@ type tracker struct {
 	evaluations *follow.Evaluations
 }
 
-// opening is what becomes of what the database holds.
-type opening int
+// read opens the database to read it, also while a tracker serves from it or makes it again.
+func (s *settings) read(ctx context.Context, logger *slog.Logger) (*tracker, error) {
+	db, err := store.OpenReader(ctx, s.dsn(), s.storeOptions(logger))
+	if err != nil {
+		return nil, s.notOpen(err)
+	}
+	return &tracker{settings: s, log: logger, db: db}, nil
+}
 
-const (
-	asItIs  opening = iota // an error if it was filled under another configuration
-	current                //  dropped if it was
-	fresh                  // dropped
-)
+func (s *settings) storeOptions(logger *slog.Logger) store.Options {
+	return store.Options{Policy: s.policy, PolicyName: s.PolicyName, Random: s.Random, Log: logger}
+}
 
-// open takes the folder, opens the database and what is known of the logs.
-func (s *settings) open(ctx context.Context, logger *slog.Logger, how opening) (*tracker, error) {
+// notOpen says what to do about a database that does not open.
+func (s *settings) notOpen(err error) error {
+	switch {
+	case errors.Is(err, store.ErrConfiguration):
+		return fail(exitUsage, "name the policy that it was filled under with --policy or --log-policy, or run: firn-tracker rebuild", err)
+	case isPostgres(s.dsn()):
+		return fail(exitFailed, "does PostgreSQL run there, and do user and database exist? createuser and createdb make them", err)
+	}
+	return fail(exitFailed, "", err)
+}
+
+// open takes the folder, opens the database and what is known of the logs. What the database
+// holds is dropped if fresh is set, or it was filled under another configuration.
+func (s *settings) open(ctx context.Context, logger *slog.Logger, fresh bool) (*tracker, error) {
 	if err := durable.MkdirAll(s.dir, 0o750); err != nil {
 		return nil, fail(exitFailed, "", err)
 	}
@@ -226,33 +242,26 @@ func (s *settings) open(ctx context.Context, logger *slog.Logger, how opening) (
 		return nil, fail(exitFailed, "", err)
 	}
 	t := &tracker{settings: s, log: logger, lock: lock}
-	if err := t.fill(ctx, how); err != nil {
+	if err := t.fill(ctx, fresh); err != nil {
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-func (t *tracker) fill(ctx context.Context, how opening) error {
+func (t *tracker) fill(ctx context.Context, fresh bool) error {
 	var err error
-	t.db, err = store.Open(ctx, t.dsn(), store.Options{Policy: t.policy, PolicyName: t.PolicyName, Random: t.Random, Log: t.log})
+	t.db, err = store.Open(ctx, t.dsn(), t.storeOptions(t.log))
 	if errors.Is(err, store.ErrConfiguration) && t.db != nil {
-		if how == asItIs {
-			return fail(exitUsage, "name the policy that it was filled under with --policy or --log-policy, or run: firn-tracker rebuild", err)
-		}
-		if how == current {
+		if !fresh {
 			t.log.Warn("the policy or the configuration has changed: the database is made again from the logs")
 		}
-		how, err = fresh, nil
+		fresh, err = true, nil
 	}
-	if err == nil && how == fresh {
+	if err == nil && fresh {
 		err = t.db.Reset(ctx)
 	}
 	if err != nil {
-		hint := ""
-		if isPostgres(t.dsn()) {
-			hint = "does PostgreSQL run there, and do user and database exist? createuser and createdb make them"
-		}
-		return fail(exitFailed, hint, err)
+		return t.notOpen(err)
 	}
 	if t.hooks, err = evidence.NewHooks(t.Evidence, t.log); err != nil {
 		return fail(exitUsage, "", err)
@@ -275,7 +284,10 @@ func (t *tracker) Close() error {
 	if t.db != nil {
 		errs = append(errs, t.db.Close())
 	}
-	return errors.Join(append(errs, t.lock.Unlock())...)
+	if t.lock != nil {
+		errs = append(errs, t.lock.Unlock())
+	}
+	return errors.Join(errs...)
 }
 
 // status is the exit status of an error of a replay.

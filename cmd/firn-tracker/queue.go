@@ -55,7 +55,7 @@ log, signed by a build key of an operator. Rebuilders that name this operator in
 work-from take them: firn rebuild --from-log.
 
 A running tracker does the same from time to time if publish.every is
-configured. Exit status: 0 published, or there is nothing to ask for; 1 the log
+configured; this works beside it. Exit status: 0 published, or there is nothing to ask for; 1 the log
 did not take it.`,
 		Example: `  firn-tracker queue publish --key agent:tracker --count 100`,
 		Args:    cobra.MaximumNArgs(1),
@@ -109,7 +109,7 @@ func (a *app) withQueue(ctx context.Context, f *flags, p *publishConfig, args []
 	if err := s.check(); err != nil {
 		return fail(exitUsage, "", err)
 	}
-	t, err := s.open(ctx, a.logger(f.debug), asItIs)
+	t, err := s.read(ctx, a.logger(f.debug))
 	if err != nil {
 		return err
 	}

@@ -33,7 +33,7 @@ there), 2 usage or configuration, 5 a log was caught with two histories.`,
 			if err != nil {
 				return err
 			}
-			t, err := s.open(c.Context(), a.logger(f.debug), fresh)
+			t, err := s.open(c.Context(), a.logger(f.debug), true)
 			if err != nil {
 				return err
 			}
@@ -116,13 +116,17 @@ func newDumpCmd(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump [DIR]",
 		Short: "Print everything in the database in an order that is the same everywhere",
-		Args:  cobra.MaximumNArgs(1),
+		Long: `Print everything in the database, a JSON array a line, in an order that is the
+same everywhere: two trackers of the same logs, evaluations and configuration
+print the same. While a tracker serves from the database, or makes it again, what
+is printed is what it holds at one moment.`,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			s, err := a.settings(&f, args)
 			if err != nil {
 				return err
 			}
-			t, err := s.open(c.Context(), a.logger(f.debug), asItIs)
+			t, err := s.read(c.Context(), a.logger(f.debug))
 			if err != nil {
 				return err
 			}

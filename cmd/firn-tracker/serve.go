@@ -67,7 +67,7 @@ func (a *app) serve(ctx context.Context, f *flags, s *settings) error {
 	if err != nil {
 		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
 	}
-	t, err := s.open(ctx, logger, current)
+	t, err := s.open(ctx, logger, false)
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
