@@ -54,7 +54,10 @@ func ClosureClaim(name string, dir nix.StoreDir, paths []nix.StorePath) (*Claim,
 // not put again; one that was sent before is, because only the log knows whether it has it from
 // this key, and then it is a duplicate there. It returns the claim's name in the spool.
 func PutNow(dir string, c *Claim, now time.Time) (string, error) {
-	s := spool{dir: dir}
+	return putNow(spool{dir: dir}, c, now)
+}
+
+func putNow(s spool, c *Claim, now time.Time) (string, error) {
 	names, err := s.list(unsignedDir)
 	if err != nil {
 		return "", err
