@@ -86,6 +86,7 @@ func benchRebuild(ctx context.Context, dir string) ([]row, error) {
 type rebuildMachine struct {
 	ctx  context.Context
 	root string
+	nix  string // a root with another Nix; "" for the Nix of this machine
 }
 
 func (m *rebuildMachine) environ() []string {
@@ -94,8 +95,12 @@ func (m *rebuildMachine) environ() []string {
 }
 
 func (m *rebuildMachine) run(script string) (string, error) {
-	cmd := exec.CommandContext(m.ctx, "bwrap", "--dev-bind", "/", "/", "--bind", filepath.Join(m.root, "nix"), "/nix", "--die-with-parent",
-		"--chdir", filepath.Join(m.root, "src"), "sh", "-euc", script)
+	below := []string{"--dev-bind", "/", "/"}
+	if m.nix != "" {
+		below = []string{"--bind", m.nix, "/", "--dev", "/dev", "--proc", "/proc", "--bind", m.root, m.root}
+	}
+	cmd := exec.CommandContext(m.ctx, "bwrap", append(below, "--bind", filepath.Join(m.root, "nix"), "/nix", "--die-with-parent",
+		"--chdir", filepath.Join(m.root, "src"), "sh", "-euc", script)...)
 	cmd.Env = m.environ()
 	out, err := cmd.Output()
 	if exit, ok := err.(*exec.ExitError); ok {

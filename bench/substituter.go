@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/firn-log/firn/internal/bincache"
@@ -25,7 +26,7 @@ const (
 )
 
 // benchSubstituter installs a closure with stock Nix from a cache and through firn-substituter, with
-// a log. Each of them is a process of its own.
+// a log. Each of them is a process of its own. FIRN_NIX234 may name a root with another Nix (deploy/nixes.sh).
 func benchSubstituter(ctx context.Context, dir, bin string, cal calibration) ([]row, error) {
 	dir = filepath.Join(dir, "substituter")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -49,11 +50,23 @@ func benchSubstituter(ctx context.Context, dir, bin string, cal calibration) ([]
 	if err != nil {
 		return nil, err
 	}
-	in := &installing{ctx: ctx, dir: dir, bin: bin, policy: policy, cache: c, url: url}
-	rows, err := in.rows()
+	var rows []row
+	for _, nix := range []string{"", os.Getenv("FIRN_NIX234")} {
+		if nix == "" && rows != nil {
+			break // there is no other
+		}
+		in := &installing{ctx: ctx, dir: dir, bin: bin, policy: policy, nix: nix, cache: c, url: url}
+		more, err := in.rows()
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, more...)
+	}
+	ours, theirs, err := c.unpacking(ctx)
 	if err != nil {
 		return nil, err
 	}
+	rows = append(rows, row{what: "  processor time of unpacking and hashing these NARs", value: seconds(ours), fraction: "unpacking by xz: " + seconds(theirs)})
 	more, err := benchNarInfos(ctx, dir, bin, l, cal)
 	return append(rows, more...), err
 }
@@ -123,38 +136,65 @@ func startSubstituter(ctx context.Context, dir, bin, policy string) (*substituti
 	return s, nil
 }
 
-// installing measures installations.
+// installing measures installations by one Nix.
 type installing struct {
 	ctx                   context.Context
 	dir, bin, policy, url string
+	nix                   string // a root with another Nix; "" for the Nix of this machine
 	cache                 *packedCache
 	installed             int
 }
 
-// install has a new machine install the closure, and returns the wall time of nix-store.
-func (in *installing) install(url, key string) (time.Duration, error) {
+// installation is what one took: wall time, processor time of Nix, and that of firn-substituter.
+type installation struct{ wall, nix, ours time.Duration }
+
+func (t installation) computed() time.Duration { return t.nix + t.ours }
+
+// install has a new machine install the closure, directly if s is nil.
+func (in *installing) install(s *substituting) (t installation, err error) {
 	in.installed++
-	m := &rebuildMachine{ctx: in.ctx, root: filepath.Join(in.dir, fmt.Sprintf("machine-%d", in.installed))}
+	m := &rebuildMachine{ctx: in.ctx, root: filepath.Join(in.dir, fmt.Sprintf("machine-%d", in.installed)), nix: in.nix}
 	defer os.RemoveAll(m.root)
-	err := m.write(map[string]string{"etc/nix.conf": "sandbox = false\nbuild-users-group =\nsubstituters = " + url + "\ntrusted-public-keys = " + key + "\nrequire-sigs = true\n"})
+	url, key := in.url, in.cache.key.String()
+	if s != nil {
+		url, key = s.url, s.key
+	}
+	err = m.write(map[string]string{"etc/nix.conf": "sandbox = false\nbuild-users-group =\nsubstituters = " + url + "\ntrusted-public-keys = " + key + "\nrequire-sigs = true\n"})
 	if err != nil {
-		return 0, err
+		return t, err
 	}
 	// It makes its database, and what was written before is on disk.
 	if _, err := m.run("nix-store -q --roots /nix/store >/dev/null 2>&1 || true; sync"); err != nil {
-		return 0, err
+		return t, err
 	}
 	top := in.cache.infos[len(in.cache.infos)-1].Path.String()
-	begin := time.Now()
+	begin, nix, ours := time.Now(), childrenCPU(), s.computed()
 	if _, err := m.run("nix-store -r " + top); err != nil {
-		return 0, err
+		return t, err
 	}
-	took := time.Since(begin)
+	t = installation{time.Since(begin), childrenCPU() - nix, s.computed() - ours}
 	got, err := m.run("nix-store -qR " + top + " | wc -l")
 	if err == nil && got != fmt.Sprint(len(in.cache.infos)) {
 		err = fmt.Errorf("%s paths were installed", got)
 	}
-	return took, err
+	return t, err
+}
+
+// computed is the processor time of firn-substituter so far; 0 if there is none.
+func (s *substituting) computed() time.Duration {
+	if s == nil {
+		return 0
+	}
+	return processCPU(s.cmd.Process.Pid)
+}
+
+// childrenCPU is the processor time of programs that were run and have ended.
+func childrenCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u); err != nil {
+		panic(err) // cannot happen: the arguments are constants
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func median(all []time.Duration) time.Duration {
@@ -163,48 +203,54 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
-// rows installs in turn directly, without decisions, directly, and with decisions. The processor time
-// is that of firn-substituter for one installation of each kind.
+// rows installs in turn directly, without decisions, directly, and with decisions.
 func (in *installing) rows() ([]row, error) {
-	var direct, cold, warm []time.Duration
-	var cpu time.Duration
+	var direct, cold, warm []installation
 	for range installRounds {
 		s, err := startSubstituter(in.ctx, in.dir, in.bin, in.policy)
 		if err != nil {
 			return nil, err
 		}
 		for _, run := range []struct {
-			into     *[]time.Duration
-			url, key string
-		}{{&direct, in.url, in.cache.key.String()}, {&cold, s.url, s.key}, {&direct, in.url, in.cache.key.String()}, {&warm, s.url, s.key}} {
-			took, err := in.install(run.url, run.key)
+			into *[]installation
+			s    *substituting
+		}{{&direct, nil}, {&cold, s}, {&direct, nil}, {&warm, s}} {
+			t, err := in.install(run.s)
 			if err != nil {
 				s.stop()
 				return nil, err
 			}
-			*run.into = append(*run.into, took)
+			*run.into = append(*run.into, t)
 		}
 		s.stop()
-		cpu = childCPU(s.cmd)
 	}
-	ours, theirs, err := in.unpacking()
-	if err != nil {
-		return nil, err
+	what, by := fmt.Sprintf("nix-store -r of %d paths ", installPaths), ""
+	if in.nix != "" {
+		by = ", " + filepath.Base(in.nix)
 	}
-	what := fmt.Sprintf("nix-store -r of %d paths through firn-substituter, ", installPaths)
 	return []row{
-		{what: fmt.Sprintf("nix-store -r of %d paths from an HTTP cache on loopback", installPaths), value: fmt.Sprintf("%.2f s", median(direct).Seconds()), fraction: fmt.Sprintf("%sB of NARs in xz; %s", count(float64(in.cache.bytes)), eachOf(direct))},
-		beside(what+"decided", warm, direct, 1, warmAtMost),
-		beside(what+"not decided, log on loopback", cold, direct, 0, coldAtMost),
-		{
-			what: "  processor time of firn-substituter for two of them", value: fmt.Sprintf("%.2f s", cpu.Seconds()),
-			fraction: fmt.Sprintf("unpacking and hashing these NARs twice takes %.2f s of one core, xz %.2f s", 2*ours.Seconds(), 2*theirs.Seconds()),
-		},
+		{what: what + "from an HTTP cache on loopback" + by, value: seconds(median(each(direct, installation.time))), fraction: fmt.Sprintf("%sB of NARs in xz; %s", count(float64(in.cache.bytes)), eachOf(each(direct, installation.time)))},
+		beside(what+"through firn-substituter, decided"+by, each(warm, installation.time), each(direct, installation.time), 1, warmAtMost),
+		beside(what+"through firn-substituter, not decided, log on loopback"+by, each(cold, installation.time), each(direct, installation.time), 0, coldAtMost),
+		beside("  processor time of Nix and firn-substituter, decided"+by, each(warm, installation.computed), each(direct, installation.computed), 1, 0),
+		{what: "  of which firn-substituter" + by, value: seconds(median(each(warm, func(t installation) time.Duration { return t.ours })))},
 	}, nil
 }
 
+func (t installation) time() time.Duration { return t.wall }
+
+func each(all []installation, what func(installation) time.Duration) []time.Duration {
+	var out []time.Duration
+	for _, t := range all {
+		out = append(out, what(t))
+	}
+	return out
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
 // beside compares each installation with the direct one just before it, of which the first is at
-// from, and reports the median ratio.
+// from, and reports the median ratio; atMost is 0 if there is no target.
 func beside(what string, all, direct []time.Duration, from int, atMost float64) row {
 	var ratios []float64
 	for i, took := range all {
@@ -212,10 +258,14 @@ func beside(what string, all, direct []time.Duration, from int, atMost float64) 
 	}
 	slices.Sort(ratios)
 	r := ratios[len(ratios)/2]
-	return row{
-		what: what, value: fmt.Sprintf("%.2f s, directly %.2f s", median(all).Seconds(), median(direct).Seconds()), target: fmt.Sprintf("≤ %.2f × directly", atMost),
-		fraction: fmt.Sprintf("%.3f × directly (median of %.2f); %s", r, ratios, eachOf(all)), met: r <= atMost,
+	out := row{
+		what: what, value: seconds(median(all)) + ", directly " + seconds(median(direct)),
+		fraction: fmt.Sprintf("%.3f × directly (median of %.2f); %s", r, ratios, eachOf(all)),
 	}
+	if atMost > 0 {
+		out.target, out.met = fmt.Sprintf("≤ %.2f × directly", atMost), r <= atMost
+	}
+	return out
 }
 
 func eachOf(all []time.Duration) string {
@@ -227,21 +277,21 @@ func eachOf(all []time.Duration) string {
 }
 
 // unpacking is the processor time of checking all NARs, without sending them, and of xz for unpacking them.
-func (in *installing) unpacking() (ours, theirs time.Duration, err error) {
-	c, err := bincache.Open(in.ctx, "file://"+in.cache.dir, bincache.ClientOptions{})
+func (p *packedCache) unpacking(ctx context.Context) (ours, theirs time.Duration, err error) {
+	c, err := bincache.Open(ctx, "file://"+p.dir, bincache.ClientOptions{})
 	if err != nil {
 		return 0, 0, err
 	}
 	before := ownCPU()
 	args := []string{"--decompress", "--stdout", "--threads=1"}
-	for _, info := range in.cache.infos {
-		if err := c.CheckNar(in.ctx, info); err != nil {
+	for _, info := range p.infos {
+		if err := c.CheckNar(ctx, info); err != nil {
 			return 0, 0, err
 		}
-		args = append(args, filepath.Join(in.cache.dir, info.URL))
+		args = append(args, filepath.Join(p.dir, info.URL))
 	}
 	ours = ownCPU() - before
-	cmd := exec.CommandContext(in.ctx, "xz", args...) // its output goes nowhere
+	cmd := exec.CommandContext(ctx, "xz", args...) // its output goes nowhere
 	err = cmd.Run()
 	return ours, childCPU(cmd), err
 }
