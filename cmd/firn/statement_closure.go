@@ -203,10 +203,47 @@ func (a *app) cachedClosure(ctx context.Context, f *statementClosureFlags, conf 
 	return walked, nil
 }
 
-// sendClosure puts the claim into the spool, which loses nothing, and has it sent: by the
-// submitter that works there, or by itself. What became of it is in out, whose State is empty
-// if nothing was put.
+// sendClosure puts the claim into the spool, which loses nothing, and has it sent: by itself,
+// or by the submitter that works there. What became of it is in out, whose State is empty if
+// nothing was put.
 func (a *app) sendClosure(ctx context.Context, f *statementClosureFlags, conf *submit.Config, claim *submit.Claim, out *stated) error {
+	var why error
+	for end := time.Now().Add(f.wait); ; {
+		s, err := a.openSpool(ctx, conf)
+		if err != nil {
+			return err
+		}
+		if out.State == "" {
+			out.Spooled, err = submit.PutNow(conf.Spool, claim, time.Now())
+		}
+		if err == nil {
+			out.State = string(submit.Waiting)
+			err = a.fate(conf, out) // it may have been sent in this second
+		}
+		if err == nil && s != nil && out.State == string(submit.Waiting) {
+			var sent submit.Outcome
+			sent, err = s.SendOne(ctx, out.Spooled, max(0, time.Until(end)))
+			if why = sent.Why; err == nil {
+				err = a.fate(conf, out)
+			}
+		}
+		if s != nil {
+			s.Close()
+		}
+		switch {
+		case err != nil && out.State == "":
+			return openFailure(conf, err)
+		case err != nil || out.State != string(submit.Waiting):
+			return err
+		case s != nil || time.Now().After(end) || ctx.Err() != nil:
+			return closureWaits(conf, out, why)
+		}
+		send.Sleep(ctx, conf.Interval.Duration/10)
+	}
+}
+
+// openSpool returns a submitter that has its key, nil while another one works on the spool.
+func (a *app) openSpool(ctx context.Context, conf *submit.Config) (*submit.Submitter, error) {
 	open := func(ctx context.Context, spec string) (statement.Signer, error) {
 		return a.openSigner(ctx, spec, conf.UseLoginKey)
 	}
@@ -214,35 +251,14 @@ func (a *app) sendClosure(ctx context.Context, f *statementClosureFlags, conf *s
 	var locked *durable.LockedError
 	switch {
 	case errors.As(err, &locked):
-		s = nil // a service works there, and has the key
+		return nil, nil
 	case err != nil:
-		return openFailure(conf, err)
-	default:
-		defer s.Close()
-		if _, err := open(ctx, conf.Key); err != nil {
-			return err
-		}
+		return nil, openFailure(conf, err)
 	}
-	if out.Spooled, err = submit.PutNow(conf.Spool, claim, time.Now()); err != nil {
-		return openFailure(conf, err)
+	if _, err := open(ctx, conf.Key); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	out.State = string(submit.Waiting)
-	var sent submit.Outcome
-	err = a.fate(conf, out) // it may have been sent in this second
-	if err == nil && out.State == string(submit.Waiting) {
-		if s != nil {
-			sent, err = s.SendOne(ctx, out.Spooled, f.wait)
-		} else {
-			err = a.awaitSubmitter(ctx, conf, out.Spooled, f.wait)
-		}
-		if err == nil {
-			err = a.fate(conf, out)
-		}
-	}
-	if err == nil && out.State == string(submit.Waiting) {
-		err = closureWaits(conf, out, sent.Why)
-	}
-	return err
+	return s, nil
 }
 
 // warnings passes on what a submitter warns of, and nothing else of what it does.
@@ -253,15 +269,4 @@ func (w warnings) Write(line []byte) (int, error) {
 		return len(line), nil
 	}
 	return w.w.Write(line)
-}
-
-// awaitSubmitter waits until the service has sent a claim, or set it aside.
-func (a *app) awaitSubmitter(ctx context.Context, conf *submit.Config, name string, wait time.Duration) error {
-	for end := time.Now().Add(wait); ; {
-		b, err := submit.StatusOf(conf, name)
-		if err != nil || b == nil || b.State != submit.Waiting || time.Now().After(end) || ctx.Err() != nil {
-			return err
-		}
-		send.Sleep(ctx, conf.Interval.Duration/10)
-	}
 }
