@@ -111,6 +111,9 @@ func (q *view) newestClosures(name string, op int64, limit int) (ids []int64, er
 // closuresOf reads closures by their rows.
 func (q *view) closuresOf(ids []int64) (map[int64]*ClosureView, error) {
 	found := make(map[int64]*ClosureView, len(ids))
+	if len(ids) == 0 {
+		return found, nil
+	}
 	rows, all, err := q.closures("SELECT "+closureColumns+" WHERE c.id IN ?", nil, unique(slices.Clone(ids)))
 	if err != nil {
 		return nil, err

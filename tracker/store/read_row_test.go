@@ -28,6 +28,23 @@ func TestAnOperatorWithManyKeys(t *testing.T) {
 	}
 }
 
+// A tracker that holds nothing has pages, too.
+func TestPagesOfAnEmptyDatabase(t *testing.T) {
+	db := openSQLite(t, Options{})
+	p := Page{Limit: 40}
+	for name, f := range map[string]func() (int, error){
+		"overview":  func() (int, error) { o, err := db.Overview(t.Context()); return len(o.Channels) + len(o.Logs), err },
+		"logs":      func() (int, error) { l, err := db.Logs(t.Context()); return len(l), err },
+		"operators": func() (int, error) { l, err := db.Operators(t.Context(), p); return len(l.Rows), err },
+		"closures":  func() (int, error) { l, err := db.Closures(t.Context(), p); return len(l.Rows), err },
+		"search":    func() (int, error) { l, err := db.Search(t.Context(), "json parser", 30); return len(l), err },
+	} {
+		if n, err := f(); n != 0 || err != nil {
+			t.Errorf("%s: %d, %v", name, n, err)
+		}
+	}
+}
+
 func TestRow(t *testing.T) {
 	db := openSQLite(t, Options{})
 	evaluate(t, db, evaluation{header("c", 1, eval.Meta, true), []eval.Attribute{{Attr: "hello", Pname: "hello", Version: "2"}}})
