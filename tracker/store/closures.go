@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
-	"maps"
 	"slices"
+	"strings"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
@@ -163,33 +163,37 @@ func (tx *Tx) moveMembers(ctx context.Context, moved []movedOutput) error {
 	if err != nil {
 		return err
 	}
-	rows := memberTable.rows()
 	for _, m := range members {
 		o := by[m.out]
 		d := tx.closures[m.closure]
-		if d == nil {
-			d = new(counts)
-			tx.closures[m.closure] = d
-		}
 		d.output(o.was.state, o.was.fod, -1)
 		d.output(o.is.state, o.is.fod, 1)
-		if o.was.state == o.is.state {
-			continue
-		}
-		if err := tx.exec(ctx, "DELETE FROM closure_output WHERE closure = $1 AND state = $2 AND out = $3", m.closure, int64(o.was.state), m.out); err != nil {
-			return err
-		}
-		rows.add(m.closure, int64(o.is.state), m.out)
+		tx.closures[m.closure] = d
 	}
-	return rows.write(ctx, tx)
+	for _, id := range ids { // one statement for all closures that have it: there may be thousands
+		if o := by[id]; o.was.state != o.is.state {
+			if err := tx.exec(ctx, "UPDATE closure_output SET state = $1 WHERE out = $2", int64(o.is.state), id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// flushClosures writes by how much the sums of closures changed.
+// flushClosures writes by how much the sums of closures changed, together for those whose sums changed alike.
 func (tx *Tx) flushClosures(ctx context.Context) error {
-	q := "UPDATE closure SET agree = agree + $1, differ = differ + $2, missing = missing + $3, copying = copying + $4, fod_agree = fod_agree + $5, fod_differ = fod_differ + $6, fod_missing = fod_missing + $7 WHERE id = $8"
-	for _, id := range slices.Sorted(maps.Keys(tx.closures)) {
-		if err := tx.exec(ctx, q, append(tx.closures[id].values(7), id)...); err != nil {
-			return err
+	alike := make(map[counts][]int64)
+	for id, d := range tx.closures {
+		if d != (counts{}) {
+			alike[d] = append(alike[d], id)
+		}
+	}
+	for d, ids := range alike {
+		q := "UPDATE closure SET agree = agree + $1, differ = differ + $2, missing = missing + $3, copying = copying + $4, fod_agree = fod_agree + $5, fod_differ = fod_differ + $6, fod_missing = fod_missing + $7 WHERE id IN ?"
+		for _, list := range lists(ids) {
+			if err := tx.exec(ctx, strings.Replace(q, "IN ?", "IN "+inList(8, len(list)), 1), append(d.values(7), list...)...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -28,7 +28,7 @@ type Tx struct {
 	words    map[wordKey]int64
 	labels   map[label]labelled
 	stats    map[string]int64
-	closures map[int64]*counts
+	closures map[int64]counts
 }
 
 func (db *DB) newTx() *Tx {
@@ -48,7 +48,7 @@ func (tx *Tx) clean() {
 	tx.totals = make(map[scopeKey]*sums)
 	tx.trends = make(map[trendKey]*counts)
 	tx.stats = make(map[string]int64)
-	tx.closures = make(map[int64]*counts)
+	tx.closures = make(map[int64]counts)
 }
 
 // flush computes what follows and writes it.
