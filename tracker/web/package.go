@@ -83,35 +83,83 @@ func derivationVerdict(attr string, d api.Derivation) string {
 	if e := d.Rows[0].Error; e != "" {
 		return what + " does not evaluate" + in + "."
 	}
-	builders, differing := 0, []string{}
+	builders, differing, reason := 0, []string{}, ""
 	for _, r := range d.Rows {
 		builders = max(builders, r.Builders)
 	}
 	for _, o := range d.Outputs {
 		if o.State == api.Differ {
-			differing = append(differing, o.Output)
+			differing, reason = append(differing, o.Output), o.Reason
 		}
 	}
 	switch d.State {
 	case api.Agree:
 		if builders < 2 {
-			return what + in + " is reproduced."
+			return what + in + " is reproduced" + since(d) + "."
 		}
-		return what + in + " is reproduced: " + num(builders) + " operators came to the same."
+		return what + in + " is reproduced" + since(d) + ": " + num(builders) + " operators came to the same."
 	case api.Differ:
 		if len(differing) == 0 {
-			return "Builders of " + what + in + " do not come to the same."
+			return "Builders of " + what + in + " do not come to the same" + since(d) + "."
 		}
-		return "Builders of " + what + in + " do not come to the same: " + list(differing, 4) + verb(len(differing), " differs.", " differ.")
+		words := "Builders of " + what + in + " do not come to the same: " + list(differing, 4) + verb(len(differing), " differs", " differ") + since(d) + "."
+		if len(differing) == 1 && reason != "" {
+			words += " " + prose(reason)
+		}
+		return words
 	case api.Copying:
 		return what + in + " cannot come out the same twice, and yet two operators agree: one of them copied."
 	case api.Missing:
 		if builders = fewest(d.Outputs, builders); builders == 0 {
 			return "Nobody has built all of " + what + in + " yet."
 		}
-		return what + in + " is not reproduced yet: " + verb(builders, "only 1 operator has built it.", num(builders)+" operators have built it, which is too few.")
+		who := num(builders) + verb(builders, " operator", " operators")
+		if names := builtBy(d.Outputs); len(names) == builders && builders <= 3 {
+			who = list(names, 3)
+		}
+		return what + in + " is not reproduced yet: " + verb(builders, "only "+who+" has built it.", who+" have built it, which is too few.")
 	}
 	return "How " + what + in + " is built is not known yet; its derivation is evaluated behind its metadata."
+}
+
+// since is the day from which on a derivation is in its state in one of its channels, or, if it agrees, in all.
+func since(d api.Derivation) string {
+	var t time.Time
+	for _, r := range d.Rows {
+		if t.IsZero() || d.State == api.Agree && r.Since.After(t) || d.State != api.Agree && r.Since.Before(t) {
+			t = r.Since
+		}
+	}
+	if t.IsZero() {
+		return ""
+	}
+	return " since " + day(t)
+}
+
+// builtBy names the operators whose builds count.
+func builtBy(outputs []api.Output) (names []string) {
+	for _, o := range outputs {
+		for _, c := range o.Claims {
+			if name := operatorName(c.Operator); c.Counts && c.Class == "built" && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// whatDiffers is a statement that says what differs, or "".
+func whatDiffers(ds []api.Derivation) string {
+	for _, d := range ds {
+		for _, o := range d.Outputs {
+			for _, c := range o.Claims {
+				if c.Diff != "" && o.State == api.Differ {
+					return c.Diff
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // fewest is by how many the missing output was built that has the fewest, or

@@ -196,8 +196,8 @@ func TestChannelPage(t *testing.T) {
 func TestPackagePageBeginsWithTheVerdict(t *testing.T) {
 	h := site(t, newFake())
 	for name, verdict := range map[string]string{
-		"hello":   "agree hello 1.0.0 in nixos-unstable and nixos-26.05 is reproduced: 3 operators came to the same.",
-		"gcc":     "differ Builders of gcc 4.3.1 in nixpkgs-unstable do not come to the same: out differs.",
+		"hello":   "agree hello 1.0.0 in nixos-unstable and nixos-26.05 is reproduced since 2026-11-20: 3 operators came to the same.",
+		"gcc":     "differ Builders of gcc 4.3.1 in nixpkgs-unstable do not come to the same: out differs since 2026-11-17. Bern University built another content than 3 others.",
 		"openssl": "copying openssl 1.5.0 in nixos-unstable and nixos-26.05 cannot come out the same twice, and yet two operators agree: one of them copied.",
 	} {
 		p := parsed(t, h, "/package/"+name)
@@ -256,7 +256,7 @@ func TestClosureStatementLogAndQueuePages(t *testing.T) {
 	if p := parsed(t, h, "/closure/"+hexOf("hostile")); len(p.all("svg", "plot")) != 0 {
 		t.Error("one closure is plotted")
 	}
-	parsed(t, h, "/closure/"+hexOf("iso")).has(t, "260 of 300 outputs are reproduced, and on 9 builders do not come to the same.", "known by a digest only")
+	parsed(t, h, "/closure/"+hexOf("iso")).has(t, "260 of 300 outputs are reproduced; 9 came out differently.", "known by a digest only")
 	id := hexOf("statement 1")
 	p := parsed(t, h, "/statement/"+id)
 	p.has(t, "Bern University signed this", "this log is not followed", "firn log prove "+id+" --log https://log.example.org --log-policy log.policy --output",

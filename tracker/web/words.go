@@ -60,6 +60,17 @@ func clip(s string, n int) string {
 // show is a name as people see it: short enough, and nothing hidden.
 func show(s string) string { return visible(clip(s, maxShown)) }
 
+// hashPart is the hash of a base name of a store path, and namePart what follows it.
+func hashPart(base string) string { return show(base[:len(base)-len(afterHash(base))]) }
+func namePart(base string) string { return show(afterHash(base)) }
+
+func afterHash(base string) string {
+	if i := strings.IndexByte(base, '-'); i == 32 {
+		return base[i:]
+	}
+	return base
+}
+
 // prose is a longer text.
 func prose(s string) string { return visible(clip(strings.Join(strings.Fields(s), " "), 600)) }
 
