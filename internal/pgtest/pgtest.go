@@ -156,7 +156,7 @@ func (s *Server) init() error {
 	return nil
 }
 
-// Start starts the server again after Stop.
+// Start starts the server again after Stop or Kill.
 func (s *Server) Start() error {
 	cmd := s.command("postgres", "-D", filepath.Join(s.dir, "data"), "-k", s.dir, "-c", "listen_addresses=",
 		"-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=30",
@@ -197,12 +197,21 @@ func (s *Server) up() bool {
 	return err == nil
 }
 
-// Stop ends the server at once, like a crash of its machine: connections break.
-func (s *Server) Stop() {
+// Stop ends the server at once: connections break, and nothing is cleaned up.
+func (s *Server) Stop() { s.end(syscall.SIGQUIT) } // all processes of it end at once
+
+// Kill ends the server without its knowing.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+func (s *Server) end(how syscall.Signal) {
 	if s.cmd == nil {
 		return
 	}
-	s.cmd.Process.Signal(syscall.SIGQUIT) // all processes of it end at once
+	to := s.cmd.Process.Pid
+	if how == syscall.SIGKILL {
+		to = -to
+	}
+	syscall.Kill(to, how)
 	select {
 	case <-s.done:
 	case <-time.After(10 * time.Second):

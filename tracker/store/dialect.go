@@ -17,6 +17,8 @@ type dialect interface {
 	// lock makes the writer's connection the only one, if open has not done so.
 	lock(ctx context.Context, c *sql.Conn) error
 	macros() *strings.Replacer
+	// spent reports whether the connection of a transaction that failed so can take no other one.
+	spent(err error) bool
 	begin() string
 	// insert begins a statement that inserts rows that are not there yet; if one is, the transaction fails.
 	insert() string

@@ -3,11 +3,13 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -86,6 +88,12 @@ func (postgres) lock(ctx context.Context, c *sql.Conn) error {
 
 func (postgres) macros() *strings.Replacer {
 	return strings.NewReplacer("{id}", "BIGINT PRIMARY KEY", "{int}", "BIGINT", "{text}", `TEXT COLLATE "C"`, "{blob}", "BYTEA", "{clustered}", "")
+}
+
+// spent reports that of a session which began when nobody was to write: it stays so.
+func (postgres) spent(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && e.Code == "25006" // read_only_sql_transaction
 }
 
 func (postgres) begin() string { return "BEGIN" }

@@ -90,6 +90,8 @@ func (sqlite) macros() *strings.Replacer {
 	return strings.NewReplacer("{id}", "INTEGER PRIMARY KEY", "{int}", "INTEGER", "{text}", "TEXT", "{blob}", "BLOB", "{clustered}", "WITHOUT ROWID")
 }
 
+func (sqlite) spent(error) bool { return false }
+
 func (sqlite) begin() string { return "BEGIN IMMEDIATE" }
 
 // insert saves a journal of each statement, which nobody needs: no transaction goes on after an error.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -139,6 +140,7 @@ func (db *DB) disconnect() {
 		s.Close()
 	}
 	if db.conn != nil {
+		_ = db.conn.Raw(func(any) error { return driver.ErrBadConn }) // or the pool gives it again
 		db.conn.Close()
 	}
 	db.conn, db.stmts, db.state = nil, nil, nil
@@ -159,7 +161,7 @@ func (db *DB) transaction(ctx context.Context, f func() error) error {
 		return nil
 	}
 	db.state = nil
-	if _, failed := db.conn.ExecContext(end, "ROLLBACK"); failed != nil {
+	if _, failed := db.conn.ExecContext(end, "ROLLBACK"); failed != nil || db.dialect.spent(err) {
 		db.disconnect()
 	}
 	return err

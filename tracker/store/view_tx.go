@@ -9,6 +9,9 @@ import (
 	"github.com/firn-log/firn/log/statement"
 )
 
+// ErrUnavailable is matched when the database cannot be asked at all: it is down, or its file is gone.
+var ErrUnavailable = errors.New("the database does not answer")
+
 // view is a picture of the database at one time, for one page.
 type view struct {
 	ctx context.Context
@@ -36,7 +39,10 @@ func (db *DB) view(ctx context.Context, f func(*view) error) error {
 	}
 	tx, err := db.r.BeginTx(ctx, opts)
 	if err != nil {
-		return fmt.Errorf("reading from the database: %w", err)
+		if ctx.Err() != nil {
+			return fmt.Errorf("reading from the database: %w", err)
+		}
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	defer tx.Rollback()
 	if err := f(&view{ctx: ctx, db: db, tx: tx, parsed: make(map[int64]*statement.Statement), said: make(map[int64][]said), speakers: make(map[speaker]OperatorRef)}); err != nil {

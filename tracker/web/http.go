@@ -126,6 +126,8 @@ func (s *server) problem(r *http.Request, err error) *page {
 		status, sentence = 499, "The request was cancelled."
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(r.Context().Err(), context.DeadlineExceeded):
 		status, sentence = http.StatusServiceUnavailable, "The tracker took too long to answer. Try again later."
+	case errors.Is(err, store.ErrUnavailable):
+		status, sentence = http.StatusServiceUnavailable, "The tracker's database does not answer, so there is nothing to show. It goes on by itself when that is back; try again later."
 	}
 	if status >= 500 {
 		s.o.Log.Error("page not served", "path", r.URL.EscapedPath(), "error", err)
