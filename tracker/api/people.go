@@ -63,6 +63,7 @@ type StatementPage struct {
 	Claims    []Claim           `json:"claims"`
 	Proofs    []Proof           `json:"proofs"` // one for each place
 	Commands  []string          `json:"commands"`
+	Closure   bool              `json:"closure,omitempty"` // it is a closure that counts, and has a page
 }
 
 // Proof is where a statement's proof is.

@@ -110,6 +110,10 @@ func TestTheNewestClosureOfANameComesFirst(t *testing.T) {
 				t.Errorf("by %d: %q", limit, got)
 			}
 		}
+		hits, err := db.Search(t.Context(), "laptop", 10)
+		if err != nil || len(hits) != 2 || hits[0].Kind != "closure" || !slices.ContainsFunc(hits, func(h SearchHit) bool { return h.Key == laptops[69] && h.Text == "laptop" }) {
+			t.Errorf("a search finds %+v, %v", hits, err)
+		}
 		c, err := db.Closure(t.Context(), laptops[0])
 		if err != nil || c.ID != laptops[0] || len(c.History) != closureHistory || c.History[0].ID != laptops[69] || c.History[59].ID != laptops[10] || c.Counts.Missing != 1 {
 			t.Errorf("the history of %d is not the newest, the newest first: %v", len(c.History), err)

@@ -141,7 +141,10 @@ func saysOf(s *statement.Statement) map[string]string {
 			says[fmt.Sprintf("difference %02d", i+1)] = fmt.Sprintf("%q: %v", f.Name, f.What)
 		}
 	case *statement.Closure:
-		says["name"], says["members"], says["listed"], says["digest"] = b.Name, strconv.FormatUint(b.Count, 10), strconv.Itoa(len(b.Paths)), b.Digest.Hex()
+		says["name"], says["members"], says["digest"] = b.Name, strconv.FormatUint(b.Count, 10), b.Digest.Hex()
+		if b.Paths == nil {
+			says["list"] = "not in the statement"
+		}
 	case *statement.Eval:
 		says["name"], says["derivations"], says["evaluated"] = b.Name, strconv.FormatUint(b.Count, 10), timeText(b.Evaluated)
 	default:

@@ -296,6 +296,24 @@ func (q *view) described(text string, note func(hit)) error {
 	return nil
 }
 
+// newestNamed returns the id of the newest closure of an operator and a name, as [Tx.closureWords] writes them, and
+// the name.
+func (q *view) newestNamed(key string) (id, name string, err error) {
+	ident, _ := hex.DecodeString(key[:64])
+	name = key[64:]
+	var op int64
+	if ok, err := q.one("SELECT id FROM operator WHERE ident = $1", []any{ident}, &op); err != nil || !ok {
+		return "", "", err
+	}
+	rows, err := q.newestClosures(name, op, 1)
+	if err != nil || len(rows) == 0 {
+		return "", "", err
+	}
+	var sid []byte
+	_, err = q.one("SELECT sid FROM stmt WHERE id = $1", []any{rows[0]}, &sid)
+	return hex.EncodeToString(sid), name, err
+}
+
 // prefix returns what has a term that begins with w, by term and then by key.
 func (q *view) prefix(kind int, w string, most int) (hits []hit, err error) {
 	err = q.each("SELECT term, key FROM word WHERE kind = $1 AND term >= $2 AND term < $3 ORDER BY term, key LIMIT CAST($4 AS BIGINT)", []any{kind, w, w + "\U0010FFFF", most}, func(r *sql.Rows) error {
@@ -346,11 +364,7 @@ func (q *view) show(h hit) (s SearchHit, err error) {
 		s.Kind, s.Key, s.Text, s.Channel = "channel", h.key, h.key, h.key
 	case kindClosure:
 		s.Kind = "closure"
-		sid, _ := hex.DecodeString(h.key)
-		var ok bool
-		if ok, err = q.one("SELECT c.name FROM stmt s JOIN closure c ON c.id = s.id WHERE s.h = $1 AND s.sid = $2", []any{first60(sid), sid}, &s.Text); ok {
-			s.Key = h.key
-		}
+		s.Key, s.Text, err = q.newestNamed(h.key)
 	}
 	return s, err
 }

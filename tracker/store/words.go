@@ -115,13 +115,14 @@ func (tx *Tx) wordsOf(kind int, key string, n int64, texts ...string) {
 	}
 }
 
-// closureWords is wordsOf for a closure that is called name.
+// closureWords is wordsOf for a closure that is called name. All that an operator states under one name
+// is found as one: its key is the operator, 64 hexadecimal digits, and the name.
 func (tx *Tx) closureWords(ctx context.Context, id, n int64, name string) error {
-	var sid []byte
-	if _, err := tx.one(ctx, "SELECT sid FROM stmt WHERE id = $1", []any{id}, &sid); err != nil {
+	var ident []byte
+	if _, err := tx.one(ctx, "SELECT o.ident FROM closure c JOIN operator o ON o.id = c.op WHERE c.id = $1", []any{id}, &ident); err != nil {
 		return err
 	}
-	tx.wordsOf(kindClosure, hex.EncodeToString(sid), n, name)
+	tx.wordsOf(kindClosure, hex.EncodeToString(ident)+name, n, name)
 	return nil
 }
 

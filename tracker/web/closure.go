@@ -43,11 +43,18 @@ func closureVerdict(c api.Closure) string {
 	n := c.Counts
 	switch {
 	case c.Known == 0:
-		return "Which " + plural(c.Count, "path") + " these are is not known: the log has only a digest of the list."
+		return "Its paths are not known: the log has only a digest of the list, or its operator stated 64 others after it."
 	case n.Total() == 0:
 		return "All that it lists is fixed by a hash."
 	case n.Copying > 0 || n.Differ > 0:
-		return num(n.Agree) + " of " + plural(n.Total(), "output") + " are reproduced, and on " + num(n.Differ+n.Copying) + " builders do not come to the same."
+		text := num(n.Agree) + " of " + plural(n.Total(), "output") + " are reproduced"
+		if n.Differ > 0 {
+			text += "; " + num(n.Differ) + " came out differently"
+		}
+		if n.Copying > 0 {
+			text += "; " + num(n.Copying) + " must have been copied"
+		}
+		return text + "."
 	case n.Agree == n.Total():
 		return "All of its " + plural(n.Total(), "output") + " are reproduced."
 	}

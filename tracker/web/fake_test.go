@@ -464,6 +464,9 @@ func (f *fake) Queue(_ context.Context, channel string, p store.Page) (store.Lis
 }
 
 func (f *fake) Statement(_ context.Context, id string) (*store.StatementView, error) {
+	if i := slices.IndexFunc(f.closures, func(c store.ClosureView) bool { return c.ID == id }); i >= 0 || id == hexOf("retracted closure") {
+		return &store.StatementView{StatementRow: store.StatementRow{ID: id, Kind: "closure", Subject: f.closures[max(0, i)].Name, By: f.ref(0), Places: f.places(7)}, Says: map[string]string{"members": "1212"}}, nil
+	}
 	v := &store.StatementView{StatementRow: store.StatementRow{ID: id, Kind: "build", Subject: pathOfName("hello-2.12.1"), By: f.ref(1), Time: now.Add(-30 * time.Hour), Places: f.places(3)}, Says: map[string]string{"system": "x86_64-linux", "derivation": pathOfName("hello-2.12.1.drv"), "builder": "nix 2.31.2", "note": hostile}}
 	v.Claims = append(v.Claims, struct {
 		Path  string

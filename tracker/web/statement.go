@@ -1,6 +1,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -32,6 +33,14 @@ func (s *server) statement(r *http.Request, _ query) (*page, error) {
 		out.Proofs = append(out.Proofs, api.Proof{Place: pl, URL: proofURL(logs, pl.Origin, id)})
 	}
 	out.Commands = commands(out, logs)
+	if v.Kind == "closure" {
+		switch _, err := s.src.Closure(r.Context(), id); {
+		case err == nil:
+			out.Closure = true
+		case !errors.Is(err, store.ErrNotFound):
+			return nil, fmt.Errorf("reading a closure: %w", err)
+		}
+	}
 	return &page{template: "statement", title: "Statement " + short(id), data: out, modified: v.Time}, nil
 }
 

@@ -257,6 +257,9 @@ func TestClosureStatementLogAndQueuePages(t *testing.T) {
 		t.Error("one closure is plotted")
 	}
 	parsed(t, h, "/closure/"+hexOf("iso")).has(t, "260 of 300 outputs are reproduced; 9 came out differently.", "known by a digest only")
+	if !parsed(t, h, "/statement/"+hexOf("iso")).links("/closure/"+hexOf("iso")) || parsed(t, h, "/statement/"+hexOf("retracted closure")).links("/closure/"+hexOf("retracted closure")) {
+		t.Error("the statement of a closure that counts, and of no other, leads to its page")
+	}
 	id := hexOf("statement 1")
 	p := parsed(t, h, "/statement/"+id)
 	p.has(t, "Bern University signed this", "this log is not followed", "firn log prove "+id+" --log https://log.example.org --log-policy log.policy --output",
