@@ -41,6 +41,7 @@ EOF
   say "what got worse since yesterday: nobody has built the new glacier yet"
   expect 0 - firn repro channel:snow
   must_say "^glacier +2026\.12 +agree +missing"
+  state_a_system
   say "a tracker is believed nothing: by the reader's policy, the logs prove what it shows"
   expect 0 reader firn repro serac --policy firn.policy
   must_say "^What .* shows of the operators of the policy is what the logs prove\."
@@ -55,6 +56,22 @@ EOF
     read -ra command <<<"$line"
     FIRN_POLICY=firn.policy expect 0 reader "${command[@]}" </dev/null
   done <<<"$out"
+}
+
+# state_a_system has a state what its machine consists of, before glacier was installed and since.
+state_a_system() {
+  local id verdict
+  say "a states what its machine consists of, before it got glacier and since: how much of that do others come to?"
+  expect 0 a firn statement closure machine-a "$(store_path moraine-5.5)" --config a/submit.toml
+  expect 0 a firn statement closure machine-a "$glacier" --config a/submit.toml
+  must_say "^machine-a: 20 paths, statement [0-9a-f]{64}, entry [0-9]+ of $origin, http://"
+  id=$(grep -oE 'statement [0-9a-f]{64}' <<<"$out" | cut -d ' ' -f 2)
+  until_it curl -sf "$tracker/closure/$id.json"
+  must_say '"verdict":"16 of 19 outputs are reproduced; 2 came out differently'
+  verdict=$(grep -oE '"verdict":"[^"]*' <<<"$out" | cut -d '"' -f 4)
+  say "$tracker/closure/$id: $verdict"
+  quietly 0 - curl -sf -H 'Accept: text/html' "$tracker/closures"
+  must_say "/closure/$id\"?>machine-a"
 }
 
 # days_ago N is a time, in UTC.
