@@ -12,8 +12,9 @@ import (
 )
 
 var (
-	closureTable = newTable("closure", "id name op count known agree differ missing copying fod_agree fod_differ fod_missing", "")
-	memberTable  = newTable("closure_output", "closure state out", "")
+	closureTable      = newTable("closure", "id name op count kept known agree differ missing copying fod_agree fod_differ fod_missing", "")
+	memberTable       = newTable("closure_output", "closure state out", "")
+	closurePlaceTable = newTable("closure_place", "op log idx closure", " ON CONFLICT (op, log, idx) DO NOTHING")
 )
 
 // addLists keeps the lists of closures that name them by a digest. A closure that is new
@@ -45,7 +46,7 @@ func (tx *Tx) addLists(ctx context.Context, all []newStatement) error {
 		}
 		if f := fresh[n.row]; f == nil {
 			err = tx.addMembers(ctx, n.row, n.leaf)
-		} else if f.op > 0 {
+		} else {
 			body, s := *b, *f.Statement
 			body.Paths, s.Body = paths, &body
 			f.Statement = &s
@@ -60,14 +61,21 @@ func (tx *Tx) addLists(ctx context.Context, all []newStatement) error {
 // addMembers adds a closure anew whose list came later than it, if it counts.
 func (tx *Tx) addMembers(ctx context.Context, id int64, leaf []byte) error {
 	var op int64
-	if _, err := tx.one(ctx, "SELECT op FROM stmt WHERE id = $1", []any{id}, &op); err != nil || op == 0 {
+	if _, err := tx.one(ctx, "SELECT op FROM stmt WHERE id = $1", []any{id}, &op); err != nil {
 		return err
 	}
 	s, err := statement.Parse(slices.Clone(leaf))
 	if err != nil {
 		return err
 	}
-	return tx.moveClaims(ctx, id, op, op, s)
+	if err := tx.listed(ctx, id, s); err != nil {
+		return err
+	}
+	if op > 0 {
+		return tx.moveClaims(ctx, id, op, op, s)
+	}
+	_, err = tx.outputs(ctx, othersOf(s.Body)) // as if it had been there at first
+	return err
 }
 
 // membersOf reads the list of a closure, nil if it is another's.
@@ -94,54 +102,6 @@ func (tx *Tx) listed(ctx context.Context, id int64, s *statement.Statement) erro
 	}
 	b.Paths = membersOf(b, list)
 	return nil
-}
-
-// addClosure adds a closure that counts, and what its members come to.
-func (tx *Tx) addClosure(ctx context.Context, id, op int64, b *statement.Closure, outs map[outKey]int64) error {
-	if err := tx.flush(ctx); err != nil { // so that the members' states are those of all claims
-		return err
-	}
-	members := make([]int64, 0, len(b.Paths))
-	for _, p := range b.Paths {
-		members = append(members, outs[outKey{path: p.Base()}])
-	}
-	loaded, err := tx.loadOutputs(ctx, members)
-	if err != nil {
-		return err
-	}
-	var c counts
-	rows := memberTable.rows()
-	for _, out := range members {
-		o := loaded[out]
-		c.output(o.state, o.fod, 1)
-		rows.add(id, int64(o.state), out)
-	}
-	r := closureTable.rows()
-	r.add(append([]any{id, b.Name, op, int64(b.Count), int64(len(b.Paths))}, c.values(7)...)...)
-	if err := r.write(ctx, tx); err != nil {
-		return err
-	}
-	if err := tx.closureWords(ctx, id, 1, b.Name); err != nil {
-		return err
-	}
-	return rows.write(ctx, tx)
-}
-
-func (tx *Tx) dropClosure(ctx context.Context, id int64) error {
-	if err := tx.flush(ctx); err != nil {
-		return err
-	}
-	var name string
-	if _, err := tx.one(ctx, "SELECT name FROM closure WHERE id = $1", []any{id}, &name); err != nil {
-		return err
-	}
-	if err := tx.closureWords(ctx, id, -1, name); err != nil {
-		return err
-	}
-	if err := tx.exec(ctx, "DELETE FROM closure_output WHERE closure = $1", id); err != nil {
-		return err
-	}
-	return tx.exec(ctx, "DELETE FROM closure WHERE id = $1", id)
 }
 
 // moveMembers brings closures up to date whose members' states are others.

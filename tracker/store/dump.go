@@ -25,7 +25,7 @@ var dumped = []struct{ name, query string }{
 	{"said", "SELECT o.path, o.real, p.ident, c.class, c.nar, c.rest, c.impl, c.path, c.time FROM claim c JOIN output o ON o.id = c.out JOIN operator p ON p.id = c.op WHERE NOT EXISTS (SELECT 1 FROM claim d WHERE d.out = c.out AND d.op = c.op LIMIT 1 OFFSET 16) ORDER BY 1, 2, 3, 4, 5, 6, 7, 8"},
 	{"operator-output", "SELECT p.ident, c.state, o.path, o.real FROM op_output c JOIN output o ON o.id = c.out JOIN operator p ON p.id = c.op ORDER BY p.ident, c.state, o.path, o.real"},
 	{"diff", "SELECT o.path, s.sid, p.ident, d.a, d.b FROM diff d JOIN output o ON o.id = d.out JOIN stmt s ON s.id = d.stmt LEFT JOIN operator p ON p.id = d.op ORDER BY o.path, s.sid"},
-	{"closure", "SELECT s.sid, c.name, p.ident, c.count, c.known, c.agree, c.differ, c.missing, c.copying, c.fod_agree, c.fod_differ, c.fod_missing FROM closure c JOIN stmt s ON s.id = c.id JOIN operator p ON p.id = c.op ORDER BY s.sid"},
+	{"closure", "SELECT s.sid, c.name, p.ident, c.count, c.kept, c.known, c.agree, c.differ, c.missing, c.copying, c.fod_agree, c.fod_differ, c.fod_missing FROM closure c JOIN stmt s ON s.id = c.id JOIN operator p ON p.id = c.op ORDER BY s.sid"},
 	{"closure-output", "SELECT s.sid, c.state, o.path FROM closure_output c JOIN stmt s ON s.id = c.closure JOIN output o ON o.id = c.out ORDER BY s.sid, c.state, o.path"},
 	{"list", "SELECT s.sid, length(l.paths) FROM list l JOIN stmt s ON s.id = l.stmt ORDER BY s.sid"},
 	{"channel", "SELECT name, meta_seq, drv_seq, meta_first, drv_first FROM channel ORDER BY name"},

@@ -270,7 +270,7 @@ func (tx *Tx) addOther(ctx context.Context, id, op int64, b statement.Body, outs
 		return r.write(ctx, tx)
 	case *statement.Closure:
 		if op > 0 {
-			return tx.addClosure(ctx, id, op, b, outs)
+			return tx.addClosure(ctx, id, op, b)
 		}
 	}
 	return nil
@@ -280,8 +280,9 @@ func (tx *Tx) addOther(ctx context.Context, id, op int64, b statement.Body, outs
 func (tx *Tx) recount(ctx context.Context, id int64) error {
 	var sid, kid, leaf []byte
 	var was int64
-	q := "SELECT s.sid, g.kid, s.op, s.leaf FROM stmt s JOIN signer g ON g.id = s.signer WHERE s.id = $1"
-	if ok, err := tx.one(ctx, q, []any{id}, &sid, &kid, &was, &leaf); err != nil || !ok {
+	var kind string
+	q := "SELECT s.sid, s.kind, g.kid, s.op, s.leaf FROM stmt s JOIN signer g ON g.id = s.signer WHERE s.id = $1"
+	if ok, err := tx.one(ctx, q, []any{id}, &sid, &kind, &kid, &was, &leaf); err != nil || !ok {
 		return err
 	}
 	op := int64(0)
@@ -296,6 +297,9 @@ func (tx *Tx) recount(ctx context.Context, id int64) error {
 		}
 		return nil
 	})
+	if err == nil && op == was && op > 0 && kind == string(statement.KindClosure) {
+		return tx.placeClosure(ctx, id, op)
+	}
 	if err != nil || op == was {
 		return err
 	}
@@ -351,7 +355,7 @@ func (tx *Tx) moveClaims(ctx context.Context, id, was, op int64, s *statement.St
 			}
 		}
 		if op > 0 {
-			return tx.addClosure(ctx, id, op, b, outs)
+			return tx.addClosure(ctx, id, op, b)
 		}
 	}
 	return nil
