@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -8,12 +9,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/firn-log/firn/tracker/follow"
+	"github.com/firn-log/firn/tracker/store"
 	"github.com/firn-log/firn/tracker/web"
 )
 
 // handler serves the pages, /metrics, /healthz and /readyz.
 func (t *tracker) handler() http.Handler {
-	var pages http.Handler = web.New(t.db, web.Options{Title: t.Title, BaseURL: t.BaseURL, Log: t.log})
+	var pages http.Handler = web.New(source{t.db, t.follower}, web.Options{Title: t.Title, BaseURL: t.BaseURL, Log: t.log})
 	if u, err := url.Parse(t.BaseURL); err == nil && strings.TrimSuffix(u.Path, "/") != "" {
 		pages = http.StripPrefix(strings.TrimSuffix(u.Path, "/"), pages)
 	}
@@ -24,6 +27,38 @@ func (t *tracker) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", t.healthz)
 	mux.HandleFunc("GET /readyz", t.readyz)
 	return mux
+}
+
+// source is the database, with what it could not be told of the logs because it takes nothing.
+type source struct {
+	*store.DB
+	follower *follow.Follower
+}
+
+// Overview is that of [store.DB].
+func (s source) Overview(ctx context.Context) (*store.Overview, error) {
+	o, err := s.DB.Overview(ctx)
+	if err == nil {
+		s.now(o.Logs)
+	}
+	return o, err
+}
+
+// Logs is that of [store.DB].
+func (s source) Logs(ctx context.Context) ([]store.LogView, error) {
+	logs, err := s.DB.Logs(ctx)
+	s.now(logs)
+	return logs, err
+}
+
+func (s source) now(logs []store.LogView) {
+	for _, l := range s.follower.Status() {
+		for i := range logs {
+			if logs[i].Origin == l.Origin && l.Error != "" {
+				logs[i].Error = l.Error
+			}
+		}
+	}
 }
 
 // healthz is 200 while the database answers.

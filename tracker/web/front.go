@@ -169,7 +169,7 @@ func (s *server) logOf(l store.LogView) api.Log {
 	}
 	switch {
 	case l.Error != "":
-		out.Verdict = "The tracker does not go on with this log: " + l.Error
+		out.Verdict = l.Error // one sentence
 	case l.Frozen:
 		out.Healthy, out.Verdict = true, "This log is frozen: nothing is added any more."
 	case l.Size == 0:
