@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,6 +69,7 @@ type reproAnswer struct {
 	Tracker string        `json:"tracker"`
 	Kind    string        `json:"kind"` // package, channel, maintainer or team
 	Page    any           `json:"page"` // *api.PackagePage, *api.ChannelPage or *api.PersonPage
+	name    string        // of the page
 	Proofs  []reproOutput `json:"proofs,omitempty"`
 }
 
@@ -159,13 +161,64 @@ func (t *trackerClient) find(ctx context.Context, name string) (*reproAnswer, er
 		if err != nil {
 			return nil, err
 		}
-		return &reproAnswer{Schema: 1, Tracker: t.base, Kind: k, Page: page}, nil
+		if is := pageName(page); is != name {
+			return nil, failf(exitFailed, "", "the tracker at %s was asked about the %s %s and answers about %s", t.base, k, shown(name), reproCell(is))
+		}
+		return &reproAnswer{Schema: 1, Tracker: t.base, Kind: k, Page: page, name: name}, nil
 	}
-	hint := ""
-	if kinds[0] == "package" {
-		hint = "packages are named by attribute, such as python3Packages.numpy"
+	return nil, failf(exitFailed, t.hint(ctx, kinds, name), "the tracker at %s knows no %s called %s", t.base, orOf(kinds), shown(name))
+}
+
+// pageName is what a page says that it is about.
+func pageName(page any) string {
+	switch p := page.(type) {
+	case *api.PackagePage:
+		return p.Attr
+	case *api.ChannelPage:
+		return p.Channel.Name
+	case *api.PersonPage:
+		return p.Login
 	}
-	return nil, failf(exitFailed, hint, "the tracker at %s knows no %s called %s", t.base, strings.Join(kinds, " or "), shown(name))
+	return ""
+}
+
+func orOf(words []string) string {
+	if n := len(words); n > 1 {
+		return strings.Join(words[:n-1], ", ") + " or " + words[n-1]
+	}
+	return words[0]
+}
+
+// hint says what the tracker finds by a name that it has no page of.
+func (t *trackerClient) hint(ctx context.Context, kinds []string, name string) string {
+	var found api.SearchPage
+	if err := t.get(ctx, "/search.json?q="+url.QueryEscape(name), &found); err != nil {
+		found.Hits = nil // it may be an older tracker, or the name no question
+	}
+	var like []string
+	for _, h := range found.Hits {
+		kind := strings.Replace(h.Kind, "attribute", "package", 1)
+		if !slices.Contains(kinds, kind) || len(like) == 5 {
+			continue
+		}
+		word := shown(h.Key)
+		if kind != "package" {
+			word = kind + ":" + word
+		}
+		like = append(like, word)
+	}
+	switch {
+	case len(like) > 0:
+		return "did you mean " + orOf(like) + "?"
+	case kinds[0] == "package":
+		return "packages are named by attribute, such as python3Packages.numpy"
+	}
+	return ""
+}
+
+// page is the address of the page that people read.
+func (ans *reproAnswer) page() string {
+	return ans.Tracker + "/" + ans.Kind + "/" + url.PathEscape(ans.name)
 }
 
 // get reads a page into v.
@@ -176,12 +229,17 @@ func (t *trackerClient) get(ctx context.Context, path string, v any) error {
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := t.http.Do(req)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return failf(exitFailed, "", "the tracker at %s does not answer within %v", t.base, trackerTimeout)
+	}
 	if err != nil {
 		return failf(exitFailed, "the URL of a firn-tracker that runs goes into --tracker or FIRN_TRACKER", "asking the tracker: %w", err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxTrackerAnswer+1))
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return failf(exitFailed, "", "the tracker at %s does not answer within %v", t.base, trackerTimeout)
 	case err != nil:
 		return failf(exitFailed, "", "reading the answer of %s: %w", t.base, err)
 	case resp.StatusCode == http.StatusNotFound:

@@ -6,6 +6,12 @@ import (
 	"strings"
 )
 
+// Postings of our own rather than the full-text search of the databases, because that has no order of ours: to list the best
+// of what a common word finds it reads and sorts all of it. Over 100,000 descriptions with the words of nixpkgs, in one
+// run on a busy machine, median of 30: a word in one of eight took 31 ms with FTS5 (101 ms by its own rank), 13 ms with a GIN
+// index and 0.1 and 0.6 ms here; two common words 3 ms with FTS5, 126 ms with GIN, and 7 and 9 ms here. What this costs is
+// size, 32 MB instead of 10 in SQLite, and half as much time again to load.
+
 const (
 	maxBegun   = 8    // words for which one that is only begun stands
 	maxWords   = 8    // of a question
