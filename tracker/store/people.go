@@ -126,13 +126,14 @@ func (tx *Tx) addPeople(ctx context.Context, origin string, entries []Entry) err
 	return tx.recountIDs(ctx, news.Statements)
 }
 
-// recountKey recounts all statements of a key.
+// recountKey recounts all statements of a key. Its query has bounds instead of an equation, so that PostgreSQL
+// takes the index of signers and not that of ids.
 func (tx *Tx) recountKey(ctx context.Context, k statement.KeyID) error {
 	signer, err := tx.signer(ctx, k, false)
 	if err != nil || signer == 0 {
 		return err
 	}
-	return tx.pages(ctx, "SELECT id FROM stmt WHERE signer = $1 AND id > $2 ORDER BY id LIMIT $3", signer, tx.recount)
+	return tx.pages(ctx, "SELECT id FROM stmt WHERE (signer, id) > ($1, $2) AND signer <= $1 ORDER BY signer, id LIMIT $3", signer, tx.recount)
 }
 
 // pages calls f for all ids that a query gives for arg, recountChunk at a time.
@@ -194,7 +195,7 @@ func (tx *Tx) checkAgain(ctx context.Context, k statement.KeyID) error {
 	if err != nil || signer == 0 {
 		return err
 	}
-	q := "SELECT p.stmt FROM stmt s JOIN place p ON p.stmt = s.id WHERE s.signer = $1 AND s.id > $2 AND p.sig = 0 ORDER BY s.id LIMIT $3"
+	q := "SELECT p.stmt FROM stmt s JOIN place p ON p.stmt = s.id WHERE (s.signer, s.id) > ($1, $2) AND s.signer <= $1 AND p.sig = 0 ORDER BY s.signer, s.id LIMIT $3"
 	return tx.pages(ctx, q, signer, func(ctx context.Context, id int64) error {
 		if err := tx.checkPlaces(ctx, id); err != nil {
 			return err

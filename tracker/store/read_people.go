@@ -130,7 +130,12 @@ func (db *DB) Operator(ctx context.Context, id string) (*OperatorView, error) {
 func (q *view) recent(kids [][]byte) ([]StatementRow, error) {
 	var ids []int64
 	for _, kid := range kids {
-		err := q.each("SELECT s.id FROM signer g JOIN stmt s ON s.signer = g.id WHERE g.kid = $1 ORDER BY s.id DESC LIMIT 20", []any{kid}, func(r *sql.Rows) error {
+		var signer int64
+		if _, err := q.one("SELECT id FROM signer WHERE kid = $1", []any{kid}, &signer); err != nil {
+			return nil, err
+		}
+		// Bounds instead of an equation, and no join: or PostgreSQL reads all statements from the newest on until there are 20.
+		err := q.each("SELECT id FROM stmt WHERE signer BETWEEN $1 AND $1 ORDER BY signer DESC, id DESC LIMIT 20", []any{signer}, func(r *sql.Rows) error {
 			var id int64
 			err := r.Scan(&id)
 			ids = append(ids, id)
