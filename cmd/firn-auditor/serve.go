@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/federation/audit"
+	"github.com/firn-log/firn/internal/daemon"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/evidence"
 	"github.com/firn-log/firn/log/policy"
@@ -98,11 +99,7 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	if f.listen != "" {
 		c.Listen = f.listen
 	}
-	level := slog.LevelInfo
-	if f.debug {
-		level = slog.LevelDebug
-	}
-	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+	logger := daemon.Logger(a.Stderr, f.debug)
 	ln, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)

@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/firn-log/firn/internal/daemon"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/log/server"
 	"github.com/firn-log/firn/log/server/store"
@@ -69,13 +69,9 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 			return fail(exitUsage, "for instance --listen 127.0.0.1:8470", err)
 		}
 	}
-	level := slog.LevelInfo
-	if f.debug {
-		level = slog.LevelDebug
-	}
 	o := server.Options{
 		Dir: dir, Config: config, NoWitnessCheck: f.noWitnessCheck,
-		Logger: slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
+		Logger: daemon.Logger(a.Stderr, f.debug),
 	}
 	store.LogTo(o.Logger)
 	if f.check {

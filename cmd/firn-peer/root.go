@@ -21,9 +21,7 @@ type app struct {
 }
 
 // fail returns err as a failure that ends the program with status code.
-func fail(code int, hint string, err error) error {
-	return &cmdline.Failure{Code: code, Hint: hint, Err: err}
-}
+func fail(code int, hint string, err error) error { return cmdline.Fail(code, hint, err) }
 
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/federation/p2p"
+	"github.com/firn-log/firn/internal/daemon"
 	"github.com/firn-log/firn/internal/durable"
 )
 
@@ -65,11 +66,7 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	if f.listen != "" {
 		c.Listen = f.listen
 	}
-	level := slog.LevelInfo
-	if f.debug {
-		level = slog.LevelDebug
-	}
-	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+	logger := daemon.Logger(a.Stderr, f.debug)
 	lock, err := durable.Acquire(filepath.Join(dir, "lock"))
 	var locked *durable.LockedError
 	switch {
@@ -89,9 +86,6 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	}
 	return p.listenAndServe(ctx)
 }
-
-// stopTimeout bounds how long open requests may take when the program stops.
-const stopTimeout = 10 * time.Second
 
 func (p *peer) listenAndServe(ctx context.Context) error {
 	ln, err := net.Listen("tcp", p.config.Listen)
@@ -125,13 +119,13 @@ func (p *peer) listenAndServe(ctx context.Context) error {
 	case err = <-failed:
 	case err = <-gossip:
 	case <-ctx.Done():
-		stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		stop, done := context.WithTimeout(context.WithoutCancel(ctx), daemon.Patience)
 		defer done()
 		err = srv.Shutdown(stop)
 	}
 	cancel()
 	wg.Wait()
-	stop, done := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), daemon.Patience)
 	defer done()
 	p.hooks.Wait(stop)
 	if err != nil {

@@ -5,16 +5,13 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
+
+	"github.com/firn-log/firn/internal/cmdline"
 )
 
 func main() {
 	// It runs on every machine, mostly doing nothing: what is left is garbage of requests.
 	debug.SetGCPercent(50)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, newApp(), os.Args[1:])
-	stop()
-	os.Exit(code)
+	cmdline.Main(func(ctx context.Context) int { return run(ctx, newApp(), os.Args[1:]) })
 }

@@ -25,9 +25,7 @@ type app struct {
 func newApp() *app { return &app{Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv} }
 
 // fail returns err as a failure that ends the program with status code.
-func fail(code int, hint string, err error) error {
-	return &cmdline.Failure{Code: code, Hint: hint, Err: err}
-}
+func fail(code int, hint string, err error) error { return cmdline.Fail(code, hint, err) }
 
 func newRootCmd(a *app) *cobra.Command {
 	root := &cobra.Command{

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"regexp"
 	"strconv"
 	"syscall"
@@ -18,11 +16,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"firn-substituter": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			os.Exit(run(ctx, newApp(), os.Args[1:]))
-		},
+		"firn-substituter": main,
 		// activate ADDRESS PROGRAM ARG… hands a listening socket over as systemd does.
 		"activate": func() {
 			ln, err := net.Listen("tcp", os.Args[1])

@@ -10,12 +10,12 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/firn-log/firn/internal/daemon"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/nixdb"
@@ -24,10 +24,8 @@ import (
 	"github.com/firn-log/firn/verify/substituter"
 )
 
-const (
-	reloadEvery  = 2 * time.Second  // how often the policy is looked at
-	stopPatience = 10 * time.Second // for NARs on their way
-)
+// reloadEvery is how often the policy is looked at.
+const reloadEvery = 2 * time.Second
 
 type serveFlags struct {
 	config, listen string
@@ -79,11 +77,7 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 		fmt.Fprintf(a.Stdout, "%s: configuration, policy and key are good\n", dir)
 		return nil
 	}
-	level := slog.LevelInfo
-	if f.debug {
-		level = slog.LevelDebug
-	}
-	logger := slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+	logger := daemon.Logger(a.Stderr, f.debug)
 	ln, err := listen(a, c.Listen)
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
@@ -108,8 +102,8 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	}
 	logger.Info("serving", "address", ln.Addr().String(), "key", key.Public().String())
 	go reload(ctx, s, c.Policy, text, logger)
-	err = answer(ctx, ln, handler(s))
-	hooksCtx, cancel := context.WithTimeout(context.Background(), stopPatience)
+	err = daemon.Serve(ctx, ln, newServer(handler(s)))
+	hooksCtx, cancel := context.WithTimeout(context.Background(), daemon.Patience)
 	defer cancel()
 	hooks.Wait(hooksCtx)
 	if err = errors.Join(err, s.Close()); err != nil {
@@ -130,45 +124,22 @@ func store(ctx context.Context, logger *slog.Logger) *closure.Store {
 	return &closure.Store{Source: src, Root: "/"}
 }
 
-// listen returns the socket that systemd handed over (sd_listen_fds), or a new one.
+// listen returns the socket that systemd handed over, which must be of this machine alone, or a new one.
 func listen(a *app, address string) (net.Listener, error) {
-	if a.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || a.Getenv("LISTEN_FDS") == "" {
-		return net.Listen("tcp", address)
-	}
-	if n := a.Getenv("LISTEN_FDS"); n != "1" {
-		return nil, fmt.Errorf("systemd hands over %s sockets, not one", n)
-	}
-	const first = 3
-	syscall.CloseOnExec(first)
-	f := os.NewFile(first, "socket of systemd")
-	defer f.Close()
-	ln, err := net.FileListener(f)
+	ln, handed, err := daemon.Listen(a.Getenv, address)
 	if err != nil {
 		return nil, err
 	}
-	if at, ok := ln.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
+	if at, ok := ln.Addr().(*net.TCPAddr); handed && ok && !at.IP.IsLoopback() {
 		_ = ln.Close()
 		return nil, fmt.Errorf("the socket of systemd listens on %s, which is not of this machine alone: correct ListenStream in firn-substituter.socket", at)
 	}
 	return ln, nil
 }
 
-// answer serves until ctx ends, and lets what is on its way come to its end.
-func answer(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.Background(), stopPatience)
-	defer cancel()
-	if srv.Shutdown(stop) != nil {
-		return srv.Close()
-	}
-	return nil
+// newServer returns the server of h.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
 }
 
 // reload makes the substituter obey the policy as it is now, whenever it changes.

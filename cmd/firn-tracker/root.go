@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/firn-log/firn/internal/cmdline"
+	"github.com/firn-log/firn/internal/daemon"
 	"github.com/firn-log/firn/log/statement"
 )
 
@@ -34,9 +35,7 @@ func newApp() *app {
 }
 
 // fail returns err as a failure that ends the program with status code.
-func fail(code int, hint string, err error) error {
-	return &cmdline.Failure{Code: code, Hint: hint, Err: err}
-}
+func fail(code int, hint string, err error) error { return cmdline.Fail(code, hint, err) }
 
 // commands make the commands of the program.
 var commands = []func(*app) *cobra.Command{newServeCmd, newRebuildCmd, newDumpCmd, newQueueCmd, evalCommand}
@@ -75,13 +74,7 @@ func run(ctx context.Context, a *app, args []string) int {
 }
 
 // logger writes what the program says to stderr.
-func (a *app) logger(debug bool) *slog.Logger {
-	level := slog.LevelInfo
-	if debug {
-		level = slog.LevelDebug
-	}
-	return slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
-}
+func (a *app) logger(debug bool) *slog.Logger { return daemon.Logger(a.Stderr, debug) }
 
 // openSigner opens the key that spec names, as `firn key show` takes it.
 func (a *app) openSigner(ctx context.Context, spec string, useLogin bool) (statement.Signer, error) {

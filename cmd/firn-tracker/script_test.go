@@ -1,13 +1,11 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"regexp"
 	"strconv"
 	"syscall"
@@ -21,18 +19,12 @@ import (
 // programEnv makes the test program firn-tracker, for tests that kill it.
 const programEnv = "FIRN_TEST_TRACKER"
 
-func program() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, newApp(), os.Args[1:]))
-}
-
 func TestMain(m *testing.M) {
 	if os.Getenv(programEnv) != "" {
-		program()
+		main()
 	}
 	testscript.Main(m, map[string]func(){
-		"firn-tracker": program,
+		"firn-tracker": main,
 		// activate PROGRAM ARG… hands a listening socket over as systemd does.
 		"activate": func() {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")

@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-)
 
-// stopPatience bounds how long open requests and hooks may take when the program stops.
-const stopPatience = 10 * time.Second
+	"github.com/firn-log/firn/internal/daemon"
+)
 
 func newServeCmd(a *app) *cobra.Command {
 	var f flags
@@ -63,7 +58,7 @@ A socket that systemd hands over is used in place of the configured address.`,
 
 func (a *app) serve(ctx context.Context, f *flags, s *settings) error {
 	logger := a.logger(f.debug)
-	ln, err := listen(a, s.Listen)
+	ln, _, err := daemon.Listen(a.Getenv, s.Listen)
 	if err != nil {
 		return fail(exitFailed, "another program may be using the port; choose one with --listen", err)
 	}
@@ -87,10 +82,10 @@ func (a *app) serve(ctx context.Context, f *flags, s *settings) error {
 	if s.Publish.Every.Duration > 0 {
 		wg.Go(func() { a.publishAgain(work, t) })
 	}
-	err = answer(ctx, ln, t.handler())
+	err = daemon.Serve(ctx, ln, newServer(t.handler()))
 	cancel()
 	wg.Wait()
-	hooks, done := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
+	hooks, done := context.WithTimeout(context.WithoutCancel(ctx), daemon.Patience)
 	defer done()
 	t.hooks.Wait(hooks)
 	if why := context.Cause(ctx); errors.Is(why, errGone) {
@@ -103,38 +98,10 @@ func (a *app) serve(ctx context.Context, f *flags, s *settings) error {
 	return nil
 }
 
-// listen returns the socket that systemd handed over (sd_listen_fds), or a new one.
-func listen(a *app, address string) (net.Listener, error) {
-	if a.Getenv("LISTEN_PID") != strconv.Itoa(os.Getpid()) || a.Getenv("LISTEN_FDS") == "" {
-		return net.Listen("tcp", address)
-	}
-	if n := a.Getenv("LISTEN_FDS"); n != "1" {
-		return nil, fmt.Errorf("systemd hands over %s sockets, not one", n)
-	}
-	const first = 3
-	syscall.CloseOnExec(first)
-	f := os.NewFile(first, "socket of systemd")
-	defer f.Close()
-	return net.FileListener(f)
-}
-
-// answer serves until ctx ends, and lets what is on its way come to its end.
-func answer(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := &http.Server{
+// newServer returns the server of the pages.
+func newServer(h http.Handler) *http.Server {
+	return &http.Server{
 		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 	}
-	failed := make(chan error, 1)
-	go func() { failed <- srv.Serve(ln) }()
-	select {
-	case err := <-failed:
-		return err
-	case <-ctx.Done():
-	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopPatience)
-	defer cancel()
-	if srv.Shutdown(stop) != nil {
-		return srv.Close()
-	}
-	return nil
 }

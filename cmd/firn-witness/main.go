@@ -5,17 +5,16 @@ package main
 import (
 	"context"
 	"os"
-	"os/signal"
 	"runtime/debug"
-	"syscall"
+
+	"github.com/firn-log/firn/internal/cmdline"
 )
 
 func main() {
 	// A witness is small and stays so: it holds a few hundred bytes per log, and
 	// what is left is garbage of requests.
 	debug.SetGCPercent(50)
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, &app{Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:])
-	stop()
-	os.Exit(code)
+	cmdline.Main(func(ctx context.Context) int {
+		return run(ctx, &app{Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:])
+	})
 }

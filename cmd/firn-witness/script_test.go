@@ -2,14 +2,10 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"net/http"
-	"os"
-	"os/signal"
 	"regexp"
 	"strconv"
-	"syscall"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -17,11 +13,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"firn-witness": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			os.Exit(run(ctx, &app{Stdout: os.Stdout, Stderr: os.Stderr}, os.Args[1:]))
-		},
+		"firn-witness": main,
 	})
 }
 

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"net"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/firn-log/firn/internal/daemon"
 	"github.com/firn-log/firn/internal/durable"
 	"github.com/firn-log/firn/witness/server"
 )
@@ -64,13 +64,9 @@ func serve(ctx context.Context, a *app, f *serveFlags, dir string) error {
 	if f.listen != "" {
 		config.Listen = f.listen
 	}
-	level := slog.LevelInfo
-	if f.debug {
-		level = slog.LevelDebug
-	}
 	o := server.Options{
 		Dir: dir, Config: config, NoPeerCheck: f.noPeerCheck,
-		Logger: slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level})),
+		Logger: daemon.Logger(a.Stderr, f.debug),
 	}
 	if f.check {
 		return check(a, o)

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -33,6 +36,18 @@ func (f *Failure) Error() string {
 }
 
 func (f *Failure) Unwrap() error { return f.Err }
+
+// Fail returns err as a failure that ends the program with status code.
+func Fail(code int, hint string, err error) error { return &Failure{Code: code, Hint: hint, Err: err} }
+
+// Main runs a program, whose context ends with SIGINT or SIGTERM, and exits with the status
+// that it returns.
+func Main(run func(context.Context) int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx)
+	stop()
+	os.Exit(code)
+}
 
 // Run executes one command line of a tree of commands that [Polish] prepared,
 // and returns the exit status. Errors are told on stderr under the name of
