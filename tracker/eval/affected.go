@@ -56,6 +56,39 @@ func affected(before map[string]Attribute, files []string) (attrs []string, unkn
 	return slices.Sorted(maps.Keys(set)), ""
 }
 
+// minNamed is how long a text is that says of which package it is.
+const minNamed = 4
+
+// namedAfter returns the attributes, sorted, whose name or version holds the former name or version of one that
+// is another now: wrappers are often named after what they wrap, wherever that stands. Those in asked are left out.
+func namedAfter(before, found map[string]Attribute, asked []string) []string {
+	texts := make(map[string]bool)
+	for attr, a := range before {
+		if is, there := found[attr]; there && (is.Name != a.Name || is.Version != a.Version) {
+			texts[a.Name], texts[a.Version] = true, true
+		}
+	}
+	maps.DeleteFunc(texts, func(s string, _ bool) bool { return len(s) < minNamed })
+	known := make(map[string]bool)
+	for _, a := range asked {
+		known[a] = true
+	}
+	var more []string
+	for attr, a := range before {
+		if len(texts) == 0 || covers(known, attr) {
+			continue
+		}
+		for s := range texts {
+			if strings.Contains(a.Name, s) || strings.Contains(a.Version, s) {
+				more = append(more, attr)
+				break
+			}
+		}
+	}
+	slices.Sort(more)
+	return more
+}
+
 // byName returns the attribute whose folder under pkgs/by-name holds file.
 func byName(file string) (string, bool) {
 	parts := strings.Split(file, "/")

@@ -41,8 +41,9 @@ type Options struct {
 	// It is called from several goroutines.
 	Progress func(tier Tier, done, known int)
 
-	scratch  string   // empty folder
-	settings []string // of config
+	scratch  string          // empty folder
+	settings []string        // of config
+	suspects map[string]bool // what is evaluated last
 	storeDir string
 }
 
@@ -253,23 +254,40 @@ func (e *engine) levels(ctx context.Context, items []item) error {
 		items = slices.CompactFunc(items, func(a, b item) bool { return a.attr() == b.attr() })
 		e.known += len(items)
 		e.next, e.alone = nil, nil
-		if err := e.share(ctx, items, e.o.Workers, e.o.Memory/int64(e.o.Workers)); err != nil {
+		if err := e.level(ctx, items); err != nil {
 			return err
-		}
-		if big := e.alone; len(big) > 0 { // with all the memory, one after the other
-			e.alone = nil
-			if err := e.share(ctx, big, 1, e.o.Memory); err != nil {
-				return err
-			}
 		}
 		items = e.next
 	}
 	return nil
 }
 
-// share divides items among workers.
-func (e *engine) share(ctx context.Context, items []item, workers int, budget int64) error {
-	n := min(max((len(items)+2*workers-1)/(2*workers), 100), 4000)
+// level evaluates items: first what is likely to evaluate, then what ended an evaluator before, which takes
+// with it what others need, and at last what needs all the memory.
+func (e *engine) level(ctx context.Context, items []item) error {
+	likely, suspect := []item{}, []item{}
+	for _, i := range items {
+		if e.o.suspects[i.attr()] {
+			suspect = append(suspect, i)
+		} else {
+			likely = append(likely, i)
+		}
+	}
+	budget := e.o.Memory / int64(e.o.Workers)
+	if err := e.share(ctx, likely, 100, e.o.Workers, budget); err != nil {
+		return err
+	}
+	if err := e.share(ctx, suspect, 1, e.o.Workers, budget); err != nil {
+		return err
+	}
+	big := e.alone
+	e.alone = nil
+	return e.share(ctx, big, 100, 1, e.o.Memory)
+}
+
+// share divides items among workers, at least least to each part but the last.
+func (e *engine) share(ctx context.Context, items []item, least, workers int, budget int64) error {
+	n := min(max((len(items)+2*workers-1)/(2*workers), least), 4000)
 	queue := make(chan []item, len(items)/n+1)
 	for part := range slices.Chunk(items, n) {
 		queue <- part

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -210,15 +211,17 @@ func (u *update) run(ctx context.Context) error {
 		return err
 	}
 	after := map[string]Attribute{}
-	if u.r.Whole || len(attrs) > 0 {
-		o := *u.o
-		if !u.r.Whole {
-			o.Attrs = attrs
-		}
-		if u.r.Result, err = Evaluate(ctx, u.c.Tier, o); err != nil {
+	for ask := attrs; u.r.Whole || len(ask) > 0; {
+		found, err := u.evaluate(ctx, ask)
+		if err != nil {
 			return err
 		}
-		u.r.Evaluated, after = u.r.Result.Evaluated, u.r.Result.Attrs
+		maps.Copy(after, found)
+		if u.r.Whole {
+			break
+		}
+		ask = namedAfter(u.before.Attrs, found, attrs)
+		attrs = append(attrs, ask...)
 	}
 	if u.before != nil && !u.r.Whole {
 		after = merge(u.before.Attrs, attrs, after)
@@ -227,6 +230,51 @@ func (u *update) run(ctx context.Context) error {
 		u.r.Missed = missed(delta(u.before.Attrs, after), say)
 	}
 	return u.add(after, scope)
+}
+
+// evaluate evaluates attrs, nil for all, and adds what it took to the report.
+func (u *update) evaluate(ctx context.Context, attrs []string) (map[string]Attribute, error) {
+	o := *u.o
+	o.suspects = u.suspects()
+	if !u.r.Whole {
+		o.Attrs = attrs
+	}
+	r, err := Evaluate(ctx, u.c.Tier, o)
+	if err != nil {
+		return nil, err
+	}
+	found := r.Attrs
+	u.r.Evaluated += r.Evaluated
+	if last := u.r.Result; last != nil {
+		r.Evaluated, r.Processes, r.Skipped = r.Evaluated+last.Evaluated, r.Processes+last.Processes, r.Skipped+last.Skipped
+		r.Elapsed, r.Peak = r.Elapsed+last.Elapsed, max(r.Peak, last.Peak)
+		for kind, n := range last.Failed {
+			r.Failed[kind] += n
+		}
+	}
+	u.r.Result = r
+	return found, nil
+}
+
+// suspects returns what ended an evaluator the last time, in either tier. It is only a help: a tier
+// that cannot be read says nothing.
+func (u *update) suspects() map[string]bool {
+	set := make(map[string]bool)
+	for _, tier := range []Tier{Meta, Drvs} {
+		s := u.before
+		if tier != u.c.Tier {
+			s, _ = u.f.State(u.c.Channel, tier) //nolint:errcheck // as above
+		}
+		if s == nil {
+			continue
+		}
+		for attr, a := range s.Attrs {
+			if a.Error != "" && a.Error != saysThrows {
+				set[attr] = true
+			}
+		}
+	}
+	return set
 }
 
 // missed counts what changed without being among what was to be evaluated.

@@ -147,6 +147,26 @@ func TestFullCountsWhatWasMissed(t *testing.T) {
 	}
 }
 
+// A wrapper is named after what it wraps, and another after the wrapper.
+func TestUpdateEvaluatesWhatIsNamedAfterWhatChanged(t *testing.T) {
+	c := newChannel(t)
+	c.replace("pkgs/tools/two/default.nix", `"2.0"`, `"2.0.1"`)
+	c.write("hostile.nix", "{ ... }: { }")
+	for _, name := range []string{"wrapper", "around"} {
+		of := map[string]string{"wrapper": "two_2", "around": "wrapper"}[name]
+		c.write("pkgs/by-name/"+name[:2]+"/"+name+"/package.nix", `{ lib, self }: lib.make { name = "`+name+`-of-${self.`+of+`.name}"; }`)
+	}
+	c.update(Meta, false)
+	c.is(Meta)
+	c.replace("pkgs/tools/two/default.nix", `"2.0.1"`, `"2.0.2"`)
+	if r := c.update(Meta, false); r.Whole || r.Lines != 3 {
+		t.Errorf("%+v, want three lines", r)
+	}
+	if got := c.is(Meta)["around"].Name; got != "around-of-wrapper-of-two-2.0.2" {
+		t.Errorf("the outer wrapper is %q", got)
+	}
+}
+
 func TestTiersShareTheirNumber(t *testing.T) {
 	c := newChannel(t)
 	numbers := []int64{c.update(Meta, false).Header.Seq, c.update(Drvs, false).Header.Seq}
