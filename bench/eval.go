@@ -3,153 +3,203 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/firn-log/firn/tracker/eval"
 )
 
-// The tree is made after corepkgs of August 2026, evaluated with Nix 2.8: of its 1,502 names about 50 end
-// an evaluator and others only throw, and a stream took 51 processes and 5.1 s for all. So 51 times the start
-// of an evaluator with its tree and stdenv, and 1,502 attributes, come to 5.1 s; here they are about
-// 0.1 s and 0.7 ms of processor.
-const (
-	evalAttrs  = 1500
-	evalFails  = 80
-	evalThrows = 30 // of those that fail; the others cannot be caught
-	evalFaster = 10
-	evalChunk  = 400 // as those do who evaluate in pieces
-)
+// evalChunk is how many attributes those who evaluate in pieces take at once.
+const evalChunk = 400
 
-// evalTreeHead is the beginning of the tree: a stdenv of stages, each built with the one before it, and
-// a function that does with the arguments of a package what such functions do: they merge
-// defaults, flatten and filter lists of inputs, and turn all into the environment of a builder.
-const evalTreeHead = `{ system ? builtins.currentSystem }:
-let
-  inherit (builtins) attrNames concatMap concatStringsSep derivation filter foldl' genList length listToAttrs mapAttrs seq toString;
-  stage = before: i: derivation { name = "stage-${toString i}"; inherit system before; builder = "/bin/sh"; flags = genList (k: "--with-${toString k}") 8; };
-  stdenv = foldl' stage "" (genList (i: i) 2500);
-  defaults = listToAttrs (genList (i: { name = "default${toString i}"; value = i; }) 30);
-  merge = foldl' (all: one: all // mapAttrs (_: v: if v == null then "" else v) one) { };
-  inputs = name: kind: filter (i: i != null) (concatMap (i: [ "${name}-${kind}-${toString i}" null ]) (genList (i: i) 40));
-  make = name: version:
-    let
-      kinds = [ "depsBuildBuild" "nativeBuildInputs" "depsBuildTarget" "depsHostHost" "buildInputs" "depsTargetTarget" ];
-      lists = listToAttrs (map (kind: { name = kind; value = concatStringsSep " " (inputs name kind); }) kinds);
-      args = merge (genList (i: defaults // { "phase${toString i}" = "run ${name} ${toString i}"; }) 24);
-      env = mapAttrs (k: v: toString v) (lists // args);
-    in
-    derivation (env // { name = "${name}-${version}"; inherit system stdenv; builder = "/bin/sh"; })
-    // { meta.description = "The package ${name}, with ${toString (length (attrNames env))} variables"; };
-in
-{
-`
-
-// The ways in which attributes of the tree end an evaluator.
-var evalCrashes = []string{`abort "on purpose"`, `stdenv.missing`, `1 + "text"`, `[ ] ++ { }`}
-
-// evalTree makes a tree of evalAttrs attributes, of which evalFails fail, evenly distributed.
-func evalTree(dir string) (names []string, err error) {
-	var b strings.Builder
-	b.WriteString(evalTreeHead)
-	fails := 0
-	for i := range evalAttrs {
-		name := fmt.Sprintf("p%04d", i)
-		names = append(names, name)
-		if i*evalFails/evalAttrs == (i+1)*evalFails/evalAttrs {
-			fmt.Fprintf(&b, "  %s = make %q \"1.%d\";\n", name, name, i)
-			continue
-		}
-		how := evalCrashes[fails%len(evalCrashes)]
-		if fails*evalThrows/evalFails != (fails+1)*evalThrows/evalFails {
-			how = `throw "not for this system"`
-		}
-		fails++
-		fmt.Fprintf(&b, "  %s = seq stdenv (%s);\n", name, how)
-	}
-	b.WriteString("}\n")
-	return names, os.WriteFile(filepath.Join(dir, "default.nix"), []byte(b.String()), 0o644)
+// evalTree is a tree whose evaluation is measured.
+type evalTree struct {
+	dir   string
+	allow string   // another folder that it reads, or ""
+	attrs []string // nil for all
 }
 
-// bisect is what is done without a stream: a piece is evaluated at once, and one that fails in
-// halves. It counts the processes.
+// evaluated is what a stream and pieces took for the same attributes, one evaluator at a time.
+type evaluated struct {
+	stream   *eval.Result
+	ours     took
+	pieces   *bisect
+	theirs   took
+	attrs    int
+	crashing int // that end an evaluator
+	throwing int
+}
+
+// took is wall time, and the processor time of all evaluators.
+type took struct{ wall, cpu time.Duration }
+
+// timed runs what runs evaluators.
+func timed(run func() error) (took, error) {
+	before, begin := evaluatorTime(), time.Now()
+	err := run()
+	return took{time.Since(begin), evaluatorTime() - before}, err
+}
+
+func evaluatorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// compare evaluates the derivations of a tree in both ways, and fails if they find other ones.
+func (t *evalTree) compare(ctx context.Context) (*evaluated, error) {
+	o := eval.Options{Tree: t.dir, Attrs: t.attrs, System: eval.System(), Workers: 1, Aliases: true, Timeout: 10 * time.Minute}
+	if t.allow != "" {
+		o.Allow = []string{t.allow}
+	}
+	e := &evaluated{}
+	var err error
+	if e.ours, err = timed(func() (err error) {
+		e.stream, err = eval.Evaluate(ctx, eval.Drvs, o)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	r := e.stream
+	e.attrs, e.crashing, e.throwing = len(r.Attrs), r.Failed[eval.Crashed], r.Failed[eval.Throws]
+	if other := len(failed(r.Attrs)) - e.crashing - e.throwing; other != 0 {
+		return nil, fmt.Errorf("%d attributes fail in ways that pieces do not know: %v", other, r.Failed)
+	}
+	e.pieces = &bisect{tree: t.dir, drvs: make(map[string]string)}
+	if e.theirs, err = timed(func() error {
+		for piece := range slices.Chunk(slices.Sorted(maps.Keys(r.Attrs)), evalChunk) {
+			if err := e.pieces.run(ctx, piece); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for attr, a := range r.Attrs {
+		if drv := e.pieces.drvs[attr]; drv != a.Drv {
+			return nil, fmt.Errorf("%s has the derivation %q in a stream and %q in pieces", attr, a.Drv, drv)
+		}
+	}
+	return e, nil
+}
+
+func failed(attrs map[string]eval.Attribute) (names []string) {
+	for name, a := range attrs {
+		if a.Error != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// bisect is what is done without a stream: a piece is evaluated at once, and one that crashes in
+// halves. What throws is caught, as nix-env does.
 type bisect struct {
 	tree      string
 	processes int
-	good, bad int
+	drvs      map[string]string // attribute → base name of its drv path, "" if it throws
 }
 
-func (b *bisect) run(ctx context.Context, names []string) error {
-	var list strings.Builder
-	for _, n := range names {
-		fmt.Fprintf(&list, "%q ", n)
+const bisectExpr = `
+let
+  inherit (builtins) deepSeq foldl' functionArgs intersectAttrs isFunction tryEval;
+  f = import %s;
+  args = { system = "%s"; overlays = [ ]; config = { allowBroken = true; allowUnfree = true; allowUnsupportedSystem = true; checkMeta = false; inHydra = false; }; };
+  like = functionArgs f ? overlays || functionArgs f == { };
+  tree = if isFunction f then f (intersectAttrs (functionArgs f // (if like then { system = true; config = true; } else { })) args) else f;
+  call = if isFunction tree then tree args else tree;
+  at = foldl' (v: name: v.${name}) call;
+  drv = path: let p = at path; r = { inherit (p) name; out = p.outPath; drv = baseNameOf p.drvPath; }; t = tryEval (deepSeq r r); in if t.success then t.value else { drv = ""; };
+in
+map drv (builtins.fromJSON (builtins.readFile %s))
+`
+
+func (b *bisect) run(ctx context.Context, attrs []string) error {
+	var paths [][]string
+	for _, a := range attrs {
+		paths = append(paths, strings.Split(a, "."))
 	}
-	text := fmt.Sprintf(`let t = import %s { }; in map (n: let p = t.${n}; in { inherit n; inherit (p) name drvPath; d = p.meta.description; o = p.outPath; }) [ %s ]`, b.tree, list.String())
-	cmd := exec.CommandContext(ctx, "nix-instantiate", "--eval", "--strict", "--json", "--readonly-mode", "--store", "dummy://", "-")
-	cmd.Stdin = strings.NewReader(text)
+	list, err := os.CreateTemp("", "firn-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(list.Name())
+	defer list.Close()
+	if err := json.NewEncoder(list).Encode(paths); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "nix-instantiate", "--eval", "--strict", "--json", "--readonly-mode", "--store", "dummy://", "--option", "allow-import-from-derivation", "false", "-")
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(bisectExpr, b.tree, eval.System(), list.Name()))
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	b.processes++
-	err := cmd.Run()
+	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		b.good += len(names)
-		return nil
+		return b.take(attrs, out.Bytes())
 	case ctx.Err() != nil || !errors.As(err, &exit):
 		return errors.Join(ctx.Err(), err)
-	case len(names) == 1:
-		b.bad++
+	case len(attrs) == 1:
+		b.drvs[attrs[0]] = ""
 		return nil
 	}
-	if err := b.run(ctx, names[:len(names)/2]); err != nil {
+	if err := b.run(ctx, attrs[:len(attrs)/2]); err != nil {
 		return err
 	}
-	return b.run(ctx, names[len(names)/2:])
+	return b.run(ctx, attrs[len(attrs)/2:])
 }
 
-// benchEval evaluates a tree with crashing attributes, one evaluator at a time in both ways.
-func benchEval(ctx context.Context, dir string) ([]row, error) {
-	tree := filepath.Join(dir, "tree")
-	if err := os.MkdirAll(tree, 0o755); err != nil {
-		return nil, err
+func (b *bisect) take(attrs []string, out []byte) error {
+	var found []struct{ Drv string }
+	if err := json.Unmarshal(out, &found); err != nil || len(found) != len(attrs) {
+		return fmt.Errorf("a piece of %d attributes came to %d: %w", len(attrs), len(found), err)
 	}
-	names, err := evalTree(tree)
-	if err != nil {
-		return nil, err
+	for i, a := range attrs {
+		b.drvs[a] = found[i].Drv
 	}
-	begin := time.Now()
-	r, err := eval.Evaluate(ctx, eval.Drvs, eval.Options{Tree: tree, System: eval.System(), Workers: 1})
-	if err != nil {
-		return nil, err
-	}
-	ours := time.Since(begin)
-	failed := r.Failed[eval.Crashed] + r.Failed[eval.Throws]
-	if failed != evalFails || r.Failed[eval.Throws] != evalThrows || len(r.Attrs) != evalAttrs {
-		return nil, fmt.Errorf("the stream found %d attributes and failures %v", len(r.Attrs), r.Failed)
-	}
-	b := &bisect{tree: tree}
-	begin = time.Now()
-	for i := 0; i < len(names); i += evalChunk {
-		if err := b.run(ctx, names[i:min(i+evalChunk, len(names))]); err != nil {
+	return nil
+}
+
+// benchEval evaluates a tree with crashing attributes in both ways: the one that is named, without a target,
+// or a generated one.
+func benchEval(ctx context.Context, dir string, t evalTree) ([]row, error) {
+	real := t.dir != ""
+	if !real {
+		t.dir = filepath.Join(dir, "tree")
+		if err := generateTree(t.dir); err != nil {
 			return nil, err
 		}
 	}
-	theirs := time.Since(begin)
-	if b.good != evalAttrs-evalFails || b.bad != evalFails {
-		return nil, fmt.Errorf("pieces found %d derivations and %d failures", b.good, b.bad)
+	e, err := t.compare(ctx)
+	if err != nil {
+		return nil, err
 	}
-	ratio := theirs.Seconds() / ours.Seconds()
-	return []row{{
-		what:     fmt.Sprintf("evaluate %s attributes with derivations, of which %d fail and %d of these can be caught, one evaluator at a time", count(evalAttrs), evalFails, evalThrows),
-		value:    fmt.Sprintf("%.1f s, %d processes, %d MiB; in pieces %.1f s, %d processes", ours.Seconds(), r.Processes, r.Peak>>20, theirs.Seconds(), b.processes),
-		target:   fmt.Sprintf("≥ %d × faster than pieces of %d, halved on failure", evalFaster, evalChunk),
-		fraction: fmt.Sprintf("%.1f × faster", ratio),
-		met:      ratio >= evalFaster,
-	}}, nil
+	ratio := e.theirs.wall.Seconds() / e.ours.wall.Seconds()
+	r := row{
+		what:     fmt.Sprintf("evaluate %s attributes with derivations, of which %d end an evaluator and %d throw, one evaluator at a time", count(float64(e.attrs)), e.crashing, e.throwing),
+		value:    fmt.Sprintf("%.1f s, %.1f s of processor, %d processes, %d MiB; in pieces of %d, halved on failure, %.1f s, %.1f s, %d", e.ours.wall.Seconds(), e.ours.cpu.Seconds(), e.stream.Processes, e.stream.Peak>>20, evalChunk, e.theirs.wall.Seconds(), e.theirs.cpu.Seconds(), e.pieces.processes),
+		fraction: fmt.Sprintf("%.1f × faster; %.1f × by processor time", ratio, e.theirs.cpu.Seconds()/e.ours.cpu.Seconds()),
+	}
+	if real {
+		r.what += ": " + filepath.Base(t.dir)
+		return []row{r}, nil
+	}
+	if e.attrs != genAttrs || e.crashing != genCrashes {
+		return nil, fmt.Errorf("the stream found %d attributes and failures %v", e.attrs, e.stream.Failed)
+	}
+	r.target, r.met = fmt.Sprintf("≥ %d × faster", evalFaster), ratio >= evalFaster
+	return []row{r}, nil
 }

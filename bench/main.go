@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,11 +33,23 @@ func main() {
 	torchtrie := flag.String("torchtrie", "", "torchwood's prefix tree (internal/peers), measured beside the index; empty leaves it out")
 	keys := flag.Int("keys", 10_000_000, "number of keys of the index that is measured")
 	only := flag.String("only", "", "run only this part: submit, verify, system, substituter, hash, diff, hook, hooked, rebuild, witness, witnessed, gossip, proven, index, import, eval, tracker, pages, intervals or postgres; writes no file")
+	var tree evalTree
+	flag.StringVar(&tree.dir, "tree", "", "with -only eval: a real tree, in place of the generated one")
+	flag.StringVar(&tree.allow, "allow", "", "with -tree: another folder that the tree reads")
+	attrs := flag.String("attrs", "", "with -tree: `FILE` with the attribute paths that are evaluated, separated by spaces; all are without it")
 	out := flag.String("out", "bench/RESULTS.md", "file for the table; empty writes none")
 	flag.Parse()
+	if *attrs != "" {
+		text, err := os.ReadFile(*attrs)
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "bench: error: %v\n", err)
+			os.Exit(2)
+		}
+		tree.attrs = strings.Fields(string(text))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *bin, peers{*rekor, *litewitness, *torchtrie}, *keys, *out, *only); err != nil {
+	if err := run(ctx, *bin, peers{*rekor, *litewitness, *torchtrie}, *keys, tree, *out, *only); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: error: %v\n", err)
 		stop()
 		os.Exit(1)
@@ -46,7 +59,7 @@ func main() {
 // peers are programs of others; an empty name is not measured.
 type peers struct{ rekor, litewitness, torchtrie string }
 
-func run(ctx context.Context, bin string, peer peers, keys int, out, only string) error {
+func run(ctx context.Context, bin string, peer peers, keys int, tree evalTree, out, only string) error {
 	dir, err := os.MkdirTemp("", "firn-bench-")
 	if err != nil {
 		return err
@@ -82,7 +95,7 @@ func run(ctx context.Context, bin string, peer peers, keys int, out, only string
 		{"import", func() ([]row, error) { return benchImport(ctx, dir, bin, cal) }},
 		{"index", func() ([]row, error) { return benchIndex(ctx, dir, peer.torchtrie, keys) }},
 		{"rebuild", func() ([]row, error) { return benchRebuild(ctx, dir) }},
-		{"eval", func() ([]row, error) { return benchEval(ctx, dir) }},
+		{"eval", func() ([]row, error) { return benchEval(ctx, dir, tree) }},
 		{"tracker", func() ([]row, error) { return benchTracker(ctx, dir, bin, cal) }},
 		{"pages", func() ([]row, error) { return benchPages(ctx, dir, bin) }},
 		{"intervals", func() ([]row, error) { return benchIntervals(ctx, dir) }},
