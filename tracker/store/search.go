@@ -14,7 +14,7 @@ import (
 const (
 	MatchName    = "name"    // by its name, or words of it
 	MatchText    = "text"    // by its description
-	MatchSimilar = "similar" // nothing is called so, and this almost is
+	MatchSimilar = "similar" // nothing is called or described so, and this is almost called so
 )
 
 // maxCandidates bounds how many entries of the index of each kind a search looks at, so that
@@ -58,7 +58,7 @@ func (db *DB) Search(ctx context.Context, text string, limit int) (hits []Search
 		if hits, err = q.searchHashes(text, limit); err != nil {
 			return err
 		}
-		found, err := q.searchWords(text)
+		found, err := q.searchWords(text, limit)
 		if err != nil {
 			return err
 		}
@@ -165,7 +165,7 @@ func hexRange(text string) (low, high int64, ok bool) {
 }
 
 // searchWords returns all that text finds, best first.
-func (q *view) searchWords(text string) ([]hit, error) {
+func (q *view) searchWords(text string, limit int) ([]hit, error) {
 	type thing struct {
 		kind int
 		key  string
@@ -180,16 +180,16 @@ func (q *view) searchWords(text string) ([]hit, error) {
 			best[k] = h
 		}
 	}
-	if err := q.named(text, note); err != nil {
+	if err := q.named(text, limit, note); err != nil {
+		return nil, err
+	}
+	if err := q.described(text, limit, note); err != nil {
 		return nil, err
 	}
 	if len(best) == 0 {
 		if err := q.similar(text, note); err != nil {
 			return nil, err
 		}
-	}
-	if err := q.described(text, note); err != nil {
-		return nil, err
 	}
 	hits := make([]hit, 0, len(best))
 	for _, h := range best {
@@ -205,7 +205,7 @@ func (q *view) searchWords(text string) ([]hit, error) {
 var kindRank = map[int]int{kindChannel: 1, kindAttr: 2, kindMaintainer: 3, kindTeam: 4, kindOperator: 5, kindClosure: 6}
 
 // named notes what is called text, what begins so, and what has all its words in its name.
-func (q *view) named(text string, note func(hit)) error {
+func (q *view) named(text string, limit int, note func(hit)) error {
 	whole := cut(text, maxTerm)
 	words := slices.DeleteFunc(termsOf(text), func(w string) bool { return w == whole })
 	for kind := kindAttr; kind <= kindClosure; kind++ {
@@ -220,7 +220,7 @@ func (q *view) named(text string, note func(hit)) error {
 		if len(words) < 2 {
 			continue
 		}
-		keys, err := q.withAll(kind, words, true, maxHits)
+		keys, err := q.withAll(kind, words, true, limit)
 		if err != nil {
 			return err
 		}
@@ -254,9 +254,9 @@ func rankOfName(h hit, text string) int {
 
 // described notes attributes by their homepage, and those that have all words of text in their
 // names and descriptions.
-func (q *view) described(text string, note func(hit)) error {
+func (q *view) described(text string, limit int, note func(hit)) error {
 	if home := homeOf(text); home != "" {
-		found, err := q.prefix(kindHome, home, maxHits)
+		found, err := q.prefix(kindHome, home, limit)
 		if err != nil {
 			return err
 		}
@@ -268,13 +268,13 @@ func (q *view) described(text string, note func(hit)) error {
 	if len(words) == 0 {
 		return nil
 	}
-	keys, err := q.withAll(kindText, words, false, maxHits)
+	keys, err := q.withAll(kindText, words, false, limit)
 	if err != nil {
 		return err
 	}
 	exact := len(keys)
-	if exact < maxHits { // then also what has words that only begin so
-		more, err := q.withAll(kindText, words, true, maxHits)
+	if exact < limit { // then also what has words that only begin so
+		more, err := q.withAll(kindText, words, true, limit)
 		if err != nil {
 			return err
 		}

@@ -9,14 +9,15 @@ import (
 // Postings of our own rather than the full-text search of the databases, because that has no order of ours: to list the best
 // of what a common word finds it reads and sorts all of it. Over 100,000 descriptions with the words of nixpkgs, in one
 // run on a busy machine, median of 30: a word in one of eight took 31 ms with FTS5 (101 ms by its own rank), 13 ms with a GIN
-// index and 0.1 and 0.6 ms here; two common words 3 ms with FTS5, 126 ms with GIN, and 7 and 9 ms here. What this costs is
+// index, and 0.1 and 0.6 ms with lists like these; two common words 3 ms with FTS5, 126 ms with GIN, and 7 and 9 ms with these. What this costs is
 // size, 32 MB instead of 10 in SQLite, and half as much time again to load.
 
 const (
-	maxBegun   = 8    // words for which one that is only begun stands
+	maxBegun   = 4    // words for which one that is only begun stands
 	maxWords   = 8    // of a question
-	maxLead    = 4000 // entries of the rarest word that are looked at
-	leadStep   = 200  // of them at a time
+	maxLead    = 2000 // entries of the rarest word that are looked at
+	begunLead  = 500  // and if words may only be begun
+	leadStep   = 100  // of them at a time
 	maxSimilar = 5    // answers of which nothing is called as was asked
 	maxTypo    = 20   // bytes of a name in which a mistake is looked for
 )
@@ -40,11 +41,16 @@ func (q *view) withAll(kind int, words []string, begun bool, most int) (keys []s
 		all = append(all, a)
 	}
 	slices.SortStableFunc(all, func(a, b asked) int { return a.n - b.n })
-	lead, err := q.lead(kind, all[0], map[bool]int{true: most, false: maxLead}[len(all) == 1])
-	if err != nil {
-		return nil, err
+	after, steps := "", maxLead/leadStep
+	if begun {
+		steps = begunLead / leadStep
 	}
-	for step := range slices.Chunk(lead, leadStep) {
+	for range steps {
+		step, err := q.lead(kind, all[0], after)
+		if err != nil || len(step) == 0 {
+			return keys, err
+		}
+		after = step[len(step)-1]
 		for _, a := range all[1:] {
 			if step, err = q.having(kind, a.terms, step); err != nil {
 				return nil, err
@@ -86,7 +92,7 @@ func (q *view) ask(kind int, w string, begun bool) (a asked, err error) {
 
 // common returns about how much a term finds: one of few numbers that it finds more than.
 func (q *view) common(kind int, term string) (n int, err error) {
-	for _, more := range []int{20, 200, 1000, maxLead} {
+	for _, more := range []int{30, 300, maxLead} {
 		var one int
 		ok, err := q.one("SELECT 1 FROM word WHERE kind = $1 AND term = $2 ORDER BY key LIMIT 1 OFFSET CAST($3 AS BIGINT)", []any{kind, term, more}, &one)
 		if err != nil || !ok {
@@ -97,10 +103,10 @@ func (q *view) common(kind int, term string) (n int, err error) {
 	return n, nil
 }
 
-// lead returns the first keys that a word finds, in order.
-func (q *view) lead(kind int, a asked, most int) (keys []string, err error) {
+// lead returns the next keys that a word finds, in order.
+func (q *view) lead(kind int, a asked, after string) (keys []string, err error) {
 	for _, t := range a.terms {
-		err := q.each("SELECT key FROM word WHERE kind = $1 AND term = $2 ORDER BY key LIMIT CAST($3 AS BIGINT)", []any{kind, t, most}, func(r *sql.Rows) error {
+		err := q.each("SELECT key FROM word WHERE kind = $1 AND term = $2 AND key > $3 ORDER BY key LIMIT CAST($4 AS BIGINT)", []any{kind, t, after, leadStep}, func(r *sql.Rows) error {
 			var k string
 			err := r.Scan(&k)
 			keys = append(keys, k)
@@ -112,7 +118,7 @@ func (q *view) lead(kind int, a asked, most int) (keys []string, err error) {
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	return keys[:min(len(keys), most)], nil
+	return keys[:min(len(keys), leadStep)], nil
 }
 
 // having returns those of keys that have one of the terms.
@@ -133,9 +139,9 @@ func (q *view) having(kind int, terms, keys []string) ([]string, error) {
 }
 
 // similar notes what is called as text but for one mistake: a letter too many, too few or another one, or
-// two that changed places.
+// two that changed places: attributes, or else maintainers, or else channels.
 func (q *view) similar(text string, note func(hit)) error {
-	if len(text) < 3 || len(text) > maxTypo {
+	if len(text) < 3 || len(text) > maxTypo || strings.Contains(text, " ") {
 		return nil
 	}
 	list := misspelt(text)
@@ -165,6 +171,9 @@ func (q *view) similar(text string, note func(hit)) error {
 				seen[h.key], h.rank = true, rankSimilar
 				note(h)
 			}
+		}
+		if len(found) > 0 {
+			return nil
 		}
 	}
 	return nil
