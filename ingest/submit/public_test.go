@@ -1,8 +1,10 @@
 package submit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/firn-log/firn/internal/nix"
+	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/logtest"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -121,6 +124,57 @@ func TestPublicFromAClosureStatement(t *testing.T) {
 	}
 }
 
+// The list of a system is too large for its statement, and is a blob beside it.
+func TestPublicFromAListBesideItsStatement(t *testing.T) {
+	w := newWorld(t)
+	root, _ := w.drv("root", "out")
+	byOutput, outs := w.drv("by-output", "out")
+	private, _ := w.drv("private", "out")
+	paths := []nix.StorePath{root, outs[0]}
+	for i := range 1500 {
+		paths = append(paths, pathOf(t, fmt.Sprintf("member-%04d", i)))
+	}
+	sortPaths(paths)
+	body := &statement.Closure{Name: "system", StoreDir: nix.DefaultStoreDir, Digest: statement.PathsDigest(paths), Count: uint64(len(paths))}
+	w.log.Add(logtest.Leaf(t, logtest.Signer(t, "anybody"), body))
+	w.log.Publish()
+	list := statement.PathsBlob(paths)
+	status, answer := 404, []byte(nil)
+	w.log.Lie(func(l *logtest.Lies) {
+		l.Edit = func(path string, was int, b []byte) (int, []byte) {
+			if path == log.BlobPath(body.Digest) {
+				return status, answer
+			}
+			return was, b
+		}
+	})
+	w.conf.PublicFrom = []string{closurePrefix + body.Digest.Hex()}
+	names := []string{w.spooled(root), w.spooled(byOutput), w.spooled(private)}
+	said := func() string {
+		st, err := ReadStatus(w.conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st.LastRun.Why
+	}
+	if out := w.once(w.options()); out.Sent != 0 || !strings.Contains(said(), "no list of a closure") {
+		t.Errorf("without a list: %+v, %q", out, said())
+	}
+	status, answer = 200, list[bytes.IndexByte(list, '\n')+1:]
+	if out := w.once(w.options()); out.Sent != 0 || !strings.Contains(said(), "serves something else") {
+		t.Errorf("another list: %+v, %q", out, said())
+	}
+	answer = list
+	if out := w.once(w.options()); out.Sent != 2 || said() != "" {
+		t.Errorf("%+v, %q", out, said())
+	}
+	for i, want := range []State{Sent, Sent, Held} {
+		if state, why := w.where(names[i]); state != want {
+			t.Errorf("%d is %s (%s), want %s", i, state, why, want)
+		}
+	}
+}
+
 // A list in the spool that does not have its digest makes nothing public.
 func TestAlteredClosureIsRefused(t *testing.T) {
 	w := newWorld(t)
@@ -130,10 +184,10 @@ func TestAlteredClosureIsRefused(t *testing.T) {
 	w.spooled(drv)
 	s := w.open(w.options())
 	defer s.Close()
-	if err := s.spool.writeClosure([]nix.StorePath{drv}, digest.Hex()); err == nil {
+	if err := s.spool.writeClosure([]nix.StorePath{drv}, digest); err == nil {
 		t.Error("a list with another digest was written")
 	}
-	if err := s.spool.writeClosure(nil, digest.Hex()); err != nil {
+	if err := s.spool.writeClosure(nil, digest); err != nil {
 		t.Fatal(err)
 	}
 	w.write("spool/closures/"+digest.Hex(), drv.Base()+"\n")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/firn-log/firn/ingest/send"
+	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log"
 	"github.com/firn-log/firn/log/statement"
 )
@@ -22,8 +23,8 @@ type sender interface {
 	Submit(ctx context.Context, leaves [][]byte, wait time.Duration) (*log.SubmitResult, error)
 	// SubmitWithBlobs is that of log.Client.
 	SubmitWithBlobs(ctx context.Context, leaf []byte, blobs [][]byte, wait time.Duration) (*log.SubmitResult, error)
-	// Closure returns the paths of the closure statement with this digest.
-	Closure(ctx context.Context, digest string) (*statement.Closure, error)
+	// Closure returns the paths of closure statements with this digest.
+	Closure(ctx context.Context, digest nix.Hash) ([]nix.StorePath, error)
 }
 
 // Outcome sums up what one call of Send left.
