@@ -11,6 +11,9 @@ import (
 	"github.com/firn-log/firn/log/lookup"
 )
 
+// WithHeaderBound is a transport as clients use it.
+var WithHeaderBound = withHeaderBound
+
 // RawLookup returns the log's answer to a lookup of all bodies, unverified.
 func (c *Client) RawLookup(t testing.TB, keys []string) (*Checkpoint, []byte) {
 	t.Helper()

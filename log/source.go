@@ -43,12 +43,19 @@ type request struct {
 // maxHeader bounds the header of an answer in bytes.
 const maxHeader = 64 << 10
 
-// transport is that of clients which are given none.
-var transport = sync.OnceValue(func() http.RoundTripper {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+// transport is that of clients which are given none. A program may have put its own in place of the
+// default one.
+var transport = sync.OnceValue(func() http.RoundTripper { return withHeaderBound(http.DefaultTransport) })
+
+func withHeaderBound(rt http.RoundTripper) http.RoundTripper {
+	t, ok := rt.(*http.Transport)
+	if !ok {
+		return rt
+	}
+	t = t.Clone()
 	t.MaxResponseHeaderBytes = maxHeader
 	return t
-})
+}
 
 var errNoAPI = errors.New("a folder of files cannot be asked; this needs the log's http URL")
 
@@ -199,18 +206,14 @@ func (s *httpSource) brief(err error) error {
 	return err
 }
 
-// decoded undoes gzip, which a log may use without having been asked. It reads one gzip member,
-// and not much more than limit bytes of it: both can go on for ever and come to nothing.
+// decoded undoes gzip, which a log may use without having been asked. It reads not much more than
+// limit bytes of it: one member, and members without end, can go on for ever and come to nothing.
 func decoded(resp *http.Response, limit int64) (io.Reader, error) {
 	switch enc := resp.Header.Get("Content-Encoding"); enc {
 	case "", "identity":
 		return resp.Body, nil
 	case "gzip":
-		z, err := gzip.NewReader(io.LimitReader(resp.Body, limit+limit/64+maxRefusal))
-		if err == nil {
-			z.Multistream(false)
-		}
-		return z, err
+		return gzip.NewReader(io.LimitReader(resp.Body, limit+limit/64+maxRefusal))
 	default:
 		return nil, fmt.Errorf("answered in content encoding %q", enc)
 	}

@@ -1,12 +1,14 @@
 package log_test
 
 import (
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,6 +50,46 @@ func TestTheHeaderOfAnAnswerHasABound(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	<-sent
+}
+
+// A program may have another default transport, which is none of the standard library's: it is used as it is.
+func TestAnotherDefaultTransport(t *testing.T) {
+	other := failingTransport{io.ErrUnexpectedEOF}
+	if got := log.WithHeaderBound(other); got != other {
+		t.Errorf("%v", got)
+	}
+	bound, ok := log.WithHeaderBound(http.DefaultTransport).(*http.Transport)
+	if !ok || bound == http.DefaultTransport || bound.MaxResponseHeaderBytes != 64<<10 {
+		t.Errorf("%+v", bound)
+	}
+}
+
+// What is gzipped in several members, as by proxies that put pieces together, is all of them (RFC 1952).
+func TestGzipOfSeveralMembers(t *testing.T) {
+	l := logtest.New(t)
+	l.Add([]byte("an entry"))
+	l.Publish()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		inner := httptest.NewRecorder()
+		l.Handler().ServeHTTP(inner, httptest.NewRequestWithContext(r.Context(), r.Method, r.URL.Path, nil))
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(inner.Code)
+		for _, b := range inner.Body.Bytes() {
+			z := gzip.NewWriter(w)
+			_, err := z.Write([]byte{b})
+			if err := errors.Join(err, z.Close()); err != nil {
+				t.Error(err)
+			}
+		}
+	}))
+	defer srv.Close()
+	c, err := log.NewClient(srv.URL, l.Policy(), log.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if cp, err := c.Checkpoint(t.Context()); err != nil || cp.Size != 1 {
+		t.Errorf("%+v, %v", cp, err)
+	}
 }
 
 // spoil changes the cache of tiles in dir. Names are those of tiles below it.
