@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -220,6 +221,29 @@ func TestAClosureThatTheLogRefuses(t *testing.T) {
 			t.Errorf("%s: %+v, %v", code, b, err)
 		}
 		s.Close()
+	}
+}
+
+// What becomes of a claim that is set aside at this moment is never that the spool does not have it: whoever waits
+// for it would take that for sent.
+func TestAClaimThatMovesIsNotMissed(t *testing.T) {
+	w := newWorld(t)
+	name, err := PutNow(w.conf.Spool, claimOf(t, "laptop", 3), time.Unix(5, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := spool{dir: w.conf.Spool}
+	for range 100 {
+		failed := make(chan error, 1)
+		go func() { failed <- s.fail(unsignedDir, name, &Reason{"too-many-claims", "No."}) }()
+		for b := (&Build{}); b.State != Failed; {
+			if b, err = StatusOf(w.conf, name); err != nil || b == nil {
+				t.Fatalf("%+v, %v", b, err)
+			}
+		}
+		if err := errors.Join(<-failed, os.Rename(s.path(failedDir, name), s.path(unsignedDir, name))); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -78,17 +78,17 @@ func readStatus(conf *Config, list func(s spool, dir string) ([]string, error)) 
 	}
 	st.Exists = true
 	seen := make(map[string]bool)
-	// Backwards, so that a build which moves on is not missed.
+	// Earlier states first, so that a build which moves on is not missed.
 	for _, at := range []struct {
 		dir   string
 		state State
 		read  func(s spool, b *Build) error
 	}{
-		{sentDir, Sent, readSent},
-		{failedDir, Failed, readFailed},
-		{unsignedDir, Waiting, readStatement},
-		{heldDir, Held, readStatement},
 		{hook.PendingDir, Pending, readRecord},
+		{heldDir, Held, readStatement},
+		{unsignedDir, Waiting, readStatement},
+		{failedDir, Failed, readFailed},
+		{sentDir, Sent, readSent},
 	} {
 		names, err := list(s, at.dir)
 		if err != nil {
