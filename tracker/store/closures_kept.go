@@ -76,8 +76,9 @@ func (tx *Tx) dropClosure(ctx context.Context, id int64) error {
 // entryAt is an entry of a log.
 type entryAt struct{ log, idx int64 }
 
+// placesOf returns where logs hold a statement first: one that repeats it states nothing new.
 func (tx *Tx) placesOf(ctx context.Context, stmt int64) (at []entryAt, err error) {
-	err = tx.each(ctx, "SELECT log, idx FROM place WHERE stmt = $1 ORDER BY log, idx", []any{stmt}, func(r *sql.Rows) error {
+	err = tx.each(ctx, "SELECT log, MIN(idx) FROM place WHERE stmt = $1 GROUP BY log ORDER BY log", []any{stmt}, func(r *sql.Rows) error {
 		var p entryAt
 		err := r.Scan(&p.log, &p.idx)
 		at = append(at, p)
@@ -86,20 +87,11 @@ func (tx *Tx) placesOf(ctx context.Context, stmt int64) (at []entryAt, err error
 	return at, err
 }
 
-// keepAround finds out about the closures that came among the newest, or left them, as these places came or went.
+// keepAround finds out about the closures that came among the newest, or left them, as these places came or went, one in each log.
 func (tx *Tx) keepAround(ctx context.Context, op int64, at []entryAt) error {
-	n := make(map[int64]int64)
 	for _, p := range at {
-		n[p.log]++
-	}
-	for _, p := range at {
-		k := min(n[p.log], maxClosures)
-		n[p.log] = 0
-		if k == 0 {
-			continue
-		}
 		var ids []int64
-		err := tx.each(ctx, "SELECT closure FROM closure_place WHERE op = $1 AND log = $2 ORDER BY idx DESC LIMIT $3 OFFSET $4", []any{op, p.log, 2 * k, maxClosures - k}, func(r *sql.Rows) error {
+		err := tx.each(ctx, "SELECT closure FROM closure_place WHERE op = $1 AND log = $2 ORDER BY idx DESC LIMIT 2 OFFSET $3", []any{op, p.log, maxClosures - 1}, func(r *sql.Rows) error {
 			var id int64
 			err := r.Scan(&id)
 			ids = append(ids, id)
@@ -108,7 +100,7 @@ func (tx *Tx) keepAround(ctx context.Context, op int64, at []entryAt) error {
 		if err != nil {
 			return err
 		}
-		for _, id := range unique(ids) {
+		for _, id := range ids {
 			if err := tx.keepClosure(ctx, id, op); err != nil {
 				return err
 			}

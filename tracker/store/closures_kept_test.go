@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/firn-log/firn/internal/nix"
@@ -43,6 +44,9 @@ func TestTheNewestClosuresAreKept(t *testing.T) {
 			put(logA, a.next(&statement.Retract{OperatorID: a.id, Statement: all[i].ID(), Reason: "wrong"}))
 			all[i] = nil
 		}
+		for range 100 { // a log may hold a statement more than once
+			put(logA, all[slices.IndexFunc(all, func(s *statement.Statement) bool { return s != nil })])
+		}
 		put(logA, b.builds(hello))
 		want := ""
 		for try := range uint64(3) {
@@ -80,7 +84,7 @@ func TestTheNewestClosuresAreKept(t *testing.T) {
 	})
 }
 
-// newestOf are the closures that are among the last 64 of those that are left in a log.
+// newestOf are the closures that are among the last 64 of those that are left in a log, which counts the first time that it has them.
 func newestOf(w *world, all []*statement.Statement) map[statement.ID]bool {
 	newest, left := make(map[statement.ID]bool), make(map[statement.ID]bool)
 	for _, s := range all {
@@ -89,12 +93,14 @@ func newestOf(w *world, all []*statement.Statement) map[statement.ID]bool {
 		}
 	}
 	for _, es := range w.logs {
-		n := 0
-		for i := len(es) - 1; i >= 0 && n < 64; i-- {
-			if s := es[i].Statement; s != nil && left[s.ID()] {
-				newest[s.ID()] = true
-				n++
+		var first []statement.ID
+		for _, e := range es {
+			if s := e.Statement; s != nil && left[s.ID()] && !slices.Contains(first, s.ID()) {
+				first = append(first, s.ID())
 			}
+		}
+		for _, id := range first[max(0, len(first)-64):] {
+			newest[id] = true
 		}
 	}
 	return newest
