@@ -26,8 +26,14 @@ type dialect interface {
 	placeholders(rows, cols int) string
 	// bulk inserts rows that are not there yet, fast, and reports whether it did; if not, insert them plainly.
 	bulk(ctx context.Context, c *sql.Conn, table string, columns []string, args []any) (bool, error)
+	// many runs a statement with each of args, without waiting for one answer before it asks the next, and reports whether it
+	// did; if not, run one after the other. row gets the rows of all, in this order, with the number of the args; it may be nil.
+	many(ctx context.Context, c *sql.Conn, query string, args [][]any, row func(int, scanner) error) (bool, error)
 	explain() string
 }
+
+// scanner is a row of an answer.
+type scanner interface{ Scan(dest ...any) error }
 
 //go:embed schema/*.sql
 var schemas embed.FS

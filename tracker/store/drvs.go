@@ -134,7 +134,8 @@ func (tx *Tx) drvIDs(ctx context.Context, names []string, news map[string]drvNew
 	if err != nil {
 		return err
 	}
-	drvs, outs := newTable("drv", "id h base system fod outputs state agree differ missing copying builders since", "").rows(), newTable("drv_output", "drv name out", "").rows()
+	drvs := newTable("drv", "id h base system fod outputs state agree differ missing copying builders since", "").rows()
+	var marked []markedDrv
 	for _, name := range names {
 		n := news[name]
 		if n.drv == nil {
@@ -147,48 +148,59 @@ func (tx *Tx) drvIDs(ctx context.Context, names []string, news map[string]drvNew
 			drvs.add(first.id, first.h(), first.base, first.system, bit(first.fod), first.text, 0, 0, 0, 0, 0, 0, 0)
 			tx.drvs[first.id] = true
 		}
-		n.drv.id = first.id
-		if err := tx.markOutputs(ctx, n, fresh, &outs); err != nil {
-			return err
+		if n.drv.id = first.id; fresh || n.random {
+			marked = append(marked, markedDrv{n, fresh})
 		}
 	}
-	for _, r := range []*rows{&drvs, &outs} {
-		if err := r.write(ctx, tx); err != nil {
-			return err
-		}
+	if err := drvs.write(ctx, tx); err != nil {
+		return err
+	}
+	if err := tx.markOutputs(ctx, marked); err != nil {
+		return err
 	}
 	return tx.flush(ctx)
 }
 
-// markOutputs notes what an evaluation says of the outputs of a derivation.
-func (tx *Tx) markOutputs(ctx context.Context, n drvNews, fresh bool, rows *rows) error {
-	if !fresh && !n.random {
-		return nil
-	}
-	var outputs map[string]string
-	if err := json.Unmarshal([]byte(n.text), &outputs); err != nil {
-		return err
-	}
-	keys := make([]outKey, 0, len(outputs))
-	names := slices.Sorted(maps.Keys(outputs))
-	for _, name := range names {
-		k := outKey{path: outputs[name]}
-		if k.path == "" {
-			k = outKey{n.base + "!" + name, true}
+// markedDrv is a derivation of whose outputs an evaluation says something new.
+type markedDrv struct {
+	drvNews
+	fresh bool
+}
+
+// markOutputs notes what an evaluation says of the outputs of derivations.
+func (tx *Tx) markOutputs(ctx context.Context, all []markedDrv) error {
+	var keys []outKey
+	names := make([][]string, len(all))
+	for i, n := range all {
+		var outputs map[string]string
+		if err := json.Unmarshal([]byte(n.text), &outputs); err != nil {
+			return err
 		}
-		keys = append(keys, k)
+		names[i] = slices.Sorted(maps.Keys(outputs))
+		for _, name := range names[i] {
+			k := outKey{path: outputs[name]}
+			if k.path == "" {
+				k = outKey{n.base + "!" + name, true}
+			}
+			keys = append(keys, k)
+		}
 	}
 	ids, err := tx.outputs(ctx, keys)
 	if err != nil {
 		return err
 	}
-	for i, k := range keys {
-		tx.mark(ids[k], flags{fod: n.fod, random: n.random, system: n.system})
-		if fresh {
-			rows.add(n.id, names[i], ids[k])
+	rows := newTable("drv_output", "drv name out", "").rows()
+	for i, n := range all {
+		for j, name := range names[i] {
+			id := ids[keys[j]]
+			tx.mark(id, flags{fod: n.fod, random: n.random, system: n.system})
+			if n.fresh {
+				rows.add(n.id, name, id)
+			}
 		}
+		keys = keys[len(names[i]):]
 	}
-	return nil
+	return rows.write(ctx, tx)
 }
 
 // drvFacts writes from when on and until when derivations were those of attributes.
@@ -213,6 +225,7 @@ func (e *evaluating) drvFacts(ctx context.Context, names []string, news map[stri
 	}
 	facts := newTable("drv_fact", "attr channel from_seq to_seq drv error", "").rows()
 	var moves []rowMove
+	var ended [][]any
 	for _, name := range names {
 		was := e.row(rows, name)
 		if d := drvs[was.drv]; d != nil {
@@ -222,9 +235,7 @@ func (e *evaluating) drvFacts(ctx context.Context, names []string, news map[stri
 		is, n := was, news[name]
 		is.attr, is.drv, is.drvSeq, is.error, is.outputs, is.rank, is.queue = ids[name], 0, 0, "", counts{}, rankOf(0), 0
 		if was.drvSeq > 0 {
-			if err := tx.exec(ctx, "UPDATE drv_fact SET to_seq = $1 WHERE attr = $2 AND channel = $3 AND from_seq = $4", e.h.Seq, is.attr, e.ch.id, was.drvSeq); err != nil {
-				return err
-			}
+			ended = append(ended, []any{e.h.Seq, is.attr, e.ch.id, was.drvSeq})
 		}
 		if n.drv != nil {
 			d := drvs[n.id]
@@ -238,6 +249,9 @@ func (e *evaluating) drvFacts(ctx context.Context, names []string, news map[stri
 			facts.add(is.attr, e.ch.id, e.h.Seq, int64(0), is.drv, is.error)
 		}
 		moves = append(moves, rowMove{was, is})
+	}
+	if err := tx.many(ctx, "UPDATE drv_fact SET to_seq = $1 WHERE attr = $2 AND channel = $3 AND from_seq = $4", ended, nil); err != nil {
+		return err
 	}
 	if err := facts.write(ctx, tx); err != nil {
 		return err

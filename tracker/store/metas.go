@@ -59,20 +59,22 @@ func (e *evaluating) metas(ctx context.Context, attrs []eval.Attribute, rows map
 	}
 	facts := newTable("meta_fact", "attr channel from_seq to_seq meta", "").rows()
 	var moves []rowMove
+	var ended [][]any
 	for _, name := range names {
 		was := e.row(rows, name)
 		is := was
 		is.attr, is.meta, is.metaSeq, is.people, is.metaText = ids[name], 0, 0, nil, nil
 		if was.metaSeq > 0 {
-			if err := tx.exec(ctx, "UPDATE meta_fact SET to_seq = $1 WHERE attr = $2 AND channel = $3 AND from_seq = $4", e.h.Seq, is.attr, e.ch.id, was.metaSeq); err != nil {
-				return err
-			}
+			ended = append(ended, []any{e.h.Seq, is.attr, e.ch.id, was.metaSeq})
 		}
 		if m := news[name]; m != nil {
 			is.meta, is.metaSeq, is.people, is.metaText = m.id, e.h.Seq, m.people, m
 			facts.add(is.attr, e.ch.id, e.h.Seq, int64(0), m.id)
 		}
 		moves = append(moves, rowMove{was, is})
+	}
+	if err := tx.many(ctx, "UPDATE meta_fact SET to_seq = $1 WHERE attr = $2 AND channel = $3 AND from_seq = $4", ended, nil); err != nil {
+		return err
 	}
 	if err := facts.write(ctx, tx); err != nil {
 		return err
@@ -157,27 +159,44 @@ func (tx *Tx) peopleIDs(ctx context.Context, m *metaText) ([]int64, error) {
 	return unique(ids), nil
 }
 
+// personKey is a maintainer, or with team 1 a team.
+type personKey struct {
+	team  int64
+	login string
+}
+
+// personRow is the row of one.
+type personRow struct {
+	id   int64
+	name string
+}
+
 // person returns the row of somebody. Of several names that evaluations give the least is kept.
 func (tx *Tx) person(ctx context.Context, team int64, login, name string) (id int64, err error) {
-	kind := kindMaintainer + int(team)
-	var has string
-	ok, err := tx.one(ctx, "SELECT id, name FROM person WHERE team = $1 AND login = $2", []any{team, login}, &id, &has)
+	k := personKey{team, login}
+	is, ok := tx.persons.get(k)
+	if !ok {
+		if ok, err = tx.one(ctx, "SELECT id, name FROM person WHERE team = $1 AND login = $2", []any{team, login}, &is.id, &is.name); err != nil {
+			return 0, err
+		}
+	}
+	kind, had := kindMaintainer+int(team), is.name
 	switch {
-	case err != nil:
-		return 0, err
 	case !ok:
-		id = tx.id("person")
+		is = personRow{tx.id("person"), name}
 		tx.wordsOf(kind, login, 1, login, name)
 		if team == 0 {
 			tx.stats["maintainers"]++
 		}
-		return id, tx.exec(ctx, "INSERT INTO person (id, team, login, name) VALUES ($1, $2, $3, $4)", id, team, login, name)
-	case name != "" && (has == "" || name < has):
-		tx.wordsOf(kind, login, -1, login, has)
+		err = tx.exec(ctx, "INSERT INTO person (id, team, login, name) VALUES ($1, $2, $3, $4)", is.id, team, login, name)
+	case name != "" && (had == "" || name < had):
+		is.name = name
+		tx.wordsOf(kind, login, -1, login, had)
 		tx.wordsOf(kind, login, 1, login, name)
-		return id, tx.exec(ctx, "UPDATE person SET name = $1 WHERE id = $2", name, id)
+		err = tx.exec(ctx, "UPDATE person SET name = $1 WHERE id = $2", name, is.id)
 	}
-	return id, nil
+	tx.persons.put(k, is)
+	return is.id, err
 }
 
 // loadMetas returns metadata with its people.

@@ -127,6 +127,9 @@ func (tx *Tx) flushSome(ctx context.Context, ids []int64) error {
 			return err
 		}
 	}
+	if err := tx.many(ctx, "DELETE FROM op_output WHERE op = $1 AND state = $2 AND out = $3", f.stood, nil); err != nil {
+		return err
+	}
 	for _, r := range []*rows{&f.fresh, &f.changed, &f.claims, &f.further, &f.stands} {
 		if err := r.write(ctx, tx); err != nil {
 			return err
@@ -149,6 +152,7 @@ type flushing struct {
 	fresh, changed  rows
 	claims, further rows
 	stands          rows
+	stood           [][]any // rows of op_output that are no longer
 	was             map[int64]*output
 	moved           []movedOutput // those whose state or sort is another
 	heard           []int64       // those whose claims are others
@@ -189,20 +193,19 @@ func (f *flushing) output(ctx context.Context, o *output, has []*heard, ch *outC
 	for i := range ch.add {
 		tx.stand(ch.add[i].op, 0, 1)
 	}
-	return f.stand(ctx, &before, &now)
+	f.stand(&before, &now)
+	return nil
 }
 
 // stand brings up to date what the operators of an output are told of it.
-func (f *flushing) stand(ctx context.Context, was, is *output) error {
+func (f *flushing) stand(was, is *output) {
 	for op, stood := range was.stands {
 		stands := is.stands[op]
 		if stands != stood {
 			f.tx.stand(op, stood, -1)
 		}
 		if stands == 0 || was.state != is.state {
-			if err := f.tx.exec(ctx, "DELETE FROM op_output WHERE op = $1 AND state = $2 AND out = $3", op, int64(was.state), is.id); err != nil {
-				return err
-			}
+			f.stood = append(f.stood, []any{op, int64(was.state), is.id})
 		}
 	}
 	for op, stands := range is.stands {
@@ -214,7 +217,6 @@ func (f *flushing) stand(ctx context.Context, was, is *output) error {
 			f.stands.add(op, int64(is.state), is.id)
 		}
 	}
-	return nil
 }
 
 // stand adds n to a counter of an operator: 0 its claims, or where it stands.

@@ -59,13 +59,23 @@ func limitReaders(r *sql.DB) {
 	r.SetMaxIdleConns(readers)
 }
 
+// sessions say how every session plans, unless the address of the database does: rows are found one by one through
+// indexes, which is what all queries are made for (spec/tracker.md#database). PostgreSQL would choose by what it knows of
+// the tables: nothing of what the transaction that fills them has added, and nothing of how much of a prefix is wanted.
+var sessions = map[string]string{
+	"application_name": "firn-tracker", "jit": "off",
+	"enable_seqscan": "off", "enable_bitmapscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off",
+}
+
 func postgresConfig(dsn string) (*pgx.ConnConfig, error) {
 	conf, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, fmt.Errorf("the address of the database: %w", err)
 	}
-	if conf.RuntimeParams["application_name"] == "" {
-		conf.RuntimeParams["application_name"] = "firn-tracker"
+	for name, value := range sessions {
+		if conf.RuntimeParams[name] == "" {
+			conf.RuntimeParams[name] = value
+		}
 	}
 	return conf, nil
 }
@@ -130,6 +140,37 @@ func (postgres) bulk(ctx context.Context, c *sql.Conn, table string, columns []s
 		return err
 	})
 	return true, err
+}
+
+// manyAtOnce is how many statements are sent before their answers are read.
+const manyAtOnce = 500
+
+// many sends all together: waiting for an answer takes longer than most statements.
+func (postgres) many(ctx context.Context, c *sql.Conn, query string, args [][]any, row func(int, scanner) error) (bool, error) {
+	if len(args) < 2 {
+		return false, nil
+	}
+	return true, c.Raw(func(driver any) error {
+		conn := driver.(*stdlib.Conn).Conn()
+		for from := 0; from < len(args); from += manyAtOnce {
+			some := args[from:min(from+manyAtOnce, len(args))]
+			var batch pgx.Batch
+			for i, a := range some {
+				batch.Queue(query, a...).Query(func(rows pgx.Rows) error {
+					for rows.Next() && row != nil {
+						if err := row(from+i, rows); err != nil {
+							return err
+						}
+					}
+					return rows.Err()
+				})
+			}
+			if err := conn.SendBatch(ctx, &batch).Close(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (postgres) explain() string { return "EXPLAIN " }

@@ -112,6 +112,7 @@ func (tx *Tx) spread(ctx context.Context, moved []int64, was, is map[int64]*drv)
 	if err != nil {
 		return err
 	}
+	var restated []fact
 	for _, f := range facts {
 		diff := is[f.drv].counts
 		diff.add(&was[f.drv].counts, -1)
@@ -123,10 +124,11 @@ func (tx *Tx) spread(ctx context.Context, moved []int64, was, is map[int64]*drv)
 			}
 		}
 		if was[f.drv].state != is[f.drv].state {
-			if err := tx.restate(ctx, f, is[f.drv].state); err != nil {
-				return err
-			}
+			restated = append(restated, f)
 		}
+	}
+	if err := tx.restate(ctx, restated, is); err != nil {
+		return err
 	}
 	return tx.respread(ctx, moved, was, is)
 }

@@ -106,4 +106,8 @@ func (sqlite) bulk(context.Context, *sql.Conn, string, []string, []any) (bool, e
 	return false, nil
 }
 
+func (sqlite) many(context.Context, *sql.Conn, string, [][]any, func(int, scanner) error) (bool, error) {
+	return false, nil
+}
+
 func (sqlite) explain() string { return "EXPLAIN QUERY PLAN " }

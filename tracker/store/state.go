@@ -28,6 +28,7 @@ type state struct {
 	signers  *cache[statement.KeyID, int64]
 	outs     *cache[outKey, int64]
 	people   *cache[int64, []int64] // of a meta
+	persons  *cache[personKey, personRow]
 	verdicts *cache[string, bool]
 }
 
@@ -83,6 +84,7 @@ func (db *DB) load(ctx context.Context) error {
 		signers:  newCache[statement.KeyID, int64](20_000),
 		outs:     newCache[outKey, int64](40_000),
 		people:   newCache[int64, []int64](20_000),
+		persons:  newCache[personKey, personRow](20_000),
 		verdicts: newCache[string, bool](20_000),
 	}
 	db.state = s

@@ -114,8 +114,15 @@ var (
 	statTable  = newTable("stat", "name n", increase("stat", "name", "n"))
 )
 
-// flushSums writes by how much sums changed.
-func (tx *Tx) flushSums(ctx context.Context) error {
+// sumChunk is of how many scopes and evaluations a transaction collects by how much they change: each piece of an
+// evaluation changes the sums of the same maintainers.
+const sumChunk = 10_000
+
+// flushSums writes by how much sums changed. Unless all is set it waits until there are many.
+func (tx *Tx) flushSums(ctx context.Context, all bool) error {
+	if !all && len(tx.totals)+len(tx.trends) < sumChunk {
+		return nil
+	}
 	total, trend, stat := totalTable.rows(), trendTable.rows(), statTable.rows()
 	for _, k := range slices.SortedFunc(maps.Keys(tx.totals), compareScopes) {
 		if s := tx.totals[k]; *s != (sums{}) {
@@ -140,6 +147,14 @@ func (tx *Tx) flushSums(ctx context.Context) error {
 			return err
 		}
 	}
+	clear(tx.totals)
+	clear(tx.trends)
+	clear(tx.stats)
+	return nil
+}
+
+// flushOperators writes by how much the counters of operators changed.
+func (tx *Tx) flushOperators(ctx context.Context) error {
 	q := "UPDATE operator SET claims = claims + $1, agreed = agreed + $2, differed = differed + $3, alone = alone + $4, copied = copied + $5 WHERE id = $6"
 	for _, op := range slices.Sorted(maps.Keys(tx.opDelta)) {
 		if d := tx.opDelta[op]; *d != ([5]int64{}) {
@@ -148,7 +163,7 @@ func (tx *Tx) flushSums(ctx context.Context) error {
 			}
 		}
 	}
-	return tx.flushClosures(ctx)
+	return nil
 }
 
 func compareScopes(a, b scopeKey) int {

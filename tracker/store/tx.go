@@ -32,7 +32,10 @@ type Tx struct {
 }
 
 func (db *DB) newTx() *Tx {
-	tx := &Tx{db: db, state: db.state, words: make(map[wordKey]int64), labels: make(map[label]labelled)}
+	tx := &Tx{
+		db: db, state: db.state, words: make(map[wordKey]int64), labels: make(map[label]labelled),
+		totals: make(map[scopeKey]*sums), trends: make(map[trendKey]*counts), stats: make(map[string]int64),
+	}
 	tx.clean()
 	return tx
 }
@@ -45,28 +48,31 @@ func (tx *Tx) clean() {
 	tx.flags = make(map[int64]flags)
 	tx.drvs = make(map[int64]bool)
 	tx.opDelta = make(map[int64]*[5]int64)
-	tx.totals = make(map[scopeKey]*sums)
-	tx.trends = make(map[trendKey]*counts)
-	tx.stats = make(map[string]int64)
 	tx.closures = make(map[int64]counts)
 }
 
 // flush computes what follows and writes it.
 func (tx *Tx) flush(ctx context.Context) error {
 	for _, step := range []func(context.Context) error{
-		tx.flushOutputs, tx.flushDrvs, tx.flushSums,
+		tx.flushOutputs, tx.flushDrvs, tx.flushOperators, tx.flushClosures,
 	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	tx.clean()
+	if err := tx.flushSums(ctx, false); err != nil {
+		return err
+	}
 	return tx.flushWords(ctx, false)
 }
 
 // end writes all that is still noted.
 func (tx *Tx) end(ctx context.Context) error {
 	if err := tx.flush(ctx); err != nil {
+		return err
+	}
+	if err := tx.flushSums(ctx, true); err != nil {
 		return err
 	}
 	return tx.flushWords(ctx, true)
@@ -77,15 +83,20 @@ func (tx *Tx) prepared(ctx context.Context, query string) (*sql.Stmt, error) {
 	if s := tx.db.stmts[query]; s != nil {
 		return s, nil
 	}
-	if tx.db.seen != nil && !strings.Contains(query, "?") {
-		tx.db.seen(query)
-	}
+	tx.see(query)
 	s, err := tx.db.conn.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	tx.db.stmts[query] = s
 	return s, nil
+}
+
+// see shows tests a query.
+func (tx *Tx) see(query string) {
+	if tx.db.seen != nil && !strings.Contains(query, "?") {
+		tx.db.seen(query)
+	}
 }
 
 func (tx *Tx) exec(ctx context.Context, query string, args ...any) error {
@@ -119,6 +130,26 @@ func (tx *Tx) each(ctx context.Context, query string, args []any, f func(*sql.Ro
 		return err
 	}
 	return drain(rows, f)
+}
+
+// many runs a statement with each of args; see [dialect]. Within row nothing else is asked.
+func (tx *Tx) many(ctx context.Context, query string, args [][]any, row func(int, scanner) error) error {
+	tx.see(query)
+	if done, err := tx.db.dialect.many(ctx, tx.db.conn, query, args, row); done || err != nil {
+		return err
+	}
+	for i, a := range args {
+		var err error
+		if row == nil {
+			err = tx.exec(ctx, query, a...)
+		} else {
+			err = tx.each(ctx, query, a, func(r *sql.Rows) error { return row(i, r) })
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Lists in queries have one of these lengths, so that few statements are prepared.

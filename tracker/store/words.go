@@ -142,13 +142,13 @@ func (tx *Tx) flushWords(ctx context.Context, all bool) error {
 	byWord := func(a, b wordKey) int {
 		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.term, b.term), cmp.Compare(a.key, b.key))
 	}
-	var lost []wordKey
+	var lost [][]any
 	rows := wordTable.rows()
 	for _, k := range slices.SortedFunc(maps.Keys(tx.words), byWord) {
 		if n := tx.words[k]; n != 0 {
 			rows.add(k.term, k.kind, k.key, n)
 			if n < 0 {
-				lost = append(lost, k)
+				lost = append(lost, []any{k.kind, k.term, k.key})
 			}
 		}
 	}
@@ -156,12 +156,8 @@ func (tx *Tx) flushWords(ctx context.Context, all bool) error {
 	if err := rows.write(ctx, tx); err != nil {
 		return err
 	}
-	for _, k := range lost { // or names that somebody had once are in the way of every search
-		if err := tx.exec(ctx, "DELETE FROM word WHERE kind = $1 AND term = $2 AND key = $3 AND n = 0", k.kind, k.term, k.key); err != nil {
-			return err
-		}
-	}
-	return nil
+	// Or names that somebody had once are in the way of every search.
+	return tx.many(ctx, "DELETE FROM word WHERE kind = $1 AND term = $2 AND key = $3 AND n = 0", lost, nil)
 }
 
 // flushLabels counts in how many channels labels are, and notes the words of those that come and go.
@@ -187,7 +183,7 @@ func (tx *Tx) flushLabels(ctx context.Context) error {
 		return err
 	}
 	rows := labelTable.rows()
-	var lost []label
+	var lost [][]any
 	order := func(a, b label) int { return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.h, b.h)) }
 	for _, l := range slices.SortedFunc(maps.Keys(tx.labels), order) {
 		d := tx.labels[l]
@@ -198,7 +194,7 @@ func (tx *Tx) flushLabels(ctx context.Context) error {
 			change = 1
 		case was+d.n == 0:
 			change = -1
-			lost = append(lost, l)
+			lost = append(lost, []any{l.key, l.h})
 		}
 		for _, t := range d.terms {
 			tx.words[t] += change
@@ -208,12 +204,7 @@ func (tx *Tx) flushLabels(ctx context.Context) error {
 	if err := rows.write(ctx, tx); err != nil {
 		return err
 	}
-	for _, l := range lost {
-		if err := tx.exec(ctx, "DELETE FROM label WHERE key = $1 AND h = $2 AND n = 0", l.key, l.h); err != nil {
-			return err
-		}
-	}
-	return nil
+	return tx.many(ctx, "DELETE FROM label WHERE key = $1 AND h = $2 AND n = 0", lost, nil)
 }
 
 // termsOf returns what something is found by: the whole texts and their words, in lower case.
