@@ -166,7 +166,11 @@ func (s *Substituter) nar(w http.ResponseWriter, r *http.Request) {
 	if s.refused(w, h.String(), d, err) {
 		return
 	}
-	if narName(d.info) != file {
+	if name := narName(d.info); name != file {
+		if strings.HasPrefix(file, name+".") {
+			refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: Nix remembers a packed file of %s, and NARs come unpacked from here: remove binary-cache-v*.sqlite in ~/.cache/nix of whoever runs Nix, also of root, once", d.path().Base()))
+			return
+		}
 		refuse(w, http.StatusInternalServerError, fmt.Sprintf("firn: %s is not what it was when Nix asked about it: the upstream %s has other content now", d.path().Base(), d.upstream))
 		return
 	}

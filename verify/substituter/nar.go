@@ -149,7 +149,7 @@ type original struct {
 	hash hash.Hash // nil if the narinfo names no SHA-256 of the file
 	want nix.Hash
 	size uint64
-	err  error // of reading
+	err  error // of reading: the first stays, for a decoder may pass over one that comes with bytes
 }
 
 func newOriginal(file io.ReadCloser, info *nix.NarInfo) *original {
@@ -161,14 +161,15 @@ func newOriginal(file io.ReadCloser, info *nix.NarInfo) *original {
 }
 
 func (o *original) Read(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
 	n, err := o.ReadCloser.Read(b)
 	o.size += uint64(n)
 	if o.hash != nil {
 		o.hash.Write(b[:n])
 	}
-	if err != nil {
-		o.err = err
-	}
+	o.err = err
 	return n, err
 }
 

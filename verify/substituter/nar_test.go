@@ -79,6 +79,9 @@ func TestNarArrivesUnpacked(t *testing.T) {
 				if status, body, err := w.get(got.URL); err != nil || status != http.StatusOK || body != string(nar) {
 					t.Errorf("%d, %d of %d bytes, %v", status, len(body), len(nar), err)
 				}
+				if status, body, _ := w.get(got.URL + ".xz"); status != http.StatusInternalServerError || !strings.Contains(body, "remove binary-cache-v*.sqlite") {
+					t.Errorf("as a narinfo of before names it: %d %s", status, body)
+				}
 				resp, err := http.Head(w.url + "/" + got.URL)
 				if err != nil || resp.ContentLength != int64(len(nar)) {
 					t.Errorf("HEAD: %+v, %v", resp, err)
@@ -146,6 +149,38 @@ func wrongFiles(t *testing.T, compression, text string, file []byte) map[string]
 	}
 	return all
 }
+
+// An error of reading counts, also where it comes with the last bytes, a decoder asks for no more, and the next
+// one would be the end.
+func TestAnErrorThatComesWithBytesCounts(t *testing.T) {
+	for _, size := range []int{4, 3 * heldBack} {
+		text := longText(size)
+		nar := narOf(t, text)
+		for _, compression := range compressions {
+			n := info(t, "app", text)
+			file := packedAs(t, compression, nar)
+			ofFile(n, compression, file)
+			gone := errors.New("the cache is gone")
+			r := iotest.DataErrReader(io.MultiReader(bytes.NewReader(file), errOnce(gone)))
+			if got, _, err := copyOf(io.NopCloser(r), n); !errors.Is(err, gone) || len(got) == len(nar) {
+				t.Errorf("%s: %d of %d bytes, %v", compression, len(got), len(nar), err)
+			}
+		}
+	}
+}
+
+// errOnce is an error, and then the end.
+func errOnce(err error) io.Reader {
+	return readerFunc(func([]byte) (int, error) {
+		now := err
+		err = io.EOF
+		return 0, now
+	})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(b []byte) (int, error) { return f(b) }
 
 // copyOf is what is sent of a file.
 func copyOf(file io.ReadCloser, n *nix.NarInfo) (sent []byte, begun bool, err error) {
