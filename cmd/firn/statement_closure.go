@@ -223,7 +223,9 @@ func (a *app) sendClosure(ctx context.Context, f *statementClosureFlags, conf *s
 		if err == nil && s != nil && out.State == string(submit.Waiting) {
 			var sent submit.Outcome
 			sent, err = s.SendOne(ctx, out.Spooled, max(0, time.Until(end)))
-			if why = sent.Why; err == nil {
+			if why = sent.Why; err != nil {
+				err = openFailure(conf, err)
+			} else {
 				err = a.fate(conf, out)
 			}
 		}
@@ -238,7 +240,7 @@ func (a *app) sendClosure(ctx context.Context, f *statementClosureFlags, conf *s
 		case s != nil || time.Now().After(end) || ctx.Err() != nil:
 			return closureWaits(conf, out, why)
 		}
-		send.Sleep(ctx, conf.Interval.Duration/10)
+		send.Sleep(ctx, min(conf.Interval.Duration/10, time.Until(end)))
 	}
 }
 
