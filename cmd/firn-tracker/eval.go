@@ -114,6 +114,7 @@ func (a *app) eval(ctx context.Context, f *evalFlags, args []string) error {
 			return fail(exitFailed, evalHint(err), err)
 		}
 		reports = append(reports, r)
+		f.change.Beside = r
 	}
 	s := newEvalSummary(reports)
 	if to != nil {

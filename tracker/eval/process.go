@@ -29,8 +29,10 @@ type answer struct {
 type end struct {
 	why   reason
 	at    int    // the attribute that was being evaluated, -1 if none was
+	past  bool   // it was known to be a derivation with a name, and the tier was asked
 	next  int    // the first of which nothing was said
 	words string // the evaluator's own, about why it failed; one line
+	said  bool   // it said so itself, and ended by itself
 	about []byte // what it says about itself, if it came to the end
 	peak  int64  // bytes of memory at most
 }
@@ -183,7 +185,7 @@ func (p *process) run(ctx context.Context, got func(answer)) (end, error) {
 	if e.why == crashed && killed(err) {
 		e.why = overMemory // by the kernel: nobody else does that
 	}
-	e.words = p.other.sentence(err)
+	e.words, e.said = p.other.sentence(err)
 	return e, nil
 }
 
@@ -199,7 +201,13 @@ func (p *process) hear(line []byte, e *end, loaded *bool, got func(answer)) bool
 		if err != nil || i != e.next {
 			return false
 		}
-		e.at = i
+		e.at, e.past = i, false
+	case "P":
+		i, err := strconv.Atoi(string(rest))
+		if err != nil || i != e.at || e.past {
+			return false
+		}
+		e.past = true
 	case "R":
 		n, text, _ := bytes.Cut(rest, []byte(" "))
 		i, err := strconv.Atoi(string(n))

@@ -41,9 +41,10 @@ type Options struct {
 	// It is called from several goroutines.
 	Progress func(tier Tier, done, known int)
 
-	scratch  string          // empty folder
-	settings []string        // of config
-	suspects map[string]bool // what is evaluated last
+	scratch  string            // empty folder
+	settings []string          // of config
+	suspects map[string]bool   // what is evaluated last
+	ended    map[string]string // what is known to end the evaluator, and in what words
 	storeDir string
 }
 
@@ -72,12 +73,14 @@ type Result struct {
 	Attrs     map[string]Attribute
 	Failed    map[Kind]int
 	Skipped   int   // names that no file can hold
-	Evaluated int   // attributes that were asked for
+	Evaluated int   // attributes that were asked for, or known from the other tier
 	Processes int   // that were started
 	Peak      int64 // bytes: the most that one process took
 	Elapsed   time.Duration
 	Nix       string // version of the evaluator
 	StoreDir  string
+
+	ended map[string]string // what does so in both tiers, and in what words
 }
 
 // Evaluate evaluates a tree. What a single attribute does is in the Result; an error
@@ -146,7 +149,7 @@ type engine struct {
 }
 
 func newEngine(o *Options, tier Tier) *engine {
-	return &engine{o: o, tier: tier, result: &Result{Attrs: make(map[string]Attribute), Failed: make(map[Kind]int)}}
+	return &engine{o: o, tier: tier, result: &Result{Attrs: make(map[string]Attribute), Failed: make(map[Kind]int), ended: make(map[string]string)}}
 }
 
 func split(attr string) []string {
@@ -267,9 +270,13 @@ func (e *engine) levels(ctx context.Context, items []item) error {
 func (e *engine) level(ctx context.Context, items []item) error {
 	likely, suspect := []item{}, []item{}
 	for _, i := range items {
-		if e.o.suspects[i.attr()] {
+		words, ended := e.o.ended[i.attr()]
+		switch {
+		case ended:
+			e.fail(i, words, Crashed)
+		case e.o.suspects[i.attr()]:
 			suspect = append(suspect, i)
-		} else {
+		default:
 			likely = append(likely, i)
 		}
 	}
@@ -287,7 +294,11 @@ func (e *engine) level(ctx context.Context, items []item) error {
 
 // share divides items among workers, at least least to each part but the last.
 func (e *engine) share(ctx context.Context, items []item, least, workers int, budget int64) error {
-	n := min(max((len(items)+2*workers-1)/(2*workers), least), 4000)
+	parts := 2 * workers
+	if workers == 1 {
+		parts = 1 // nobody waits for the rest of another
+	}
+	n := min(max((len(items)+parts-1)/parts, least), 4000)
 	queue := make(chan []item, len(items)/n+1)
 	for part := range slices.Chunk(items, n) {
 		queue <- part
@@ -325,7 +336,7 @@ func (e *engine) part(ctx context.Context, items []item, budget int64) error {
 		case end.why == overMemory && end.at > 0:
 			items = items[end.at:] // others may have taken it
 		default:
-			e.fail(items[end.at], end, budget)
+			e.ended(items[end.at], end, budget)
 			items = items[end.at+1:]
 		}
 	}
@@ -350,15 +361,26 @@ func (e *engine) one(ctx context.Context, items []item, budget int64, got func(a
 	return end, e.about(end.about)
 }
 
-// fail records an attribute that ended its process.
-func (e *engine) fail(i item, how end, budget int64) {
+// ended records an attribute that ended its process. What did so before its tier was asked of it, by an
+// error that does not depend on the machine or on what was evaluated before, does it in the other tier too.
+func (e *engine) ended(i item, how end, budget int64) {
+	words, kind := e.o.failure(how)
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if how.why == overMemory && budget < e.o.Memory {
 		e.alone = append(e.alone, i)
+		e.mu.Unlock()
 		return
 	}
-	words, kind := e.o.failure(how)
+	if how.why == crashed && how.said && !how.past {
+		e.result.ended[i.attr()] = words
+	}
+	e.mu.Unlock()
+	e.fail(i, words, kind)
+}
+
+func (e *engine) fail(i item, words string, kind Kind) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.failed(i, words, kind)
 	e.count()
 }

@@ -4,6 +4,7 @@
 #
 #   WORD S                  the tree is loaded
 #   WORD B I                attribute number I is next
+#   WORD P I                it is a derivation with a name; what follows is for the tier
 #   WORD R I JSON           what it is
 #   WORD D JSON             all are done; about the evaluator
 { word, tree, system, tier, settings, items }:
@@ -152,20 +153,21 @@ let
   names = v: { set = map unsafeDiscardStringContext (attrNames v); };
   # A list of attribute paths, each a list of names.
   superset = file: { paths = map (map unsafeDiscardStringContext) (import (tree + "/${file}") { }).paths; };
-  tell = item: if item.superset != "" then superset item.superset else
+  # Up to past nothing depends on the tier.
+  tell = past: item: if item.superset != "" then superset item.superset else
     let at = find item.path; v = at.v; in
     if !at.there then { gone = true; }
     else if !isAttrs v then { other = true; }
     else if item.open then names v
-    else if (v.type or null) == "derivation" then { pkg = describe v; }
+    else if (v.type or null) == "derivation" then { pkg = seq (text v.name) (past (describe v)); }
     else if (v.recurseForDerivations or false) == true then names v
     else { other = true; };
-  answer = item:
-    let r = tryEval (let t = toJSON (tell item); in seq t t);
+  answer = i:
+    let r = tryEval (let t = toJSON (tell (say "P ${toString i}") (elemAt all i)); in seq t t);
     in if r.success then unsafeDiscardStringContext r.value else toJSON { throws = true; };
 
   all = builtins.fromJSON items;
-  step = i: say "B ${toString i}" (let a = answer (elemAt all i); in seq a (say "R ${toString i} ${a}" null));
+  step = i: say "B ${toString i}" (let a = answer i; in seq a (say "R ${toString i} ${a}" null));
   about = toJSON { inherit (builtins) storeDir nixVersion; };
 in
 seq (isAttrs root) (say "S" (seq (foldl' (_: i: step i) null (genList (i: i) (length all))) (say "D ${about}" true)))

@@ -22,6 +22,10 @@ type Change struct {
 	// Full evaluates everything and adds a full file, also of a revision that has been
 	// evaluated.
 	Full bool
+	// Beside is what Update reported of the other tier just now, or nil. If it was of the same content and
+	// options, what ended the evaluator before a tier was asked is not tried again
+	// (spec/tracker.md#what-is-evaluated-again).
+	Beside *Report
 }
 
 // A Report says what an update did.
@@ -42,6 +46,8 @@ type Report struct {
 	// them evaluated; -1 if that is not known. It is for whole evaluations of metadata.
 	Missed int
 	Result *Result // nil if nothing was evaluated
+
+	of string // names what was evaluated, and with what
 }
 
 // Update evaluates one tier of a tree and adds the file that comes of it to f. It evaluates
@@ -206,6 +212,7 @@ func (u *update) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	u.r.of = digestOf([]byte(scope + treeDigest(u.tree) + strings.Join(u.o.Nix, " ")))
 	attrs, say, err := u.plan(scope)
 	if err != nil {
 		return err
@@ -236,6 +243,9 @@ func (u *update) run(ctx context.Context) error {
 func (u *update) evaluate(ctx context.Context, attrs []string) (map[string]Attribute, error) {
 	o := *u.o
 	o.suspects = u.suspects()
+	if b := u.c.Beside; b != nil && b.Result != nil && b.of == u.r.of {
+		o.ended = b.Result.ended
+	}
 	if !u.r.Whole {
 		o.Attrs = attrs
 	}
@@ -251,6 +261,7 @@ func (u *update) evaluate(ctx context.Context, attrs []string) (map[string]Attri
 		for kind, n := range last.Failed {
 			r.Failed[kind] += n
 		}
+		maps.Copy(r.ended, last.ended)
 	}
 	u.r.Result = r
 	return found, nil

@@ -2,7 +2,9 @@ package eval
 
 import (
 	"errors"
+	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,22 +41,48 @@ func (t *tail) reset() {
 }
 
 // sentence returns why a process failed, in its own words: what stands behind the
-// last "error:".
-func (t *tail) sentence(err error) string {
+// last "error:". It reports whether these are an error that every evaluator comes to: not
+// that of a stack or a memory, which another may have more of.
+func (t *tail) sentence(err error) (words string, said bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i := len(t.lines) - 1; i >= 0; i-- {
-		if words, ok := strings.CutPrefix(strings.TrimSpace(t.lines[i]), "error: "); ok {
-			return words
-		}
-	}
 	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
-			return "the evaluator died of: " + status.Signal().String()
+	failed := errors.As(err, &exit)
+	for i := len(t.lines) - 1; i >= 0; i-- {
+		if words := t.behindError(i); words != "" {
+			return words, failed && exit.ExitCode() == 1 && !slices.ContainsFunc(ofMachine, func(s string) bool { return strings.Contains(words, s) })
 		}
 	}
-	return "the evaluator ended without an answer"
+	if !failed {
+		return "the evaluator ended without an answer", false
+	}
+	if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		words = "the evaluator died of: " + status.Signal().String()
+		if status.Signal() == syscall.SIGSEGV {
+			words += " (a stack overflow?)"
+		}
+		return words, false
+	}
+	return fmt.Sprintf("the evaluator ended with status %d and said no error", exit.ExitCode()), false
+}
+
+// behindError returns what stands behind "error:" in line i, or in those below if that line ends there; "" if
+// line i does not begin with it.
+func (t *tail) behindError(i int) string {
+	words, ok := strings.CutPrefix(strings.TrimSpace(t.lines[i]), "error:")
+	if !ok {
+		return ""
+	}
+	for words = strings.TrimSpace(words); words == "" && i+1 < len(t.lines); i++ {
+		words = strings.TrimSpace(t.lines[i+1])
+	}
+	return words
+}
+
+// ofMachine are words of errors that depend on the machine, or on what was evaluated before.
+var ofMachine = []string{
+	"stack overflow", "call depth", "out of memory", "bad_alloc", "Cannot allocate memory", "interrupted", "Too many open files",
+	"Resource temporarily unavailable", "Input/output error",
 }
 
 // clean returns s as a text of at most n bytes that a file may hold: what is not
