@@ -268,7 +268,10 @@ const audit = `(() => {
   return out;
 })()`
 
-// sizes are how pages are looked at.
+// scrolls are the parts of a page that are wider than their place.
+const scrolls = `[...document.querySelectorAll("main *")].filter((e) => getComputedStyle(e).overflowX === "auto" && e.scrollWidth > e.clientWidth + 1).map((e) => e.ariaLabel || e.tagName)`
+
+// looks are how pages are looked at.
 var looks = []struct {
 	name          string
 	width, height int64
@@ -300,6 +303,11 @@ func TestBrowserEveryPage(t *testing.T) {
 			b.details(true)
 			if wide := eval[int64](b, `document.documentElement.scrollWidth`); wide > look.width {
 				t.Errorf("%s is %d pixels wide on a screen of %d", name, wide, look.width)
+			}
+			for _, region := range eval[[]string](b, scrolls) {
+				if look.width < 500 {
+					t.Errorf("%s: %s scrolls sideways", name, region)
+				}
 			}
 			for _, f := range eval[[]string](b, audit) {
 				t.Errorf("%s: %s", name, f)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -162,6 +163,10 @@ func (s *server) late(list []store.CosignerView) int {
 
 // logOf says in one sentence how a log does.
 func (s *server) logOf(l store.LogView) api.Log {
+	// An auditor may be a cosigner of the log's policy, too. It is no witness.
+	l.Witnesses = slices.DeleteFunc(slices.Clone(l.Witnesses), func(w store.CosignerView) bool {
+		return slices.ContainsFunc(l.Auditors, func(a store.CosignerView) bool { return a.Name == w.Name })
+	})
 	out := api.Log{
 		Origin: l.Origin, URL: l.URL, Size: l.Size, Replayed: l.Replayed, Checkpoint: l.CheckpointTime.UTC(), Frozen: l.Frozen,
 		Witnesses: each(l.Witnesses, cosignerOf), Auditors: each(l.Auditors, cosignerOf), Error: l.Error,

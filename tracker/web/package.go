@@ -70,7 +70,34 @@ func packageVerdict(p api.PackagePage) string {
 	case len(p.Derivations) == 0:
 		return show(p.Attr) + " is in no channel that is evaluated here."
 	}
-	return p.Derivations[0].Verdict // the worst
+	return p.Derivations[0].Verdict + before(p.Derivations[0], p.History) // of the worst
+}
+
+// before says until when what is not reproduced was something else that is, if it was.
+func before(d api.Derivation, history []api.Version) string {
+	if d.State == api.Agree || d.Drv == "" {
+		return ""
+	}
+	until := make(map[string]time.Time) // since when it is what it is, by channel
+	for _, v := range history {         // the newest first
+		if !slices.Contains(d.Channels, v.Channel) {
+			continue
+		}
+		t, ok := until[v.Channel]
+		switch {
+		case !ok && v.Drv == d.Drv:
+			until[v.Channel] = v.From
+		case ok && v.State == api.Agree:
+			what := "What it was until " + day(t)
+			if v.Version != "" && v.Version != d.Version {
+				what += ", " + show(v.Version) + ","
+			}
+			return " " + what + " is reproduced."
+		case ok:
+			return ""
+		}
+	}
+	return ""
 }
 
 // derivationVerdict is one sentence: what is so, where, and why.

@@ -221,6 +221,47 @@ func TestPackagePageBeginsWithTheVerdict(t *testing.T) {
 	parsed(t, h, "/package/"+plainNames[49]).has(t, "does not evaluate", "attribute 'foo' missing")
 }
 
+// A package that is not reproduced says until when what it was is.
+func TestAVerdictSaysWhatWasReproducedBefore(t *testing.T) {
+	day := func(d int) time.Time { return time.Date(2026, 11, d, 0, 0, 0, 0, time.UTC) }
+	now := api.Derivation{Channels: []string{"a", "b"}, Version: "2", Drv: "new.drv", State: api.Missing}
+	is := func(channel string, d int) api.Version {
+		return api.Version{Channel: channel, Version: "2", Drv: "new.drv", From: day(d), State: api.Missing}
+	}
+	was := func(channel, version string, s api.State) api.Version {
+		return api.Version{Channel: channel, Version: version, Drv: "old.drv", From: day(1), ToSeq: 2, State: s}
+	}
+	reproduced := now
+	reproduced.State = api.Agree
+	for name, tt := range map[string]struct {
+		d       api.Derivation
+		history []api.Version
+		want    string
+	}{
+		"an older version":                    {now, []api.Version{is("a", 9), was("a", "1", api.Agree)}, " What it was until 2026-11-09, 1, is reproduced."},
+		"the same version, built differently": {now, []api.Version{is("a", 9), was("a", "2", api.Agree)}, " What it was until 2026-11-09 is reproduced."},
+		"in another of its channels":          {now, []api.Version{is("b", 8), is("c", 9), was("c", "1", api.Differ), was("b", "1", api.Agree)}, " What it was until 2026-11-08, 1, is reproduced."},
+		"not before either":                   {now, []api.Version{is("a", 9), was("a", "1", api.Differ), was("a", "0", api.Agree)}, ""},
+		"in no channel of these":              {now, []api.Version{is("c", 9), was("c", "1", api.Agree)}, ""},
+		"the first":                           {now, []api.Version{is("a", 9)}, ""},
+		"reproduced itself":                   {reproduced, []api.Version{is("a", 9), was("a", "1", api.Agree)}, ""},
+	} {
+		if got := before(tt.d, tt.history); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// A log's policy may name an auditor as a cosigner, too: it is no witness that is late.
+func TestAnAuditorIsNoWitness(t *testing.T) {
+	s := &server{o: Options{Now: func() time.Time { return now }}}
+	one, auditor := store.CosignerView{Name: "w", Time: now}, store.CosignerView{Name: "auditor"}
+	l := s.logOf(store.LogView{Size: 1, CheckpointTime: now, Witnesses: []store.CosignerView{one, auditor}, Auditors: []store.CosignerView{auditor}})
+	if len(l.Witnesses) != 1 || len(l.Auditors) != 1 || strings.Contains(l.Verdict, "late") {
+		t.Errorf("%+v", l)
+	}
+}
+
 func TestPeoplePages(t *testing.T) {
 	h := site(t, newFake())
 	p := parsed(t, h, "/maintainer/dora")
@@ -233,7 +274,7 @@ func TestPeoplePages(t *testing.T) {
 	parsed(t, h, "/operators").has(t, "Bern University", "two histories", "12")
 	id := hexOf("Cargo Cult Computing")
 	p = parsed(t, h, "/operator/"+id)
-	p.has(t, "one of them copied", "come out different each time", "revoked: rotated", "cache.example-1", "Recent statements", id)
+	p.has(t, "one of them copied", "cannot come out the same twice", "revoked: rotated", "cache.example-1", "Recent statements", id)
 	parsed(t, h, "/operator/"+hexOf("Elbe")).has(t, "Elbe agrees with others on 2,500 of the 2,550 outputs that somebody else built too, and differs on 50.")
 	p = parsed(t, h, "/operator/"+hexOf("hostile"))
 	for _, a := range p.all("a", "") {
