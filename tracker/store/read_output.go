@@ -267,15 +267,53 @@ type readPlace struct {
 	sig int64
 }
 
+// maxPlaces is how many places of a statement in one log are shown.
+const maxPlaces = 20
+
+// places returns the first places of statements in each log.
 func (q *view) places(stmts []int64) (map[int64][]readPlace, error) {
+	var few, many []int64
+	// A log may repeat one a million times.
+	err := q.eachIn("SELECT s.id, (SELECT p.idx FROM place p WHERE p.stmt = s.id ORDER BY p.log, p.idx LIMIT 1 OFFSET "+itoa(maxPlaces)+") FROM stmt s WHERE s.id IN ?", nil, stmts, func(r *sql.Rows) error {
+		var id int64
+		var further sql.NullInt64
+		err := r.Scan(&id, &further)
+		if further.Valid {
+			many = append(many, id)
+		} else {
+			few = append(few, id)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	places := make(map[int64][]readPlace)
-	err := q.eachIn("SELECT p.stmt, l.origin, p.idx, p.sig FROM place p JOIN log l ON l.id = p.log WHERE p.stmt IN ? ORDER BY p.stmt, l.origin, p.idx", nil, stmts, func(r *sql.Rows) error {
+	read := func(r *sql.Rows) error {
 		var id int64
 		var p readPlace
 		err := r.Scan(&id, &p.Origin, &p.Index, &p.sig)
 		places[id] = append(places[id], p)
 		return err
+	}
+	const columns = "SELECT p.stmt, l.origin, p.idx, p.sig FROM place p JOIN log l ON l.id = p.log "
+	if err := q.eachIn(columns+"WHERE p.stmt IN ? ORDER BY p.stmt, l.origin, p.idx", nil, few, read); err != nil || len(many) == 0 {
+		return places, err
+	}
+	var logs []int64
+	err = q.each("SELECT id FROM log ORDER BY origin", nil, func(r *sql.Rows) error {
+		var id int64
+		err := r.Scan(&id)
+		logs = append(logs, id)
+		return err
 	})
+	for _, id := range many {
+		for _, l := range logs {
+			if err == nil {
+				err = q.each(columns+"WHERE p.stmt = $1 AND p.log = $2 ORDER BY p.idx LIMIT "+itoa(maxPlaces), []any{id, l}, read)
+			}
+		}
+	}
 	return places, err
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +174,28 @@ func TestAStatementInTwoLogsIsOneClaim(t *testing.T) {
 	if v, err := db.Overview(t.Context()); err != nil || v.Statements != 6 || v.Operators != 2 {
 		t.Errorf("%+v, %v", v, err)
 	}
+}
+
+// A log may repeat one statement without an end: pages show the first places of it in each log.
+func TestPagesShowTheFirstPlacesOfAStatement(t *testing.T) {
+	a := newPerson(t, "a")
+	hello := spec{name: "hello", what: "same"}
+	s := a.builds(hello)
+	places(t, func(t *testing.T, dsn string) {
+		db := openAt(t, dsn, Options{})
+		add(t, db, logB, entries(0, forged(t, s), s))
+		add(t, db, logA, entries(0, a.first, a.add))
+		add(t, db, logA, entries(2, slices.Repeat([]*statement.Statement{s}, 3*maxPlaces)...))
+		v, err := db.Statement(t.Context(), s.ID().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, got := range [][]Place{v.Places, stateOf(t, db, hello).Claims[0].Places} {
+			if len(got) != maxPlaces+2 || got[0] != (Place{logA, 2}) || got[maxPlaces-1] != (Place{logA, maxPlaces + 1}) || got[maxPlaces] != (Place{logB, 0}) {
+				t.Errorf("%d places: %v", len(got), got)
+			}
+		}
+	})
 }
 
 // Fixed outputs agree by construction, so they are not counted among the others.
