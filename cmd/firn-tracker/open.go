@@ -118,7 +118,8 @@ const hintPolicy = `a tracker needs to know which logs to follow. Either
 FILE holds
   log VKEY URL
   quorum none
-where VKEY is what the log's operator publishes`
+where VKEY is what the log's operator publishes. A tracker that was started like that is asked
+with the same flags, or has a [[log]] in its firn-tracker.toml`
 
 func (a *app) readPolicy(s *settings) error {
 	looked := []string{s.Policy}

@@ -96,6 +96,12 @@ func showReproPackage(b *strings.Builder, p *api.PackagePage, tracker string) {
 			channels = append(channels, shown(c))
 		}
 		fmt.Fprintf(b, "\n%s in %s: %s\n", reproCell(d.Version), strings.Join(channels, ", "), reproState(d.State))
+		if len(d.Outputs) == 0 {
+			for _, r := range d.Rows {
+				writeProse(b, shown(r.Error), 0)
+			}
+			continue
+		}
 		w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "OUTPUT\tSTATE\tAGREE\tAGAINST\tPATH")
 		for _, o := range d.Outputs {
