@@ -3,7 +3,9 @@ package store
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -138,4 +140,27 @@ func TestAReaderOnlyReads(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A file that is no tracker's is as it was when somebody tried to read it as one.
+func TestAReaderChangesNoDatabaseOfOthers(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "other.db")
+	other, err := sql.Open("sqlite", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = other.ExecContext(t.Context(), "CREATE TABLE mine (a INTEGER)")
+	if err := errors.Join(err, other.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenReader(t.Context(), name, Options{}); err == nil || !strings.Contains(err.Error(), "rebuild") {
+		t.Errorf("%v", err)
+	}
+	if after, err := os.ReadFile(name); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("it was changed: %v", err)
+	}
 }

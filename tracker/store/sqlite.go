@@ -30,7 +30,7 @@ func (sqlite) open(ctx context.Context, path string) (w, r *sql.DB, done func() 
 		return nil, nil, nil, err
 	}
 	// The allocator of the driver rounds a page up to 8 KiB: caches take twice the memory that they are given.
-	w, err = sql.Open("sqlite", sqliteName(path, "_txlock=immediate&_pragma=cache_size(-24576)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)"))
+	w, err = sql.Open("sqlite", sqliteName(path, "_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=cache_size(-24576)&_pragma=wal_autocheckpoint(4000)&_pragma=journal_size_limit(67108864)"))
 	if err == nil {
 		w.SetMaxOpenConns(1)
 		err = w.PingContext(ctx) // makes the file, which readers do not
@@ -80,7 +80,7 @@ func sqliteReaders(path string) (*sql.DB, error) {
 }
 
 func sqliteName(path, more string) string {
-	u := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&" + more}
+	u := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(10000)&_pragma=synchronous(NORMAL)&" + more}
 	return u.String()
 }
 
