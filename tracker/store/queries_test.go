@@ -47,7 +47,8 @@ func TestQueriesUseIndexesAndNumberTheirPlaceholders(t *testing.T) {
 			continue
 		}
 		for _, step := range explain(t, db, q, highest) {
-			if table, ok := strings.CutPrefix(step, "SCAN "); ok && !slices.Contains(small, aliased(q, strings.Fields(table)[0])) {
+			table, ok := strings.CutPrefix(step, "SCAN ")
+			if table = aliased(q, table); ok && table != "" && !slices.Contains(small, table) {
 				t.Errorf("%s\n\tin %s", step, q)
 			}
 			if strings.Contains(step, "AUTOMATIC") {
@@ -62,9 +63,13 @@ func TestQueriesUseIndexesAndNumberTheirPlaceholders(t *testing.T) {
 
 // aliased is the table that a name in a plan stands for.
 func aliased(query, name string) string {
+	name, _, _ = strings.Cut(name, " ")
 	m := regexp.MustCompile(`(?:FROM|JOIN) (\w+) ` + regexp.QuoteMeta(name) + `\b`).FindStringSubmatch(query)
-	if m != nil {
+	switch {
+	case m != nil:
 		return m[1]
+	case strings.HasSuffix(query, ") "+name): // rows of a query whose own steps are beside this one
+		return ""
 	}
 	return name
 }

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -62,8 +63,13 @@ func (db *DB) Search(ctx context.Context, text string, limit int) (hits []Search
 		if err != nil {
 			return err
 		}
-		for _, h := range share(found, limit-len(hits)) {
-			s, err := q.show(h)
+		found = share(found, limit-len(hits))
+		attrs, err := q.showAttrs(found)
+		if err != nil {
+			return err
+		}
+		for _, h := range found {
+			s, err := q.show(h, attrs)
 			if err != nil {
 				return err
 			}
@@ -325,8 +331,52 @@ func (q *view) prefix(kind int, w string, most int) (hits []hit, err error) {
 	return hits, err
 }
 
+// showAttrs returns the attributes among hits by their names: the worst row of each.
+func (q *view) showAttrs(hits []hit) (map[string]SearchHit, error) {
+	var names []string
+	for _, h := range hits {
+		if h.kind == kindAttr {
+			names = append(names, labelledBy(h.key))
+		}
+	}
+	shown, metas := make(map[string]SearchHit, len(names)), make(map[string]int64, len(names))
+	err := eachOf(q, "SELECT a.name, c.name, r.rank, r.meta FROM attr a JOIN attr_row r ON r.attr = a.id JOIN channel c ON c.id = r.channel WHERE a.name IN ?", nil, names, func(r *sql.Rows) error {
+		var s SearchHit
+		var rank, meta int64
+		err := r.Scan(&s.Key, &s.Channel, &rank, &meta)
+		s.State = State(9 - rank)
+		if old, ok := shown[s.Key]; !ok || s.State > old.State || s.State == old.State && s.Channel < old.Channel {
+			shown[s.Key], metas[s.Key] = s, meta
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	texts := make(map[int64]string, len(metas))
+	err = eachOf(q, "SELECT id, json FROM meta WHERE id IN ?", nil, unique(slices.Collect(maps.Values(metas))), func(r *sql.Rows) error {
+		var id int64
+		var text string
+		if err := r.Scan(&id, &text); err != nil {
+			return err
+		}
+		var a struct{ Version, Description string }
+		err := json.Unmarshal([]byte(text), &a)
+		texts[id] = strings.TrimSpace(a.Version + " " + a.Description)
+		return err
+	})
+	for name, s := range shown {
+		s.Text = texts[metas[name]]
+		shown[name] = s
+	}
+	return shown, err
+}
+
 // show fills in a hit; its Key is "" if it is not there any more.
-func (q *view) show(h hit) (s SearchHit, err error) {
+func (q *view) show(h hit, attrs map[string]SearchHit) (s SearchHit, err error) {
+	if h.kind == kindAttr {
+		s = attrs[labelledBy(h.key)]
+	}
 	switch {
 	case h.rank == rankSimilar:
 		s.Match = MatchSimilar
@@ -338,18 +388,6 @@ func (q *view) show(h hit) (s SearchHit, err error) {
 	switch h.kind {
 	case kindAttr:
 		s.Kind = "attribute"
-		var rank int64
-		var text string
-		ok, err := q.one("SELECT a.name, c.name, r.rank, COALESCE(m.json, '{}') FROM attr a JOIN attr_row r ON r.attr = a.id JOIN channel c ON c.id = r.channel LEFT JOIN meta m ON m.id = r.meta WHERE a.name = $1 ORDER BY r.rank, c.name LIMIT 1", []any{labelledBy(h.key)}, &s.Key, &s.Channel, &rank, &text)
-		if err != nil || !ok {
-			return s, err
-		}
-		var a struct{ Version, Description string }
-		if err := json.Unmarshal([]byte(text), &a); err != nil {
-			return s, err
-		}
-		s.State = State(9 - rank)
-		s.Text = strings.TrimSpace(a.Version + " " + a.Description)
 	case kindMaintainer, kindTeam:
 		s.Kind = [...]string{"maintainer", "team"}[h.kind-kindMaintainer]
 		_, err = q.one("SELECT login, name FROM person WHERE team = $1 AND login = $2", []any{h.kind - kindMaintainer, h.key}, &s.Key, &s.Text)

@@ -22,7 +22,7 @@ const (
 	maxTypo    = 20   // bytes of a name in which a mistake is looked for
 )
 
-// asked is a word of a question: the terms that it stands for, and about how much they find.
+// asked is a word of a question: the terms that it stands for, and how much they find.
 type asked struct {
 	terms []string
 	n     int
@@ -90,17 +90,10 @@ func (q *view) ask(kind int, w string, begun bool) (a asked, err error) {
 	return a, nil
 }
 
-// common returns about how much a term finds: one of few numbers that it finds more than.
+// common returns how much a term finds, at most maxLead.
 func (q *view) common(kind int, term string) (n int, err error) {
-	for _, more := range []int{30, 300, maxLead} {
-		var one int
-		ok, err := q.one("SELECT 1 FROM word WHERE kind = $1 AND term = $2 ORDER BY key LIMIT 1 OFFSET CAST($3 AS BIGINT)", []any{kind, term, more}, &one)
-		if err != nil || !ok {
-			return max(n, 1), err
-		}
-		n = more
-	}
-	return n, nil
+	_, err = q.one("SELECT COUNT(*) FROM (SELECT 1 FROM word WHERE kind = $1 AND term = $2 ORDER BY key LIMIT CAST($3 AS BIGINT)) found", []any{kind, term, maxLead}, &n)
+	return n, err
 }
 
 // lead returns the next keys that a word finds, in order.
