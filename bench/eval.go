@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -28,19 +29,24 @@ type evalTree struct {
 	attrs []string // nil for all
 }
 
-// evaluated is what a stream and pieces took for the same attributes, one evaluator at a time.
+// evaluated is what the tracker and pieces took for the same attributes, one evaluator at a time.
 type evaluated struct {
-	stream   *eval.Result
-	ours     took
-	pieces   *bisect
-	theirs   took
-	attrs    int
-	crashing int // that end an evaluator
-	throwing int
+	reports map[eval.Tier]*eval.Report // of the tracker's first evaluation: metadata, then derivations
+	ours    map[eval.Tier]took
+	alone   *eval.Result // derivations without metadata before
+	lone    took
+	pieces  map[eval.Tier]*bisect
+	theirs  map[eval.Tier]took
 }
 
 // took is wall time, and the processor time of all evaluators.
 type took struct{ wall, cpu time.Duration }
+
+func (t took) add(other took) took { return took{t.wall + other.wall, t.cpu + other.cpu} }
+
+func (t took) String() string {
+	return fmt.Sprintf("%.1f s of processor, %.1f s", t.cpu.Seconds(), t.wall.Seconds())
+}
 
 // timed runs what runs evaluators.
 func timed(run func() error) (took, error) {
@@ -57,42 +63,71 @@ func evaluatorTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// compare evaluates the derivations of a tree in both ways, and fails if they find other ones.
+// compare evaluates a tree in both ways, and fails if they find other things.
 func (t *evalTree) compare(ctx context.Context) (*evaluated, error) {
 	o := eval.Options{Tree: t.dir, Attrs: t.attrs, System: eval.System(), Workers: 1, Aliases: true, Timeout: 10 * time.Minute}
 	if t.allow != "" {
 		o.Allow = []string{t.allow}
 	}
-	e := &evaluated{}
-	var err error
-	if e.ours, err = timed(func() (err error) {
-		e.stream, err = eval.Evaluate(ctx, eval.Drvs, o)
+	e := &evaluated{reports: make(map[eval.Tier]*eval.Report), ours: make(map[eval.Tier]took), pieces: make(map[eval.Tier]*bisect), theirs: make(map[eval.Tier]took)}
+	dir, err := os.MkdirTemp("", "firn-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	folder := eval.NewFolder(dir)
+	for _, tier := range []eval.Tier{eval.Meta, eval.Drvs} {
+		if e.ours[tier], err = timed(func() (err error) {
+			e.reports[tier], err = folder.Update(ctx, eval.Change{Channel: "c", Tier: tier, Revision: "r", Time: time.Now(), Beside: e.reports[eval.Meta]}, o)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	if e.lone, err = timed(func() (err error) {
+		e.alone, err = eval.Evaluate(ctx, eval.Drvs, o)
 		return err
 	}); err != nil {
 		return nil, err
 	}
-	r := e.stream
-	e.attrs, e.crashing, e.throwing = len(r.Attrs), r.Failed[eval.Crashed], r.Failed[eval.Throws]
-	if other := len(failed(r.Attrs)) - e.crashing - e.throwing; other != 0 {
-		return nil, fmt.Errorf("%d attributes fail in ways that pieces do not know: %v", other, r.Failed)
+	if !reflect.DeepEqual(e.reports[eval.Drvs].Result.Attrs, e.alone.Attrs) {
+		return nil, errors.New("derivations behind metadata are not what they are alone")
 	}
-	e.pieces = &bisect{tree: t.dir, drvs: make(map[string]string)}
-	if e.theirs, err = timed(func() error {
+	for tier, r := range e.reports {
+		if err := e.inPieces(ctx, t, tier, r.Result); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// inPieces evaluates in pieces what r says that there is.
+func (e *evaluated) inPieces(ctx context.Context, t *evalTree, tier eval.Tier, r *eval.Result) (err error) {
+	if other := len(failed(r.Attrs)) - r.Failed[eval.Crashed] - r.Failed[eval.Throws]; other != 0 {
+		return fmt.Errorf("%d attributes fail in ways that pieces do not know: %v", other, r.Failed)
+	}
+	b := &bisect{tree: t.dir, tier: tier, found: make(map[string]string)}
+	e.pieces[tier] = b
+	if e.theirs[tier], err = timed(func() error {
 		for piece := range slices.Chunk(slices.Sorted(maps.Keys(r.Attrs)), evalChunk) {
-			if err := e.pieces.run(ctx, piece); err != nil {
+			if err := b.run(ctx, piece); err != nil {
 				return err
 			}
 		}
 		return nil
 	}); err != nil {
-		return nil, err
+		return err
 	}
 	for attr, a := range r.Attrs {
-		if drv := e.pieces.drvs[attr]; drv != a.Drv {
-			return nil, fmt.Errorf("%s has the derivation %q in a stream and %q in pieces", attr, a.Drv, drv)
+		ours := a.Drv
+		if tier == eval.Meta {
+			ours = a.Name
+		}
+		if found := b.found[attr]; found != ours {
+			return fmt.Errorf("%s: a stream of tier %s found %q, and pieces %q", attr, tier, ours, found)
 		}
 	}
-	return e, nil
+	return nil
 }
 
 func failed(attrs map[string]eval.Attribute) (names []string) {
@@ -108,8 +143,9 @@ func failed(attrs map[string]eval.Attribute) (names []string) {
 // halves. What throws is caught, as nix-env does.
 type bisect struct {
 	tree      string
+	tier      eval.Tier
 	processes int
-	drvs      map[string]string // attribute → base name of its drv path, "" if it throws
+	found     map[string]string // attribute → name, or base name of its drv path; "" if it fails
 }
 
 const bisectExpr = `
@@ -121,10 +157,16 @@ let
   tree = if isFunction f then f (intersectAttrs (functionArgs f // (if like then { system = true; config = true; } else { })) args) else f;
   call = if isFunction tree then tree args else tree;
   at = foldl' (v: name: v.${name}) call;
-  drv = path: let p = at path; r = { inherit (p) name; out = p.outPath; drv = baseNameOf p.drvPath; }; t = tryEval (deepSeq r r); in if t.success then t.value else { drv = ""; };
+  drvs = p: { inherit (p) name; out = p.outPath; found = baseNameOf p.drvPath; };
+  meta = p: { found = p.name; patches = try (map (x: if x ? name then x.name else baseNameOf (toString x)) (p.patches or [ ])); fields = map (n: try (p.meta.${n} or null)) [ %s ]; };
+  try = v: let t = tryEval (deepSeq v v); in if t.success then t.value else null;
+  tell = path: let r = %s (at path); t = tryEval (deepSeq r r.found); in { found = if t.success then t.value else ""; };
 in
-map drv (builtins.fromJSON (builtins.readFile %s))
+map tell (builtins.fromJSON (builtins.readFile %s))
 `
+
+// bisectFields are the metadata that pieces tell beside names and patches: what nix-env would, but for a few.
+const bisectFields = `"broken" "description" "homepage" "insecure" "knownVulnerabilities" "license" "maintainers" "position" "teams" "unfree"`
 
 func (b *bisect) run(ctx context.Context, attrs []string) error {
 	var paths [][]string
@@ -141,7 +183,7 @@ func (b *bisect) run(ctx context.Context, attrs []string) error {
 		return err
 	}
 	cmd := exec.CommandContext(ctx, "nix-instantiate", "--eval", "--strict", "--json", "--readonly-mode", "--store", "dummy://", "--option", "allow-import-from-derivation", "false", "-")
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(bisectExpr, b.tree, eval.System(), list.Name()))
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(bisectExpr, b.tree, eval.System(), bisectFields, b.tier, list.Name()))
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	b.processes++
@@ -153,7 +195,7 @@ func (b *bisect) run(ctx context.Context, attrs []string) error {
 	case ctx.Err() != nil || !errors.As(err, &exit):
 		return errors.Join(ctx.Err(), err)
 	case len(attrs) == 1:
-		b.drvs[attrs[0]] = ""
+		b.found[attrs[0]] = ""
 		return nil
 	}
 	if err := b.run(ctx, attrs[:len(attrs)/2]); err != nil {
@@ -163,12 +205,12 @@ func (b *bisect) run(ctx context.Context, attrs []string) error {
 }
 
 func (b *bisect) take(attrs []string, out []byte) error {
-	var found []struct{ Drv string }
+	var found []struct{ Found string }
 	if err := json.Unmarshal(out, &found); err != nil || len(found) != len(attrs) {
 		return fmt.Errorf("a piece of %d attributes came to %d: %w", len(attrs), len(found), err)
 	}
 	for i, a := range attrs {
-		b.drvs[a] = found[i].Drv
+		b.found[a] = found[i].Found
 	}
 	return nil
 }
@@ -187,19 +229,43 @@ func benchEval(ctx context.Context, dir string, t evalTree) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	ratio := e.theirs.wall.Seconds() / e.ours.wall.Seconds()
-	r := row{
-		what:     fmt.Sprintf("evaluate %s attributes with derivations, of which %d end an evaluator and %d throw, one evaluator at a time", count(float64(e.attrs)), e.crashing, e.throwing),
-		value:    fmt.Sprintf("%.1f s, %.1f s of processor, %d processes, %d MiB; in pieces of %d, halved on failure, %.1f s, %.1f s, %d", e.ours.wall.Seconds(), e.ours.cpu.Seconds(), e.stream.Processes, e.stream.Peak>>20, evalChunk, e.theirs.wall.Seconds(), e.theirs.cpu.Seconds(), e.pieces.processes),
-		fraction: fmt.Sprintf("%.1f × faster; %.1f × by processor time", ratio, e.theirs.cpu.Seconds()/e.ours.cpu.Seconds()),
+	meta, drvs := e.reports[eval.Meta].Result, e.reports[eval.Drvs].Result
+	if !real && (len(drvs.Attrs) != genAttrs || drvs.Failed[eval.Crashed] != genCrashes) {
+		return nil, fmt.Errorf("the stream found %d attributes and failures %v", len(drvs.Attrs), drvs.Failed)
 	}
+	name := "generated"
 	if real {
-		r.what += ": " + filepath.Base(t.dir)
-		return []row{r}, nil
+		name = filepath.Base(t.dir)
 	}
-	if e.attrs != genAttrs || e.crashing != genCrashes {
-		return nil, fmt.Errorf("the stream found %d attributes and failures %v", e.attrs, e.stream.Failed)
+	theirs := func(what took, processes int) string {
+		return fmt.Sprintf("in pieces of %d, halved on failure, %v, %d processes", evalChunk, what, processes)
 	}
-	r.target, r.met = fmt.Sprintf("≥ %d × faster", evalFaster), ratio >= evalFaster
-	return []row{r}, nil
+	ours, pieces := e.ours[eval.Meta].add(e.ours[eval.Drvs]), e.theirs[eval.Meta].add(e.theirs[eval.Drvs])
+	both := row{
+		what: fmt.Sprintf("first evaluation of %s attributes (%s), metadata and derivations, one evaluator at a time; %d and %d end an evaluator, %d and %d throw",
+			count(float64(len(drvs.Attrs))), name, meta.Failed[eval.Crashed], drvs.Failed[eval.Crashed], meta.Failed[eval.Throws], drvs.Failed[eval.Throws]),
+		value: fmt.Sprintf("%v, %d processes, %d MiB; %s", ours, meta.Processes+drvs.Processes, max(meta.Peak, drvs.Peak)>>20,
+			theirs(pieces, e.pieces[eval.Meta].processes+e.pieces[eval.Drvs].processes)),
+		fraction: faster(ours, pieces),
+	}
+	if !real {
+		both.target, both.met = fmt.Sprintf("≥ %d × faster", evalFaster), pieces.wall >= evalFaster*ours.wall
+	}
+	return []row{both, {
+		what:     "  its metadata",
+		value:    fmt.Sprintf("%v, %d processes; %s", e.ours[eval.Meta], meta.Processes, theirs(e.theirs[eval.Meta], e.pieces[eval.Meta].processes)),
+		fraction: faster(e.ours[eval.Meta], e.theirs[eval.Meta]),
+	}, {
+		what:     "  its derivations, behind the metadata",
+		value:    fmt.Sprintf("%v, %d processes; pieces as below", e.ours[eval.Drvs], drvs.Processes),
+		fraction: faster(e.ours[eval.Drvs], e.theirs[eval.Drvs]),
+	}, {
+		what:     "  derivations alone",
+		value:    fmt.Sprintf("%v, %d processes; %s", e.lone, e.alone.Processes, theirs(e.theirs[eval.Drvs], e.pieces[eval.Drvs].processes)),
+		fraction: faster(e.lone, e.theirs[eval.Drvs]),
+	}}, nil
+}
+
+func faster(ours, theirs took) string {
+	return fmt.Sprintf("%.1f × faster; %.1f × by processor time", theirs.wall.Seconds()/ours.wall.Seconds(), theirs.cpu.Seconds()/ours.cpu.Seconds())
 }
