@@ -48,15 +48,15 @@ func plotOf(name string, points []api.TrendPoint, what string, label func(api.Tr
 		v.Rows = append(v.Rows, points[i])
 	}
 	first, last := points[0], points[len(points)-1]
-	var b strings.Builder
+	var b, labels strings.Builder
 	fmt.Fprintf(&b, `<svg class="plot" viewBox="0 0 %d %d" role="img">`, plotW, plotH)
 	fmt.Fprintf(&b, `<title>Share reproduced in %s</title>`, xmlText(show(name)))
 	fmt.Fprintf(&b, `<desc>Stacked shares of outputs by state, %s to %s: agree went from %s to %s, differ from %s to %s. The table below has the numbers.</desc>`,
 		xmlText(label(first)), xmlText(label(last)), percent(first.Counts.Share(api.Agree)), percent(last.Counts.Share(api.Agree)),
 		percent(first.Counts.Share(api.Differ)), percent(last.Counts.Share(api.Differ)))
-	bands(&b, points)
+	bands(&b, &labels, points)
 	axes(&b, points, what, label)
-	b.WriteString(`</svg>`)
+	b.WriteString(labels.String() + `</svg>`)
 	v.SVG = template.HTML(b.String()) //nolint:gosec // numbers, and escaped text
 	return v
 }
@@ -75,7 +75,8 @@ func plotX(points []api.TrendPoint) []float64 {
 	return out
 }
 
-func bands(b *strings.Builder, points []api.TrendPoint) {
+// bands draws areas, and into labels what they are called: that goes above the lines of the axes.
+func bands(b, labels *strings.Builder, points []api.TrendPoint) {
 	xs := plotX(points)
 	if len(points) == 1 { // one evaluation fills the plot
 		xs, points = []float64{plotLeft, plotLeft + plotInnerW}, []api.TrendPoint{points[0], points[0]}
@@ -98,7 +99,7 @@ func bands(b *strings.Builder, points []api.TrendPoint) {
 			fmt.Fprintf(b, `<path class="area %s" d="%s%sZ"/><path class="line %s" d="%s"/>`, s, top.String(), under.String(), s, top.String())
 			n := len(points) - 1
 			if y0, y1 := plotY(high[n]), plotY(low[n]); y1-y0 >= plotMinLabel {
-				fmt.Fprintf(b, `<text class="band" x="%d" y="%.1f" text-anchor="end">%s %s</text>`, plotW-plotRight-plotLabelFrom, (y0+y1)/2+plotLabelBase, s, percent(points[n].Counts.Share(s)))
+				fmt.Fprintf(labels, `<text class="band %s" x="%d" y="%.1f" text-anchor="end">%s %s</text>`, s, plotW-plotRight-plotLabelFrom, (y0+y1)/2+plotLabelBase, s, percent(points[n].Counts.Share(s)))
 			}
 		}
 		low = high
