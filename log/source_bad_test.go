@@ -1,6 +1,7 @@
 package log_test
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -90,6 +91,53 @@ func TestGzipOfSeveralMembers(t *testing.T) {
 	if cp, err := c.Checkpoint(t.Context()); err != nil || cp.Size != 1 {
 		t.Errorf("%+v, %v", cp, err)
 	}
+}
+
+// Of gzip that comes to nothing not much more is read than the answer may have, however fast it comes.
+func TestGzipOfNothingHasABound(t *testing.T) {
+	var empty bytes.Buffer
+	if err := gzip.NewWriter(&empty).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string]struct{ first, again string }{
+		"a member without end":  {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff", "\x00\x00\x00\xff\xff"},
+		"members without end":   {"", empty.String()},
+		"a header without end":  {"\x1f\x8b\x08\x10\x00\x00\x00\x00\x00\xff", "x"},
+		"an answer without end": {"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff", "\x00\x01\x00\xfe\xffx"},
+	} {
+		body := &repeated{rest: b.first, again: strings.Repeat(b.again, 1000)}
+		c, err := log.NewClient("http://log.example", logtest.New(t).Policy(), log.Options{HTTP: &http.Client{Transport: gzipTransport{body}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Checkpoint(t.Context()); err == nil || body.read > 10<<20 {
+			t.Errorf("%s: %d bytes were read: %v", name, body.read, err)
+		}
+	}
+}
+
+// repeated is a body that says the same again, for 64 MiB.
+type repeated struct {
+	rest, again string
+	read        int
+}
+
+func (r *repeated) Read(b []byte) (int, error) {
+	if r.rest == "" {
+		r.rest = r.again
+	}
+	n := copy(b, r.rest)
+	r.rest = r.rest[n:]
+	if r.read += n; r.read > 64<<20 {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+type gzipTransport struct{ body io.Reader }
+
+func (g gzipTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Encoding": {"gzip"}}, Body: io.NopCloser(g.body), ContentLength: -1, Request: req}, nil
 }
 
 // spoil changes the cache of tiles in dir. Names are those of tiles below it.
