@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/internal/pgtest"
@@ -46,56 +47,63 @@ func closureEntry(f *factory, name string, paths []nix.StorePath, index uint64) 
 	return e
 }
 
-// What closures cost that one operator states again and again, and claims about a path that is in all of them.
+// What closures cost that operators state again and again, and claims about a path that is in all of them.
 func BenchmarkClosuresThatShareAPath(b *testing.B) {
-	for _, n := range []struct{ closures, members int }{{100, 1000}, {10_000, 100}, {4, 32_768}} {
-		b.Run(fmt.Sprintf("%d of %d", n.closures, n.members), func(b *testing.B) {
+	for _, n := range []struct{ people, closures, members int }{{1, 100, 1000}, {1, 10_000, 100}, {1, 4, 32_768}, {1, 68, 32_768}, {10, 640, 300}} {
+		b.Run(fmt.Sprintf("%d of %d by %d", n.closures, n.members, n.people), func(b *testing.B) {
 			b.Run("SQLite", func(b *testing.B) {
 				path := filepath.Join(b.TempDir(), "t.db")
-				benchmarkClosures(b, openAt(b, path, Options{}), n.closures, n.members)
+				benchmarkClosures(b, openAt(b, path, Options{}), n.people, n.closures, n.members)
 				if st, err := os.Stat(path); err == nil {
 					b.ReportMetric(float64(st.Size())/float64(n.closures*n.members), "B/member")
 				}
 			})
 			b.Run("PostgreSQL", func(b *testing.B) {
-				benchmarkClosures(b, openAt(b, pgtest.New(b).Database(b), Options{}), n.closures, n.members)
+				benchmarkClosures(b, openAt(b, pgtest.New(b).Database(b), Options{}), n.people, n.closures, n.members)
 			})
 		})
 	}
 }
 
-func benchmarkClosures(b *testing.B, db *DB, closures, members int) {
+func benchmarkClosures(b *testing.B, db *DB, people, closures, members int) {
 	var first []*statement.Statement
 	var fs []*factory
-	for _, name := range []string{"a", "b"} {
-		p := newPerson(b, name)
+	for i := range max(people, 2) {
+		p := newPerson(b, fmt.Sprint("p", i))
 		first = append(first, p.first, p.add)
 		fs = append(fs, newFactory(b, p.build))
 	}
 	add(b, db, logA, entries(0, first...))
 	paths := manyPaths(b, members+closures)
-	var es []Entry
-	for i := range closures { // each has one path of its own
-		own := append(slices.Clone(paths[:members-1]), paths[members+i-1])
-		es = append(es, closureEntry(fs[0], "system", own, uint64(4+i)))
-	}
-	cpu := cpuTime()
+	had := uint64(len(first))
+	var id string
+	var cpu time.Duration
 	b.ResetTimer()
-	for some := range slices.Chunk(es, 64) {
-		add(b, db, logA, some)
+	b.StopTimer()
+	for from := 0; from < closures; from += 64 {
+		var es []Entry
+		for i := from; i < min(from+64, closures); i++ { // each has one path of its own
+			own := append(slices.Clone(paths[:members-1]), paths[members+i-1])
+			es = append(es, closureEntry(fs[i%people], "system", own, had+uint64(i)))
+		}
+		id = es[len(es)-1].Statement.ID().String()
+		before := cpuTime()
+		b.StartTimer()
+		add(b, db, logA, es)
+		b.StopTimer()
+		cpu += cpuTime() - before
 	}
 	b.ReportMetric(b.Elapsed().Seconds()*1000/float64(closures), "ms/closure")
-	b.ReportMetric((cpuTime()-cpu).Seconds()*1000/float64(closures), "cpu-ms/closure")
-	b.StopTimer()
-	claims := (&flood{"", 2, 1, false}).claims(b, fs, 0, 2, uint64(4+closures))
+	b.ReportMetric(cpu.Seconds()*1000/float64(closures), "cpu-ms/closure")
+	claims := (&flood{"", 2, 1, false}).claims(b, fs, 0, 2, had+uint64(closures))
 	add(b, db, logA, claims[:1])
-	cpu, before := cpuTime(), b.Elapsed()
+	before := b.Elapsed()
+	cpu = cpuTime()
 	b.StartTimer()
 	add(b, db, logA, claims[1:]) // now they agree
 	b.ReportMetric((b.Elapsed()-before).Seconds()*1000, "ms/claim")
 	b.ReportMetric((cpuTime()-cpu).Seconds()*1000, "cpu-ms/claim")
 	before = b.Elapsed()
-	id := es[0].Statement.ID().String()
 	if c, err := db.Closure(b.Context(), id); err != nil || c.Counts.Agree != 1 || c.Known != int64(members) {
 		b.Fatal(c, err)
 	}

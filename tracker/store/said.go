@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"strconv"
+	"strings"
 
 	"github.com/firn-log/firn/internal/nix"
 	"github.com/firn-log/firn/log/statement"
@@ -14,6 +15,12 @@ import (
 type outKey struct {
 	path string
 	real bool
+}
+
+// own returns the key without the statement that its path may be a part of.
+func (k outKey) own() outKey {
+	k.path = strings.Clone(k.path)
+	return k
 }
 
 // claim is what one statement says about one output (spec/tracker.md#model).

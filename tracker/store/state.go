@@ -40,11 +40,12 @@ type logState struct {
 // A cache remembers at least the n newest of its entries, and at most twice as many.
 type cache[K comparable, V any] struct {
 	n        int
+	own      func(K) K // returns a key that keeps nothing else in memory; nil if every key is one
 	now, old map[K]V
 }
 
-func newCache[K comparable, V any](n int) *cache[K, V] {
-	return &cache[K, V]{n: n, now: make(map[K]V)}
+func newCache[K comparable, V any](n int, own func(K) K) *cache[K, V] {
+	return &cache[K, V]{n: n, own: own, now: make(map[K]V)}
 }
 
 func (c *cache[K, V]) get(k K) (V, bool) {
@@ -60,6 +61,9 @@ func (c *cache[K, V]) get(k K) (V, bool) {
 func (c *cache[K, V]) put(k K, v V) {
 	if len(c.now) >= c.n {
 		c.old, c.now = c.now, make(map[K]V)
+	}
+	if c.own != nil {
+		k = c.own(k)
 	}
 	c.now[k] = v
 }
@@ -81,11 +85,11 @@ func (db *DB) load(ctx context.Context) error {
 		voters:   make(map[string]int64),
 		names:    make(map[int64]string),
 		channels: make(map[string]*channel),
-		signers:  newCache[statement.KeyID, int64](20_000),
-		outs:     newCache[outKey, int64](40_000),
-		people:   newCache[int64, []int64](20_000),
-		persons:  newCache[personKey, personRow](20_000),
-		verdicts: newCache[string, bool](20_000),
+		signers:  newCache[statement.KeyID, int64](20_000, nil),
+		outs:     newCache[outKey, int64](40_000, outKey.own),
+		people:   newCache[int64, []int64](20_000, nil),
+		persons:  newCache[personKey, personRow](20_000, nil),
+		verdicts: newCache[string, bool](20_000, nil),
 	}
 	db.state = s
 	tx := db.newTx()

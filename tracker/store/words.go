@@ -53,6 +53,7 @@ const (
 	labelHead    = 3    // bytes of a label's key before the name
 	labelTail    = 5    // and behind it
 	labelChunk   = 4000 // labels that a transaction collects: rows of neighbours are written together
+	wordRows     = 4000 // values of rows of words that are put together
 )
 
 // labelOf returns what an attribute is found by; m may be nil. Keys put first what lies least deep,
@@ -151,11 +152,16 @@ func (tx *Tx) flushWords(ctx context.Context, all bool) error {
 				lost = append(lost, []any{k.kind, k.term, k.key})
 			}
 		}
+		if len(rows.args) >= wordRows {
+			if err := rows.write(ctx, tx); err != nil {
+				return err
+			}
+		}
 	}
-	tx.words = make(map[wordKey]int64)
 	if err := rows.write(ctx, tx); err != nil {
 		return err
 	}
+	tx.words = make(map[wordKey]int64)
 	// Or names that somebody had once are in the way of every search.
 	return tx.many(ctx, "DELETE FROM word WHERE kind = $1 AND term = $2 AND key = $3 AND n = 0", lost, nil)
 }
