@@ -82,6 +82,26 @@ func TestAPublishedEvaluationIsWorkForRebuilders(t *testing.T) {
 	}
 }
 
+// What ends an evaluator before a tier is asked costs one process, and not one for each tier.
+func TestBothTiersTryOnceWhatEndsAnEvaluator(t *testing.T) {
+	testreq.Command(t, "nix", "nix-instantiate")
+	tree := t.TempDir()
+	text := `builtins.listToAttrs (map (n: { name = "p" + toString n; value = if n < 6 then abort "no" else derivation { name = "p"; system = "x"; builder = "/bin/sh"; }; }) (builtins.genList (n: n) 9))`
+	if err := os.WriteFile(filepath.Join(tree, "default.nix"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out := output(t, "eval", "--channel", "c", "--tree", tree, "--workers", "1", "--json", t.TempDir())
+	var s evalSummary
+	if err := json.Unmarshal([]byte(out), &s); err != nil || len(s.Tiers) != 2 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for i, processes := range []int{8, 2} {
+		if tier := s.Tiers[i]; tier.Processes != processes || tier.Failed != 6 || tier.Evaluated != 9 || tier.FailedBy[eval.Crashed] != 6 {
+			t.Errorf("%+v, want %d processes", tier, processes)
+		}
+	}
+}
+
 // A list that no leaf holds goes beside the statement.
 func TestALongEvaluationIsStatedWithABlob(t *testing.T) {
 	r := &eval.Report{Header: eval.Header{Channel: "c", System: "x", Revision: "r"}, Digest: strings.Repeat("0", 64)}
