@@ -14,12 +14,18 @@ import (
 // flags are what evaluations say of an output. They only grow.
 type flags struct {
 	fod, random bool
-	system      string // the least of those it is built for, "" if no evaluation has it
+	system      string // that it is built for, "" if no evaluation has it, severalSystems if they differ
 }
 
+// severalSystems stands for several: no text of an evaluation is a line feed (spec/tracker.md#evaluation-files).
+const severalSystems = "\n"
+
 func (f flags) with(g flags) flags {
-	if f.system == "" || g.system != "" && g.system < f.system {
+	switch {
+	case f.system == "":
 		f.system = g.system
+	case g.system != "" && g.system != f.system:
+		f.system = severalSystems
 	}
 	f.fod, f.random = f.fod || g.fod, f.random || g.random
 	return f
@@ -303,9 +309,11 @@ func (j *judge) trusted(events []event) bool {
 	}
 	slices.SortFunc(fps, compareFingerprints)
 	fps = slices.Compact(fps)
-	rule := j.ruleOf()
+	if j.out.real {
+		return slices.ContainsFunc(fps, func(fp fingerprint) bool { return j.satisfied(fp, events) })
+	}
 	var key strings.Builder
-	fmt.Fprintf(&key, "%s %t", rule.Name, j.out.real)
+	key.WriteString(j.ruleOf(j.path()).Name)
 	byOp := slices.Clone(events)
 	slices.SortFunc(byOp, func(a, b event) int {
 		return cmp.Or(cmp.Compare(a.op, b.op), cmp.Compare(a.class, b.class), compareFingerprints(a.fp, b.fp), cmp.Compare(a.impl, b.impl))
@@ -313,28 +321,22 @@ func (j *judge) trusted(events []event) bool {
 	for _, e := range byOp {
 		fmt.Fprintf(&key, " %d.%d.%d.%q", e.op, e.class, slices.Index(fps, e.fp), e.impl)
 	}
-	if !j.out.real {
-		if v, ok := j.tx.verdicts.get(key.String()); ok {
-			return v
-		}
-	}
-	v := false
-	for _, fp := range fps {
-		v = v || verify.Judge(j.caseOf(rule, fp, events)).Verdict == verify.Trusted
-	}
-	if !j.out.real {
+	v, ok := j.tx.verdicts.get(key.String())
+	if !ok {
+		v = slices.ContainsFunc(fps, func(fp fingerprint) bool { return j.satisfied(fp, events) })
 		j.tx.verdicts.put(key.String(), v)
 	}
 	return v
 }
 
-// caseOf puts a fingerprint before verify.
-func (j *judge) caseOf(rule *verify.Rule, fp fingerprint, events []event) verify.Case {
-	c := verify.Case{Rule: rule, About: j.about(fp), Output: j.out.real}
+// satisfied puts a fingerprint before verify.
+func (j *judge) satisfied(fp fingerprint, events []event) bool {
+	about := j.about(fp)
+	c := verify.Case{Rule: j.ruleOf(about.Path), About: about, Output: j.out.real}
 	for _, e := range events {
 		c.Claims = append(c.Claims, verify.Claim{Operator: j.tx.names[e.op], Class: e.class, About: j.about(e.fp), Implementation: e.impl})
 	}
-	return c
+	return verify.Judge(c).Verdict == verify.Trusted
 }
 
 // about is a fingerprint in verify's terms: equal if and only if fp is.
@@ -357,9 +359,11 @@ func (j *judge) path() nix.StorePath {
 	return p
 }
 
-func (j *judge) ruleOf() *verify.Rule {
-	if j.rule == nil {
-		f := verify.Facts{Path: j.path(), System: j.flag.system, SystemKnown: j.flag.system != "", FOD: j.flag.fod, FODKnown: j.flag.system != ""}
+// ruleOf returns the rule for a path. Of an output whose path only the build tells it depends on the path.
+func (j *judge) ruleOf(path nix.StorePath) *verify.Rule {
+	if j.rule == nil || j.out.real {
+		known := j.flag.system != ""
+		f := verify.Facts{Path: path, System: j.flag.system, SystemKnown: known && j.flag.system != severalSystems, FOD: j.flag.fod, FODKnown: known}
 		j.rule = j.tx.db.opts.Policy.RuleFor(f)
 	}
 	return j.rule
