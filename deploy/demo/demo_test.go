@@ -89,7 +89,7 @@ func checkReadme(t *testing.T, out string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	random := regexp.MustCompile(`[0-9a-f]{8,}(-[0-9a-f]{16})?|(entry|size|entries/000\.p/) ?\d+|\d+ entries|127\.0\.0\.1:\d+|\d+s old`)
+	random := regexp.MustCompile(`[0-9a-f]{8,}(-[0-9a-f]{16})?|(entry|size|entries/000\.p/) ?\d+|\d+ entries|127\.0\.0\.1:\d+|\d+s old|20\d\d-\d\d-\d\d`)
 	said := strings.Split(random.ReplaceAllString(out, "…"), "\n")
 	_, rest, _ := strings.Cut(string(readme), "```\n")
 	transcript, _, _ := strings.Cut(rest, "```\n")
