@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -133,4 +134,36 @@ func FuzzVerifiedLeaves(f *testing.F) {
 			t.Error("what was kept is gone")
 		}
 	})
+}
+
+// What somebody put in the place of the file is not written to, nor is it waited for.
+func TestWhatIsNoFileIsNotTakenForOne(t *testing.T) {
+	dir := t.TempDir()
+	mine := filepath.Join(dir, "mine")
+	if err := os.WriteFile(mine, []byte("mine"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for what, put := range map[string]func(string) error{
+		"a link to a file": func(path string) error { return os.Symlink(mine, path) },
+		"a link to itself": func(path string) error { return os.Symlink(path, path) },
+		"a link to zeros":  func(path string) error { return os.Symlink("/dev/zero", path) },
+		"a pipe":           func(path string) error { return syscall.Mkfifo(path, 0o644) },
+		"a folder":         func(path string) error { return os.Mkdir(path, 0o755) },
+	} {
+		path := filepath.Join(dir, what)
+		if err := put(path); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := openVerified(path, "log.example/00000000"); err == nil {
+			t.Errorf("%s is opened", what)
+			v.Close()
+		}
+	}
+	if b, err := os.ReadFile(mine); err != nil || string(b) != "mine" {
+		t.Errorf("%q, %v", b, err)
+	}
+	var none *verifiedFile // as one that cannot be opened
+	if _, ok := none.load(0, aGroup("a").leaves); ok || none.save(0, aGroup("a")) != nil || none.Close() != nil {
+		t.Error("nil holds something")
+	}
 }
