@@ -105,18 +105,31 @@ func (s *server) search(r *http.Request, q query) (*page, error) {
 	return &page{template: "search", title: "Search: " + show(clip(text, 60)), data: out}, nil
 }
 
-// exact is the one page that is called text, or "" if there is none or more.
+// exact is the one page that is called text, or "" if there is none or more. What
+// operators call themselves and their closures counts only if nothing else is called so.
 func (s *server) exact(text string, hits []api.SearchHit) string {
-	at := ""
+	var keys, names []string
 	for _, h := range hits {
-		if u := s.urls.Hit(h); h.Key == text && u != at {
-			if at != "" {
-				return ""
-			}
-			at = u
+		u := s.urls.Hit(h)
+		switch {
+		case h.Key == text && !slices.Contains(keys, u):
+			keys = append(keys, u)
+		case named(h) && h.Text == text:
+			names = append(names, u)
 		}
 	}
-	return at
+	if len(keys) == 0 {
+		keys = names
+	}
+	if len(keys) != 1 {
+		return ""
+	}
+	return keys[0]
+}
+
+// named is whether an answer has a name beside its id.
+func named(h api.SearchHit) bool {
+	return (h.Kind == "operator" || h.Kind == "closure") && h.Text != ""
 }
 
 func (s *server) about(r *http.Request, _ query) (*page, error) {

@@ -98,7 +98,7 @@ func parseTemplates(s *server) templates {
 		"anchor": anchor, "u": func() urls { return s.urls }, "show": show, "prose": prose, "short": short, "num": num, "size": size, "percent": percent,
 		"day": day, "utc": utc, "iso": iso, "opname": operatorName, "bar": bar, "plot": plot, "closureplot": closurePlot, "entry": entryOf, "word": stateWord, "changed": changeWords,
 		"weblink": weblink, "decides": decides, "ago": func(t time.Time) string { return ago(s.o.Now(), t) }, "matrix": matrix,
-		"groups": groups, "whatDiffers": whatDiffers, "hashPart": hashPart, "namePart": namePart, "share": func(c api.Counts) float64 { return c.Share(api.Agree) }, "delta": delta, "few": few, "hash": shortHash, "plural": plural,
+		"groups": groups, "named": named, "whatDiffers": whatDiffers, "hashPart": hashPart, "namePart": namePart, "share": func(c api.Counts) float64 { return c.Share(api.Agree) }, "delta": delta, "few": few, "hash": shortHash, "plural": plural,
 		"late":   func(t time.Time) bool { return s.o.Now().Sub(t) > freshCheckpoint },
 		"states": func() []api.State { return []api.State{api.Differ, api.Copying, api.Missing, api.Agree} },
 	}

@@ -252,6 +252,31 @@ func TestAVerdictSaysWhatWasReproducedBefore(t *testing.T) {
 	}
 }
 
+// What is called exactly so opens at once. Who calls himself like a package is in nobody's way.
+func TestWhatIsCalledExactlySoOpens(t *testing.T) {
+	s := &server{urls: urls{}}
+	hello, op := api.SearchHit{Kind: "attribute", Key: "hello"}, api.SearchHit{Kind: "operator", Key: hexOf("o"), Text: "hello"}
+	closure := api.SearchHit{Kind: "closure", Key: hexOf("c"), Text: "hello"}
+	for name, tt := range map[string]struct {
+		text string
+		hits []api.SearchHit
+		want string
+	}{
+		"a package":                  {"hello", []api.SearchHit{hello, {Kind: "attribute", Key: "hello2"}}, s.urls.Package("hello")},
+		"in two channels":            {"hello", []api.SearchHit{hello, hello}, s.urls.Package("hello")},
+		"a package and a channel":    {"hello", []api.SearchHit{hello, {Kind: "channel", Key: "hello"}}, ""},
+		"an operator":                {"hello", []api.SearchHit{op}, s.urls.Operator(op.Key)},
+		"an operator and a closure":  {"hello", []api.SearchHit{op, closure}, ""},
+		"an operator like a package": {"hello", []api.SearchHit{op, hello, closure}, s.urls.Package("hello")},
+		"by its id":                  {op.Key, []api.SearchHit{op}, s.urls.Operator(op.Key)},
+		"almost":                     {"hell", []api.SearchHit{op, hello}, ""},
+	} {
+		if got := s.exact(tt.text, tt.hits); got != tt.want {
+			t.Errorf("%s: %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
 // A log's policy may name an auditor as a cosigner, too: it is no witness that is late.
 func TestAnAuditorIsNoWitness(t *testing.T) {
 	s := &server{o: Options{Now: func() time.Time { return now }}}
