@@ -360,14 +360,15 @@ func (q *view) hashesOf(drvs []int64) (map[int64]map[string][]string, error) {
 			hashes[drv][name] = append(hashes[drv][name], text)
 		}
 	}
-	err := q.eachIn("SELECT d.drv, d.name, d.out, o.state, (SELECT c.nar FROM claim c WHERE c.out = d.out ORDER BY c.op, c.k LIMIT 1) FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
+	err := q.eachIn("SELECT d.drv, d.name, d.out, o.state, o.real, (SELECT c.nar FROM claim c WHERE c.out = d.out ORDER BY c.op, c.k LIMIT 1) FROM drv_output d JOIN output o ON o.id = d.out WHERE d.drv IN ? ORDER BY d.drv, d.name", nil, drvs, func(r *sql.Rows) error {
 		var h claimedHashes
+		var real int64
 		var nar []byte
-		err := r.Scan(&h.drv, &h.name, &h.out, &h.state, &nar)
+		err := r.Scan(&h.drv, &h.name, &h.out, &h.state, &real, &nar)
 		if text := narText(nar); text != "" {
 			note(h.drv, h.name, text)
 		}
-		if h.state >= Differ && len(torn) < maxTorn {
+		if (h.state >= Differ || real == 1) && len(torn) < maxTorn { // other implementations may come to other contents
 			torn = append(torn, h)
 		}
 		return err

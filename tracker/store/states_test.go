@@ -258,3 +258,21 @@ func sortAttrs(attrs []eval.Attribute) {
 		}
 	}
 }
+
+// What other implementations come to is among the hashes of a version, though nobody differs.
+func TestHashesByOtherImplementationsAreListed(t *testing.T) {
+	a, b := newPerson(t, "a"), newPerson(t, "b")
+	ca, other := spec{name: "ca", what: "same", ca: true}, spec{name: "ca", what: "other", ca: true}
+	body := other.body(t)
+	body.Builder.Implementation = "lix"
+	db := openSQLite(t, Options{})
+	add(t, db, logA, entries(0, a.first, a.add, b.first, b.add, a.realises(other, "lix"), a.builds(ca), b.sign(b.build, body, nil)))
+	evaluate(t, db, evaluation{header("c", 1, eval.Drvs, true), []eval.Attribute{{Attr: "ca", Drv: ca.drv(), Outputs: ca.paths(t)}}})
+	v, err := db.Attribute(t.Context(), "ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h := v.History[0].NarHashByOutput["out"]; len(h) != 2 {
+		t.Errorf("the hashes are %q, want those of both", h)
+	}
+}
