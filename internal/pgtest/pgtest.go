@@ -73,21 +73,65 @@ func New(t testing.TB) *Server {
 	if err != nil {
 		testreq.Missing(t, "postgres", err.Error())
 	}
-	// The folder is short and not the test's own: a socket's name has at most 107 bytes, and another user must get in.
-	if s.dir, err = os.MkdirTemp("", "firn-pg-"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		s.Stop()
-		os.RemoveAll(s.dir)
-	})
-	if err := s.init(); err != nil {
-		t.Fatalf("pgtest: %v", err)
-	}
-	if err := s.Start(); err != nil {
+	t.Cleanup(s.remove)
+	if err := s.make(); err != nil {
 		t.Fatalf("pgtest: %v", err)
 	}
 	return s
+}
+
+// make makes the cluster and starts the server.
+func (s *Server) make() (err error) {
+	// The folder is short and not the test's own: a socket's name has at most 107 bytes, and another user must get in.
+	if s.dir, err = os.MkdirTemp("", "firn-pg-"); err != nil {
+		return err
+	}
+	if err := s.init(); err != nil {
+		return err
+	}
+	return s.Start()
+}
+
+// remove stops the server and removes everything of it.
+func (s *Server) remove() {
+	s.Stop()
+	if s.dir != "" {
+		os.RemoveAll(s.dir)
+	}
+}
+
+var shared struct {
+	mu  sync.Mutex
+	s   *Server
+	err error
+}
+
+// Shared returns the server that the tests of a package share; none of them stops it. Their TestMain
+// is [Main].
+func Shared(t testing.TB) *Server {
+	t.Helper()
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.s == nil {
+		s, err := find()
+		if err != nil {
+			testreq.Missing(t, "postgres", err.Error())
+		}
+		shared.s, shared.err = s, s.make()
+	}
+	if shared.err != nil {
+		t.Fatalf("pgtest: %v", shared.err)
+	}
+	return shared.s
+}
+
+// Main runs tests and then removes the server that they shared, if there is one.
+func Main(m *testing.M) {
+	code := m.Run()
+	if shared.s != nil {
+		shared.s.remove()
+	}
+	os.Exit(code)
 }
 
 // find looks for the programs and for a user to run them as.

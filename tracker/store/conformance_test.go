@@ -12,7 +12,7 @@ func backends(t *testing.T, f func(t *testing.T, fresh func(Options) *DB)) {
 		f(t, func(o Options) *DB { return openSQLite(t, o) })
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
-		s := pgtest.New(t)
+		s := pgtest.Shared(t)
 		f(t, func(o Options) *DB { return openAt(t, s.Database(t), o) })
 	})
 }

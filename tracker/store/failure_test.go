@@ -115,7 +115,7 @@ func TestASecondTrackerIsRefused(t *testing.T) {
 	if _, err := Open(t.Context(), path, Options{}); err == nil || !strings.Contains(err.Error(), "locked by process") {
 		t.Errorf("SQLite: %v", err)
 	}
-	dsn := pgtest.New(t).Database(t)
+	dsn := pgtest.Shared(t).Database(t)
 	openAt(t, dsn, Options{})
 	if _, err := Open(t.Context(), dsn, Options{}); err == nil || !strings.Contains(err.Error(), "another tracker writes to this database: firn-tracker (process ") {
 		t.Errorf("PostgreSQL: %v", err)

@@ -33,7 +33,7 @@ var few = []string{"closure", "closure_output", "operator"}
 // PostgreSQL finds the rows of every query through an index too, also of tables whose statistics it has.
 func TestPostgresFindsRowsThroughIndexes(t *testing.T) {
 	seen := make(map[string]bool)
-	server := pgtest.New(t)
+	server := pgtest.Shared(t)
 	db := openAt(t, server.Database(t), Options{Random: []string{"set03.*"}})
 	db.seen = func(q string) { seen[q] = true }
 	s := fill(t, db, 3000, 600, "a", "b", "c")

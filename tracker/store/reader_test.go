@@ -18,7 +18,7 @@ import (
 // places runs a test with the address of an empty database of either kind.
 func places(t *testing.T, f func(t *testing.T, dsn string)) {
 	t.Run("SQLite", func(t *testing.T) { f(t, filepath.Join(t.TempDir(), "t.db")) })
-	t.Run("PostgreSQL", func(t *testing.T) { f(t, pgtest.New(t).Database(t)) })
+	t.Run("PostgreSQL", func(t *testing.T) { f(t, pgtest.Shared(t).Database(t)) })
 }
 
 // A dump that is taken beside a writer is that of the database between two of its transactions.

@@ -37,8 +37,10 @@ func evaluate(t testing.TB, db *DB, e evaluation) {
 	write(t, db, func(tx *Tx) error { return tx.AddEvaluation(context.Background(), e.h, e.seq()) })
 }
 
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
 func TestSmoke(t *testing.T) {
-	pg := pgtest.New(t).Database(t)
+	pg := pgtest.Shared(t).Database(t)
 	run := func(db *DB, evalFirst bool) string {
 		a, b := newPerson(t, "alice"), newPerson(t, "bob")
 		hello, zlib, ca := spec{name: "hello", what: "1", finished: 1700000001}, spec{name: "zlib", what: "1", outputs: []string{"out", "dev"}, finished: 1700000002}, spec{name: "caca", what: "1", ca: true}
