@@ -13,13 +13,15 @@ import (
 //	an evaluator that evaluates nothing         0.03 s                    0.03 s          0.03 s
 //	up to the names of the tree                 0.19 s                    0.10 s          0.20 s
 //	up to the first drv path, median of 40      0.31 s                    0.37 s          0.33 s
-//	each attribute of a stream                  12 ms                     3 ms            7 ms
+//	each attribute of a stream, derivations     12 ms                     3 ms            7 ms
+//	each attribute of a stream, metadata        4 ms                      not measured    2 to 4 ms
 //	up to a crash, median and third quartile    0.18 s, 0.20 s            none            0.22 s, 0.25 s
 //	crashes among top-level attributes          38 of 1,086, in 16 runs   none            80 of 1,500, in 36 runs
 //	pieces of 400, halved, for these            235 processes                             526 processes
 //
 // All that a start costs is paid by any access, a crash mostly comes right behind it, and names that crash stand side
-// by side: packages of several versions. Nothing in the language catches a crash, so that it costs a stream a process
+// by side: packages of several versions. 34 of these 38 end an evaluator before it is known that they are derivations
+// with a name, so that both tiers have them; of the generated 60 of 80. Nothing in the language catches a crash, so that it costs a stream a process
 // too: the least is a start for each and every attribute once.
 const (
 	genAttrs   = 1500
@@ -46,12 +48,12 @@ let
   stdenv = foldl' stage "" (genList (i: i) 300);
   defaults = listToAttrs (genList (i: { name = "default${toString i}"; value = i; }) 30);
   merge = foldl' (all: one: all // mapAttrs (_: v: if v == null then "" else v) one) { };
-  lists = name: kind: filter (i: i != null) (concatMap (i: [ "${name}-${kind}-${toString i}" null ]) (genList (i: i) 40));
+  lists = name: kind: filter (i: i != null) (concatMap (i: [ "${name}-${kind}-${toString i}" null ]) (genList (i: i) 700));
   make = name: version: inputs:
     let
       kinds = [ "depsBuildBuild" "nativeBuildInputs" "depsBuildTarget" "depsHostHost" "buildInputs" "depsTargetTarget" ];
       texts = listToAttrs (map (kind: { name = kind; value = concatStringsSep " " (lists name kind); }) kinds);
-      args = merge (genList (i: defaults // { "phase${toString i}" = "run ${name} ${toString i}"; }) 320);
+      args = merge (genList (i: defaults // { "phase${toString i}" = "run ${name} ${toString i}"; }) 100);
       env = mapAttrs (k: v: toString v) (texts // args);
     in
     derivation (env // { name = "${name}-${version}"; inherit system stdenv inputs; builder = "/bin/sh"; })
