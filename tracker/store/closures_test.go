@@ -120,3 +120,30 @@ func TestTheNewestClosureOfANameComesFirst(t *testing.T) {
 		}
 	})
 }
+
+// Of a closure whose members are not known no list is believed that is not of its digest and as long as it says.
+func TestAListOfAnotherClosureIsIgnored(t *testing.T) {
+	a := newPerson(t, "alice")
+	hello, other := spec{name: "hello", what: "1", finished: 1}, spec{name: "other", what: "1", finished: 1}
+	s, list := a.closureBeside([]spec{hello})
+	_, another := a.closureBeside([]spec{other})
+	longer := *s.Body.(*statement.Closure)
+	longer.Count++
+	for name, tt := range map[string]struct {
+		s     *statement.Statement
+		list  []byte
+		known int64
+	}{
+		"its own":             {s, list, 1},
+		"another's":           {s, another, 0},
+		"shorter than stated": {a.sign(a.build, &longer, nil), list, 0},
+	} {
+		db := openSQLite(t, Options{})
+		e := entries(2, tt.s)
+		e[0].List = tt.list
+		add(t, db, logA, append(entries(0, a.first, a.add), e...))
+		if c, err := db.Closure(t.Context(), tt.s.ID().String()); err != nil || c.Known != tt.known {
+			t.Errorf("%s: %+v, %v", name, c, err)
+		}
+	}
+}

@@ -102,6 +102,11 @@ func TestAReaderOnlyReads(t *testing.T) {
 		if _, err := OpenReader(t.Context(), dsn, Options{Random: []string{"x"}}); !errors.Is(err, ErrConfiguration) {
 			t.Errorf("another configuration: %v", err)
 		}
+		write(t, db, func(tx *Tx) error { return tx.exec(t.Context(), "UPDATE migration SET version = version + 1") })
+		if _, err := OpenReader(t.Context(), dsn, Options{}); err == nil || !strings.Contains(err.Error(), "use the firn-tracker that made it") {
+			t.Errorf("tables of another version: %v", err)
+		}
+		write(t, db, func(tx *Tx) error { return tx.exec(t.Context(), "UPDATE migration SET version = version - 1") })
 		db.Close()
 		r, err := OpenReader(t.Context(), dsn, Options{})
 		if err != nil {
