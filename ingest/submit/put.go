@@ -65,6 +65,9 @@ func (s spool) put(name string, payload []byte, blobs [][]byte) error {
 	return s.create(name, payload)
 }
 
+// maxTries bounds how often a file is made again that submitters who start took away: each does so once.
+const maxTries = 100
+
 // create makes unsigned/<name>. A submitter that starts at this moment removes the
 // unfinished file, which it takes for one that a crash left; then it is made again.
 func (s spool) create(name string, payload []byte) error {
@@ -79,7 +82,7 @@ func (s spool) create(name string, payload []byte) error {
 				return err
 			}
 			return durable.SyncDir(filepath.Join(s.dir, unsignedDir))
-		case !errors.Is(err, fs.ErrNotExist) || try == 5:
+		case !errors.Is(err, fs.ErrNotExist) || try == maxTries:
 			return fmt.Errorf("putting %q into the spool: %w", name, err)
 		}
 	}
@@ -147,7 +150,7 @@ func onlyNamed(body statement.Body, blobs [][]byte) error {
 func (s spool) writeBlob(blob []byte) error {
 	for try := 0; ; try++ {
 		err := s.write(blobDir, hashOf(blob).Hex(), blob)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) || try == 5 {
+		if err == nil || !errors.Is(err, fs.ErrNotExist) || try == maxTries {
 			return err
 		}
 	}

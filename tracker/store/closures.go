@@ -14,7 +14,7 @@ import (
 var (
 	closureTable      = newTable("closure", "id name op count kept known agree differ missing copying fod_agree fod_differ fod_missing", "")
 	memberTable       = newTable("closure_output", "closure state out", "")
-	closurePlaceTable = newTable("closure_place", "op log idx closure", " ON CONFLICT (op, log, idx) DO NOTHING")
+	closurePlaceTable = newTable("closure_place", "op log idx name closure", " ON CONFLICT (op, log, idx) DO NOTHING")
 )
 
 // addLists keeps the lists of closures that name them by a digest. A closure that is new

@@ -21,18 +21,18 @@ func (tx *Tx) addClosure(ctx context.Context, id, op int64, b *statement.Closure
 	if err := tx.closureWords(ctx, id, 1, b.Name); err != nil {
 		return err
 	}
-	return tx.placeClosure(ctx, id, op)
+	return tx.placeClosure(ctx, id, op, b.Name)
 }
 
 // placeClosure notes where logs hold a closure that counts, and finds out which ones are kept now.
-func (tx *Tx) placeClosure(ctx context.Context, id, op int64) error {
+func (tx *Tx) placeClosure(ctx context.Context, id, op int64, name string) error {
 	at, err := tx.placesOf(ctx, id)
 	if err != nil {
 		return err
 	}
 	rows := closurePlaceTable.rows()
 	for _, p := range at {
-		rows.add(op, p.log, p.idx, id)
+		rows.add(op, p.log, p.idx, name, id)
 	}
 	if err := rows.write(ctx, tx); err != nil {
 		return err

@@ -121,6 +121,39 @@ func TestTheNewestClosureOfANameComesFirst(t *testing.T) {
 	})
 }
 
+// Which closure of a name is the newest does not depend on which log came first.
+func TestTheNewestClosureIsThatOfTheLogNotOfTheArrival(t *testing.T) {
+	backends(t, func(t *testing.T, fresh func(Options) *DB) {
+		a := newPerson(t, "alice")
+		var c []*statement.Statement
+		for n := range 4 {
+			paths := pathsOf(t, []spec{{name: fmt.Sprint("gen", n), what: "1"}})
+			c = append(c, a.sign(a.build, &statement.Closure{Name: "laptop", StoreDir: paths[0].Dir(), Digest: statement.PathsDigest(paths), Count: 1, Paths: paths}, nil))
+		}
+		inA := entries(0, a.first, a.add, c[0], c[1], c[0])
+		inB := entries(0, a.first, a.add, c[1], c[0], c[2], c[3])
+		want := []string{c[1].ID().String(), c[0].ID().String(), c[3].ID().String(), c[2].ID().String()}
+		for name, fill := range map[string]func(db *DB){
+			"A first": func(db *DB) { add(t, db, logA, inA); add(t, db, logB, inB) },
+			"B first": func(db *DB) { add(t, db, logB, inB); add(t, db, logA, inA) },
+		} {
+			db := fresh(Options{})
+			fill(db)
+			v, err := db.Closure(t.Context(), want[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, h := range v.History {
+				got = append(got, h.ID)
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s: %q, want %q", name, got, want)
+			}
+		}
+	})
+}
+
 // Of a closure whose members are not known no list is believed that is not of its digest and as long as it says.
 func TestAListOfAnotherClosureIsIgnored(t *testing.T) {
 	a := newPerson(t, "alice")

@@ -298,7 +298,11 @@ func (tx *Tx) recount(ctx context.Context, id int64) error {
 		return nil
 	})
 	if err == nil && op == was && op > 0 && kind == string(statement.KindClosure) {
-		return tx.placeClosure(ctx, id, op)
+		var name string
+		if _, err := tx.one(ctx, "SELECT name FROM closure WHERE id = $1", []any{id}, &name); err != nil {
+			return err
+		}
+		return tx.placeClosure(ctx, id, op, name)
 	}
 	if err != nil || op == was {
 		return err

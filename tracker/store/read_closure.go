@@ -97,15 +97,45 @@ func (db *DB) Closures(ctx context.Context, p Page) (l Listing[ClosureView], err
 }
 
 // newestClosures returns the rows of the closures that an operator stated last under a name, the
-// newest first.
+// newest first: those in the log with the least origin by their first places there, then what only others have.
 func (q *view) newestClosures(name string, op int64, limit int) (ids []int64, err error) {
-	err = q.each("SELECT id FROM closure WHERE name = $1 AND op = $2 ORDER BY id DESC LIMIT CAST($3 AS BIGINT)", []any{name, op, limit}, func(r *sql.Rows) error {
+	logs, err := q.logsByOrigin()
+	if err != nil {
+		return nil, err
+	}
+	for _, log := range logs {
+		var there []int64
+		query := "SELECT closure FROM closure_place WHERE op = $1 AND name = $2 AND log = $3 ORDER BY idx DESC LIMIT CAST($4 AS BIGINT)"
+		err := q.each(query, []any{op, name, log, limit + len(ids)}, func(r *sql.Rows) error {
+			var id int64
+			err := r.Scan(&id)
+			there = append(there, id)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range there {
+			if len(ids) < limit && !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+		if len(ids) == limit {
+			break
+		}
+	}
+	return ids, nil
+}
+
+// logsByOrigin returns the rows of all logs.
+func (q *view) logsByOrigin() (logs []int64, err error) {
+	err = q.each("SELECT id FROM log ORDER BY origin", nil, func(r *sql.Rows) error {
 		var id int64
 		err := r.Scan(&id)
-		ids = append(ids, id)
+		logs = append(logs, id)
 		return err
 	})
-	return ids, err
+	return logs, err
 }
 
 // closuresOf reads closures by their rows.

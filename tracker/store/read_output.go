@@ -300,13 +300,7 @@ func (q *view) places(stmts []int64) (map[int64][]readPlace, error) {
 	if err := q.eachIn(columns+"WHERE p.stmt IN ? ORDER BY p.stmt, l.origin, p.idx", nil, few, read); err != nil || len(many) == 0 {
 		return places, err
 	}
-	var logs []int64
-	err = q.each("SELECT id FROM log ORDER BY origin", nil, func(r *sql.Rows) error {
-		var id int64
-		err := r.Scan(&id)
-		logs = append(logs, id)
-		return err
-	})
+	logs, err := q.logsByOrigin()
 	for _, id := range many {
 		for _, l := range logs {
 			if err == nil {

@@ -46,8 +46,9 @@ CREATE TABLE diff (out {int} NOT NULL, stmt {int} NOT NULL, op {int} NOT NULL, a
 
 -- Closures that count, and where an operator stated them. Of the newest in each log, those that are kept, the listed members by state.
 CREATE TABLE closure (id {id}, name {text} NOT NULL, op {int} NOT NULL, count {int} NOT NULL, kept SMALLINT NOT NULL, known {int} NOT NULL, agree {int} NOT NULL, differ {int} NOT NULL, missing {int} NOT NULL, copying {int} NOT NULL, fod_agree {int} NOT NULL, fod_differ {int} NOT NULL, fod_missing {int} NOT NULL);
-CREATE INDEX closure_name ON closure (name, op, id);
-CREATE TABLE closure_place (op {int} NOT NULL, log {int} NOT NULL, idx {int} NOT NULL, closure {int} NOT NULL, PRIMARY KEY (op, log, idx)) {clustered};
+CREATE INDEX closure_name ON closure (name, op);
+CREATE TABLE closure_place (op {int} NOT NULL, log {int} NOT NULL, idx {int} NOT NULL, name {text} NOT NULL, closure {int} NOT NULL, PRIMARY KEY (op, log, idx)) {clustered};
+CREATE INDEX closure_place_name ON closure_place (op, name, log, idx);
 CREATE TABLE closure_output (closure {int} NOT NULL, state SMALLINT NOT NULL, out {int} NOT NULL, PRIMARY KEY (closure, state, out)) {clustered};
 CREATE INDEX closure_output_out ON closure_output (out, closure);
 
