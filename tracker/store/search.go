@@ -59,7 +59,7 @@ func (db *DB) Search(ctx context.Context, text string, limit int) (hits []Search
 		if hits, err = q.searchHashes(text, limit); err != nil {
 			return err
 		}
-		found, err := q.searchWords(text, limit)
+		found, err := q.searchWords(text, limit, len(hits) == 0)
 		if err != nil {
 			return err
 		}
@@ -170,8 +170,8 @@ func hexRange(text string) (low, high int64, ok bool) {
 	return low, high, true
 }
 
-// searchWords returns all that text finds, best first.
-func (q *view) searchWords(text string, limit int) ([]hit, error) {
+// searchWords returns all that text finds, best first; with slips, if it finds nothing, what is almost called so.
+func (q *view) searchWords(text string, limit int, slips bool) ([]hit, error) {
 	type thing struct {
 		kind int
 		key  string
@@ -192,7 +192,7 @@ func (q *view) searchWords(text string, limit int) ([]hit, error) {
 	if err := q.described(text, limit, note); err != nil {
 		return nil, err
 	}
-	if len(best) == 0 {
+	if len(best) == 0 && slips {
 		if err := q.similar(text, note); err != nil {
 			return nil, err
 		}

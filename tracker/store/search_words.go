@@ -137,10 +137,14 @@ func (q *view) similar(text string, note func(hit)) error {
 	if len(text) < 3 || len(text) > maxTypo || strings.Contains(text, " ") {
 		return nil
 	}
-	list := misspelt(text)
 	for _, kind := range []int{kindAttr, kindMaintainer, kindChannel} {
+		right, err := q.right(kind, text)
+		if err != nil {
+			return err
+		}
+		list := misspelt(text, right)
 		var found []hit
-		err := eachOf(q, "SELECT term, key FROM word WHERE kind = $1 AND term IN ? ORDER BY term, key LIMIT 2000", []any{kind}, list, func(r *sql.Rows) error {
+		err = eachOf(q, "SELECT term, key FROM word WHERE kind = $1 AND term IN ? ORDER BY term, key LIMIT 2000", []any{kind}, list, func(r *sql.Rows) error {
 			h := hit{kind: kind}
 			if err := r.Scan(&h.term, &h.key); err != nil {
 				return err
@@ -172,14 +176,28 @@ func (q *view) similar(text string, note func(hit)) error {
 	return nil
 }
 
-// misspelt returns all texts that are one mistake away from text, in order.
-func misspelt(text string) (list []string) {
+// right returns how many characters of text at its beginning some term of a kind begins with: a mistake is not behind them.
+func (q *view) right(kind int, text string) (n int, err error) {
+	for i, c := range text {
+		begin := text[:i] + string(c)
+		var term string
+		ok, err := q.one("SELECT term FROM word WHERE kind = $1 AND term >= $2 AND term < $3 ORDER BY term LIMIT 1", []any{kind, begin, begin + "\U0010FFFF"}, &term)
+		if err != nil || !ok {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// misspelt returns all texts that are one mistake away from text, in order, which is behind no more than the first right characters.
+func misspelt(text string, right int) (list []string) {
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_.+"
 	runes := []rune(text)
 	put := func(from, to int, middle ...rune) {
 		list = append(list, string(slices.Concat(runes[:from], middle, runes[to:])))
 	}
-	for i := range len(runes) + 1 {
+	for i := range min(len(runes), right) + 1 {
 		for _, c := range letters {
 			put(i, i, c)
 			if i < len(runes) {
