@@ -177,20 +177,28 @@ func (q *view) searchWords(text string, limit int, slips bool) ([]hit, error) {
 		key  string
 	}
 	best := make(map[thing]hit)
+	attrs := 0
+	enough := func(kind int) bool { return kind == kindAttr && attrs >= limit }
 	note := func(h hit) {
 		k := thing{h.kind, h.key}
 		if h.kind == kindAttr {
 			k.key = labelledBy(h.key) // whatever its description
 		}
-		if old, ok := best[k]; !ok || h.rank < old.rank {
+		old, ok := best[k]
+		if !ok && h.kind == kindAttr {
+			attrs++
+		}
+		if !ok || h.rank < old.rank {
 			best[k] = h
 		}
 	}
-	if err := q.named(text, limit, note); err != nil {
+	if err := q.named(text, limit, enough, note); err != nil {
 		return nil, err
 	}
-	if err := q.described(text, limit, note); err != nil {
-		return nil, err
+	if !enough(kindAttr) {
+		if err := q.described(text, limit, note); err != nil {
+			return nil, err
+		}
 	}
 	if len(best) == 0 && slips {
 		if err := q.similar(text, note); err != nil {
@@ -210,8 +218,8 @@ func (q *view) searchWords(text string, limit int, slips bool) ([]hit, error) {
 // kindRank is the order of hits that are as good as each other.
 var kindRank = map[int]int{kindChannel: 1, kindAttr: 2, kindMaintainer: 3, kindTeam: 4, kindOperator: 5, kindClosure: 6}
 
-// named notes what is called text, what begins so, and what has all its words in its name.
-func (q *view) named(text string, limit int, note func(hit)) error {
+// named notes what is called text, what begins so, and, unless that is enough, what has all its words in its name.
+func (q *view) named(text string, limit int, enough func(kind int) bool, note func(hit)) error {
 	whole := cut(text, maxTerm)
 	words := slices.DeleteFunc(termsOf(text), func(w string) bool { return w == whole })
 	for kind := kindAttr; kind <= kindClosure; kind++ {
@@ -223,7 +231,7 @@ func (q *view) named(text string, limit int, note func(hit)) error {
 			h.rank = rankOfName(h, text)
 			note(h)
 		}
-		if len(words) < 2 {
+		if len(words) < 2 || enough(kind) {
 			continue
 		}
 		keys, err := q.withAll(kind, words, true, limit)
