@@ -3,6 +3,7 @@ package follow
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/firn-log/firn/log"
@@ -85,14 +86,14 @@ func kindOf(err error) string {
 	return "other"
 }
 
-// sentence says for people why a log does not go on.
+// sentence says for people why a log does not go on. Everybody sees it: of the machine it names no path.
 func sentence(err error) string {
 	var fork *log.ForkError
 	switch {
 	case err == nil:
 		return ""
 	case errors.As(err, &fork) && fork.Path != "":
-		return "The log showed two histories, so nothing more is taken from it; both signed checkpoints are kept in " + fork.Path + "."
+		return "The log showed two histories, so nothing more is taken from it; both signed checkpoints are kept in the data folder, as evidence/" + filepath.Base(fork.Path) + "."
 	case errors.Is(err, log.ErrStale):
 		return "The log went back: " + err.Error() + "; it is asked again until it has caught up."
 	case kindOf(err) == "unreachable":
