@@ -137,7 +137,11 @@ func (c *Client) Accept(ctx context.Context, note []byte) (*Checkpoint, error) {
 		return nil, err
 	}
 	cp, err := VerifyCheckpoint(pol, note, c.now())
-	if err != nil {
+	var quorum *policy.QuorumError
+	switch {
+	case errors.As(err, &quorum) && quorum.Origin == c.origin:
+		return nil, err // says whose checkpoint it is
+	case err != nil:
 		return nil, fmt.Errorf("checkpoint of %s: %w", c.origin, err)
 	}
 	if cp.Origin != c.origin {
