@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"path/filepath"
@@ -192,15 +191,7 @@ func (a *app) cachedClosure(ctx context.Context, f *statementClosureFlags, conf 
 		}
 		roots = append(roots, more...)
 	}
-	progress := a.progress()
-	walked, err := closure.WalkCache(ctx, c, roots, func(done, known int) {
-		progress.say(fmt.Sprintf("reading narinfos: %d of %d that are known", done, known))
-	})
-	progress.clear()
-	if err != nil {
-		return nil, cacheFailure(c.URL(), err)
-	}
-	return walked, nil
+	return a.walkCache(ctx, c, roots)
 }
 
 // sendClosure puts the claim into the spool, which loses nothing, and has it sent: by itself,

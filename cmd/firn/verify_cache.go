@@ -35,13 +35,9 @@ func (a *app) cacheSubjects(ctx context.Context, f *verifyFlags, pol *verify.Pol
 		}
 		roots = append(roots, more...)
 	}
-	progress := a.progress()
-	walked, err := closure.WalkCache(ctx, c, roots, func(done, known int) {
-		progress.say(fmt.Sprintf("reading narinfos: %d of %d that are known", done, known))
-	})
-	progress.clear()
+	walked, err := a.walkCache(ctx, c, roots)
 	if err != nil {
-		return nil, nil, cacheFailure(c.URL(), err)
+		return nil, nil, err
 	}
 	subjects := walked.Subjects()
 	here := func(p nix.StorePath) bool { return false }
@@ -55,6 +51,19 @@ func (a *app) cacheSubjects(ctx context.Context, f *verifyFlags, pol *verify.Pol
 		}
 	}
 	return subjects, walked.Report(c.URL(), keysOf(pol, c.BareURL()), here), nil
+}
+
+// walkCache reads the narinfos of the closure of roots.
+func (a *app) walkCache(ctx context.Context, c *bincache.Client, roots []nix.StorePath) (*closure.Cached, error) {
+	progress := a.progress()
+	defer progress.clear()
+	walked, err := closure.WalkCache(ctx, c, roots, func(done, known int) {
+		progress.say(fmt.Sprintf("reading narinfos: %d of %d that are known", done, known))
+	})
+	if err != nil {
+		return nil, cacheFailure(c.URL(), err)
+	}
+	return walked, nil
 }
 
 // openCache opens a cache whose store paths begin with dir.
