@@ -13,8 +13,8 @@ import (
 //	an evaluator that evaluates nothing         0.03 s                    0.03 s          0.03 s
 //	up to the names of the tree                 0.19 s                    0.10 s          0.20 s
 //	up to the first drv path, median of 40      0.31 s                    0.37 s          0.33 s
-//	each attribute of a stream, derivations     12 ms                     3 ms            7 ms
-//	each attribute of a stream, metadata        4 ms                      not measured    2 to 4 ms
+//	each attribute of a stream, derivations     12 ms                     3 ms            6 ms
+//	each attribute of a stream, metadata        4 ms                      not measured    2 ms
 //	up to a crash, median and third quartile    0.18 s, 0.20 s            none            0.22 s, 0.25 s
 //	crashes among top-level attributes          38 of 1,086, in 16 runs   none            80 of 1,500, in 36 runs
 //	pieces of 400, halved, for these            235 processes                             526 processes
